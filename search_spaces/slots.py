@@ -1,0 +1,169 @@
+"""A search space as a list of slots, and the fold that turns a genome into a network.
+
+A slot is the one place where a few genes become a few operators. Four readers share it: `decode` chains the slots'
+operators into a network, a latency model prices each combination of a slot once and adds tables up, the supernet runs
+each slot at its largest (elastic genes slice it) or switches between operators of their own (bank genes), and
+`canonical` knows which genes an absent slot leaves without meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .ir import Builder, Network, Ref
+from .operators import Shape
+
+Genomes = NDArray[np.integer[Any]]
+IMAGE = "image"
+
+
+class SpaceError(ValueError):
+    """A space or a genome cannot be what was asked; the message says what, why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gene:
+    """One decision: its name and what its integers stand for. `ordinal` options have neighbours."""
+
+    name: str
+    options: tuple[Any, ...]
+    ordinal: bool = True
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Genes and the operators they choose.
+
+    `build(builder, inputs, values)` adds the slot's operators for the gene values and returns the output, or None when
+    the slot is absent: a body slot then passes its first input on, an exit is off. All its operators are called
+    `name.…`. `input_shapes(values)` tells the shapes it reads. `bank` lists the positions within `genes` that select
+    operators with weights of their own; the other genes slice the largest tensors. Fusion never crosses a slot.
+    """
+
+    name: str
+    role: Literal["body", "exit", "final"]
+    genes: tuple[int, ...]
+    sizes: tuple[int, ...]
+    inputs: tuple[str, ...]
+    build: Callable[[Builder, tuple[Ref, ...], tuple[int, ...]], Ref | None]
+    input_shapes: Callable[[tuple[int, ...]], tuple[Shape, ...]]
+    bank: tuple[int, ...] = ()
+
+    def combinations(self) -> Iterator[tuple[int, ...]]:
+        """All gene values, in the order of `index`."""
+        return product(*(range(size) for size in self.sizes))
+
+    @property
+    def count(self) -> int:
+        """Number of combinations."""
+        return int(np.prod(self.sizes, dtype=np.int64))
+
+    def values(self, genome: Sequence[int]) -> tuple[int, ...]:
+        """This slot's part of a genome."""
+        return tuple(int(genome[gene]) for gene in self.genes)
+
+    def index(self, genomes: Genomes) -> NDArray[np.int32]:
+        """The combination that each genome [n, genes] selects, as an index into `combinations` [n]."""
+        index = np.zeros(len(genomes), np.int32)
+        for gene, size in zip(self.genes, self.sizes, strict=True):
+            index *= size
+            index += genomes[:, gene]
+        return index
+
+    def network(self, values: tuple[int, ...]) -> Network | None:
+        """The slot alone as a network whose inputs bear the names of `inputs`; None where it is absent."""
+        builder = Builder()
+        shapes = self.input_shapes(values)
+        refs = tuple(builder.input(name, shape) for name, shape in zip(self.inputs, shapes, strict=True))
+        output = self.build(builder, refs, values)
+        return None if output is None else builder.network(output)
+
+
+class SearchSpace(Protocol):
+    """All that the rest of the project knows of a space; `StagedSpace` is one implementation."""
+
+    @property
+    def name(self) -> str:
+        """Short name, used in files and reports."""
+
+    @property
+    def input_shape(self) -> Shape:
+        """(channels, height, width) of the image."""
+
+    @property
+    def classes(self) -> int:
+        """Number of answers."""
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        """The decisions, in the order of the genome."""
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The slots in order of execution; the last is the only one with role `final`."""
+
+    def canonical(self, genomes: Genomes) -> Genomes:
+        """Genomes [n, genes] with every gene that has no effect set to 0: equal rows are equal networks."""
+
+    def decode(self, genome: Sequence[int]) -> Network:
+        """The network of one genome; raises SpaceError for a genome outside the space."""
+
+
+def sizes(space: SearchSpace) -> NDArray[np.int64]:
+    """Number of options of each gene [genes]."""
+    return np.array([len(gene.options) for gene in space.genes], np.int64)
+
+
+def check(space: SearchSpace, genome: Sequence[int]) -> None:
+    """Raise SpaceError for a genome of the wrong length or with a value out of range."""
+    limits = sizes(space)
+    if len(genome) != len(limits) or any(not 0 <= g < n for g, n in zip(genome, limits, strict=True)):
+        raise SpaceError(
+            f"genome {tuple(int(g) for g in genome)} does not fit space {space.name!r}: it takes {len(limits)} genes "
+            f"below {tuple(int(n) for n in limits)}"
+        )
+
+
+def fold(space: SearchSpace, genome: Sequence[int]) -> Network:
+    """Chain the slots' operators for one canonical genome; every space decodes through this."""
+    builder = Builder()
+    outputs = {IMAGE: builder.input(IMAGE, space.input_shape)}
+    exits = []
+    for slot in space.slots:
+        inputs = tuple(outputs[name] for name in slot.inputs)
+        output = slot.build(builder, inputs, slot.values(genome))
+        if slot.role == "body":
+            outputs[slot.name] = inputs[0] if output is None else output
+        elif output is not None:
+            exits.append(output)
+    return builder.network(*exits)
+
+
+def random_genomes(space: SearchSpace, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`n` canonical genomes drawn uniformly gene by gene [n, genes]; duplicates may occur."""
+    drawn = rng.integers(0, sizes(space), size=(n, len(space.genes)))
+    return space.canonical(drawn).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class ExitPositions:
+    """Where exits may sit: the slots of the optional exits in order, and the final one last."""
+
+    slots: tuple[int, ...]
+
+    @cached_property
+    def final(self) -> int:
+        """Index of the final slot among the slots."""
+        return self.slots[-1]
+
+
+def exit_positions(space: SearchSpace) -> ExitPositions:
+    """Indices of the exit slots of a space in order of execution, the final one last."""
+    return ExitPositions(tuple(i for i, slot in enumerate(space.slots) if slot.role != "body"))
