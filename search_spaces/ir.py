@@ -99,15 +99,22 @@ class Network:
             if op.name in names:
                 raise ShapeError(f"two operators are called {op.name!r}")
             names.add(op.name)
-            if any(source >= index or output != 0 for source, output in op.inputs):
+            if any(not 0 <= source < index or output != 0 for source, output in op.inputs):
                 raise ShapeError(f"{op.name}: an input refers to a later operator or to a second output")
             if op.dtype not in DTYPE_BYTES:
                 raise ShapeError(f"{op.name}: dtype {op.dtype!r}; there are {', '.join(DTYPE_BYTES)}")
             shape, full = resolve(op.kind, op.name, self.input_shapes(op), op.attributes)
-            if shape != op.shape or full != op.attributes:
+            if shape != op.shape:
                 raise ShapeError(f"{op.name} ({op.kind}): stored shape {op.shape}, inferred {shape}")
+            if tuple(full.items()) != op.attrs:
+                raise ShapeError(f"{op.name} ({op.kind}): stored attributes {op.attributes}, complete are {full}")
         if list(self.exits) != sorted(set(self.exits)) or self.exits[-1] >= len(self.ops) or self.exits[0] < 0:
             raise ShapeError(f"exits {self.exits} must be increasing indices of operators")
+        used = {source for op in self.ops for source, _ in op.inputs}.union(self.exits)
+        for index, op in enumerate(self.ops):
+            # What nobody reads would be counted and priced here, and dropped by every runtime.
+            if index not in used and op.kind != "input":
+                raise ShapeError(f"{op.name} ({op.kind}): no answer depends on it; leave it out, or make it an exit")
 
     def input_shapes(self, op: Op) -> tuple[Shape, ...]:
         """The shapes of the tensors that `op` reads."""
@@ -181,8 +188,12 @@ class Network:
         return self.total.weight_bytes
 
     def reach(self, exit_index: int) -> Counts:
-        """Costs of a sample that leaves at the given exit: everything on the way, all passed heads included."""
-        return self._count(sorted(set().union(*(self._ancestors(e) for e in self.exits[: exit_index + 1]))))
+        """Costs of a sample that leaves at the given exit: everything on the way, all passed heads included.
+
+        -1 is the last exit; raises IndexError where there is no such exit.
+        """
+        passed = self.exits[: range(len(self.exits))[exit_index] + 1]
+        return self._count(sorted(set().union(*(self._ancestors(e) for e in passed))))
 
     def _ancestors(self, index: int) -> frozenset[int]:
         return self._ancestor_sets[index]
@@ -198,18 +209,25 @@ class Network:
     def peak_memory(self) -> int:
         """Largest sum of live activation bytes while running the operators in order, for one sample.
 
-        A tensor lives from its operator to its last reader; answers live to the end. Views, batch norm and activations
-        whose input has no other reader reuse its buffer, as every runtime in use here does.
+        A tensor lives from its operator to its last reader; answers live to the end. Batch norm and activations
+        overwrite their input where nobody else reads it, as every runtime in use here does; inputs are the caller's.
         """
-        buffer = list(range(len(self.ops)))
+        viewed = list(range(len(self.ops)))
+        for index, op in enumerate(self.ops):
+            if op.kind in VIEWS and op.inputs:
+                viewed[index] = viewed[op.inputs[0][0]]
         readers = [0] * len(self.ops)
         for op in self.ops:
             for source, _ in op.inputs:
-                readers[source] += 1
+                readers[viewed[source]] += op.kind not in VIEWS
+        for index in self.exits:
+            readers[viewed[index]] += 1
+        buffer = list(range(len(self.ops)))
         for index, op in enumerate(self.ops):
-            if op.kind != "input" and (op.kind in VIEWS | ACTIVATIONS | {"batch_norm"}):
-                source = op.inputs[0][0]
-                if op.kind in VIEWS or readers[source] == 1:
+            if op.inputs:
+                source = viewed[op.inputs[0][0]]
+                overwrites = op.kind in ACTIVATIONS | {"batch_norm"} and readers[source] == 1
+                if op.kind in VIEWS or (overwrites and self.ops[source].kind != "input"):
                     buffer[index] = buffer[source]
         last = list(range(len(self.ops)))
         for index, op in enumerate(self.ops):
@@ -253,12 +271,12 @@ class Network:
         parts = []
         for number, end in enumerate(self.exits):
             builder = Builder()
-            place = {index: builder.input(self.ops[index].name, self.ops[index].shape) for index in taken[number]}
+            entering = {index: self.ops[index] for index in taken[number]}
+            place = {index: builder.input(op.name, op.shape, op.dtype) for index, op in entering.items()}
             for index in sorted(i for i, n in owner.items() if n == number and self.ops[i].kind != "input"):
-                op = self.ops[index]
-                place[index] = builder(op.kind, op.name, *(place[s] for s, _ in op.inputs), **op.attributes)
+                place[index] = builder.copy(self.ops[index], *(place[s] for s, _ in self.ops[index].inputs))
             network = builder.network(place[end])
-            names = tuple(self.ops[index].name for index in taken[number])
+            names = tuple(op.name for op in entering.values())
             parts.append(Segment(network, names, tuple(self.ops[index].name for index in given[number])))
         return tuple(parts)
 
@@ -270,14 +288,19 @@ class Network:
     @staticmethod
     def from_json(text: str) -> Network:
         """The network of a line written by `to_json`; raises ShapeError for another schema or a broken network."""
-        data = json.loads(text)
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            raise ShapeError(f"this is not a network of schema {SCHEMA}")
-        ops = tuple(
-            Op(kind, name, tuple((int(a), int(b)) for a, b in inputs), tuple(shape), dtype, _freeze(attrs))
-            for kind, name, inputs, shape, dtype, attrs in data["ops"]
-        )
-        return Network(ops, tuple(data["exits"]))
+        try:
+            data = json.loads(text)
+            if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+                raise ShapeError(f"this is not a network of schema {SCHEMA}")
+            ops = tuple(
+                Op(kind, name, tuple((int(a), int(b)) for a, b in inputs), tuple(shape), dtype, _freeze(attrs))
+                for kind, name, inputs, shape, dtype, attrs in data["ops"]
+            )
+            return Network(ops, tuple(data["exits"]))
+        except ShapeError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ShapeError(f"this is not a network: {error}") from error
 
 
 def _freeze(attrs: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -296,15 +319,22 @@ class Builder:
     def __init__(self) -> None:
         self._ops: list[Op] = []
 
-    def input(self, name: str, shape: Shape) -> Ref:
+    def input(self, name: str, shape: Shape, dtype: str = "float32") -> Ref:
         """Add a named input of the given shape (no batch)."""
-        return self("input", name, shape=tuple(shape))
+        return self._add("input", name, (), dtype, {"shape": shape})
 
     def __call__(self, kind: str, name: str, *inputs: Ref, **attrs: Any) -> Ref:
         """Add an operator and return the reference to its output."""
+        return self._add(kind, name, inputs, "float32", attrs)
+
+    def copy(self, op: Op, *inputs: Ref, **changed: Any) -> Ref:
+        """Add an operator like `op` that reads other tensors, with the changed attributes."""
+        return self._add(op.kind, op.name, inputs, op.dtype, op.attributes | changed)
+
+    def _add(self, kind: str, name: str, inputs: tuple[Ref, ...], dtype: str, attrs: Mapping[str, Any]) -> Ref:
         shapes = tuple(self._ops[index].shape for index, _ in inputs)
         shape, full = resolve(kind, name, shapes, attrs)
-        self._ops.append(Op(kind, name, tuple(inputs), shape, "float32", _freeze(full)))
+        self._ops.append(Op(kind, name, inputs, shape, dtype, tuple(full.items())))
         return (len(self._ops) - 1, 0)
 
     def shape(self, ref: Ref) -> Shape:

@@ -169,6 +169,8 @@ def mobile(
     for number, stage in enumerate(row.stages):
         if set(stage.options) != wanted:
             raise SpaceError(f"stage {number} has the options {sorted(stage.options)}; mobile needs {sorted(wanted)}")
+        if any(kernel % 2 == 0 for kernel in stage.options["kernel"]):
+            raise SpaceError(f"stage {number} has the kernels {stage.options['kernel']}; they must be odd")
     return StagedSpace(
         name=f"mobile-{table}",
         input_shape=tuple(input_shape),

@@ -6,11 +6,13 @@ ONNX writer; a test compares the three tables' keys.
 
 1 MAC = 2 FLOPs, and this file is the only one that says so. MACs follow the usage of the papers: convolutions, dense
 layers and matrix products count; batch norm, activations, additions and pooling do not (they are in `flops`).
+Average pooling divides by the whole window, padding included.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -95,7 +97,10 @@ def _positive(attrs: Attrs, *names: str) -> None:
 def conv_padding(attrs: Attrs) -> int:
     """The symmetric padding of a convolution or pooling window; `None` means kernel // 2."""
     padding = attrs["padding"]
-    return int(attrs["kernel"]) // 2 if padding is None else int(padding)
+    padding = int(attrs["kernel"]) // 2 if padding is None else int(padding)
+    if padding < 0:
+        raise ShapeError(f"padding must be at least 0, got {padding}")
+    return padding
 
 
 def _conv_shape(inputs: tuple[Shape, ...], attrs: Attrs) -> Shape:
@@ -198,6 +203,12 @@ def _same(inputs: tuple[Shape, ...], attrs: Attrs) -> Shape:
     return inputs[0]
 
 
+def _normalised(inputs: tuple[Shape, ...], attrs: Attrs) -> Shape:
+    if not inputs[0]:
+        raise ShapeError("needs at least one axis")
+    return inputs[0]
+
+
 def _channel_weights(inputs: tuple[Shape, ...], attrs: Attrs) -> dict[str, Weight]:
     shape = (inputs[0][0],)
     return {
@@ -248,8 +259,8 @@ OPERATORS: Final[dict[str, Operator]] = {
         _bias_adds,
     ),
     "matmul": Operator(2, _matmul_shape, macs=lambda inputs, output, attrs: math.prod(output) * inputs[0][-1]),
-    "batch_norm": Operator(1, _same, {"eps": 1e-5}, _channel_weights, elementwise=_per_output(2)),
-    "layer_norm": Operator(1, _same, {"eps": 1e-5}, _feature_weights, elementwise=_per_output(7)),
+    "batch_norm": Operator(1, _normalised, {"eps": 1e-5}, _channel_weights, elementwise=_per_output(2)),
+    "layer_norm": Operator(1, _normalised, {"eps": 1e-5}, _feature_weights, elementwise=_per_output(7)),
     "relu": _activation(1),
     "relu6": _activation(2),
     "hard_sigmoid": _activation(4),
@@ -274,8 +285,32 @@ VIEWS: Final = frozenset({"input", "reshape"})
 ACTIVATIONS: Final = frozenset({"relu", "relu6", "hard_sigmoid", "hard_swish", "silu", "gelu"})
 
 
+#: The attributes that are not integers, and what to call what they must be.
+_FORMS: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
+    "eps": (float, "a number"),
+    "shape": (lambda value: tuple(map(operator.index, value)), "a tuple of integers"),
+    "perm": (lambda value: tuple(map(operator.index, value)), "a tuple of integers"),
+}
+
+
+def _stored(attrs: Attrs) -> dict[str, Any]:
+    """Attributes in the one form they are kept in, so that equal operators are equal as text too."""
+    result: dict[str, Any] = {}
+    for key, value in attrs.items():
+        form, wanted = (bool, "True or False") if key == "bias" else _FORMS.get(key, (operator.index, "an integer"))
+        if isinstance(value, bool) != (key == "bias"):
+            raise ShapeError(f"{key} must be {wanted}, got {value!r}")
+        if key == "padding" and value is None:
+            value = result["kernel"] // 2
+        try:
+            result[key] = form(value)
+        except (TypeError, ValueError):
+            raise ShapeError(f"{key} must be {wanted}, got {value!r}") from None
+    return result
+
+
 def resolve(kind: str, name: str, inputs: tuple[Shape, ...], attrs: Mapping[str, Any]) -> tuple[Shape, dict[str, Any]]:
-    """The output shape of an operator and its attributes with defaults filled in.
+    """The output shape of an operator and its attributes with defaults filled in, a window's padding as a number.
 
     Raises ShapeError naming the operator, its kind and the input shapes.
     """
@@ -291,8 +326,10 @@ def resolve(kind: str, name: str, inputs: tuple[Shape, ...], attrs: Mapping[str,
     if missing:
         raise ShapeError(f"{where}: {missing[0]} is required")
     if len(inputs) != row.arity if row.arity is not None else not inputs:
-        raise ShapeError(f"{where}: takes {row.arity or 'at least one'} input(s), got {len(inputs)}")
+        arity = "at least one" if row.arity is None else row.arity
+        raise ShapeError(f"{where}: takes {arity} input(s), got {len(inputs)}")
     try:
+        full = _stored(full)
         shape = row.shape(inputs, full)
     except ShapeError as error:
         raise ShapeError(f"{where}: {error}") from None

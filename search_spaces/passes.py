@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ir import DTYPE_BYTES, Builder, Network, Op, Ref
-from .operators import ACTIVATIONS, VIEWS, conv_padding
+from .operators import ACTIVATIONS, VIEWS
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -81,10 +81,11 @@ def op_class(network: Network, op: Op) -> OpClass:
 
 
 def fuse(network: Network, fusions: frozenset[str] = FUSIONS) -> tuple[Kernel, ...]:
-    """The kernels a runtime launches for one sample when it applies the named fusions.
+    """The kernels a runtime launches for one sample when it applies the named fusions, each after those it reads.
 
     An operator joins the convolution or dense kernel before it if it is that tensor's only reader and the rule for its
-    kind is on. Raises ValueError for an unknown fusion.
+    kind is on; a batch norm only directly behind a convolution, where it can be folded. Raises ValueError for an
+    unknown fusion.
     """
     if unknown := fusions - FUSIONS:
         raise ValueError(f"unknown fusion {min(unknown)!r}; there are {', '.join(sorted(FUSIONS))}")
@@ -102,7 +103,8 @@ def fuse(network: Network, fusions: frozenset[str] = FUSIONS) -> tuple[Kernel, .
                 group = group_of.get(source, -1)
                 head = network.ops[groups[group][0]].kind if group >= 0 else ""
                 tail_only = group >= 0 and groups[group][-1] == source and read[source] == [index]
-                if head in ("conv", "dense") and tail_only and source not in answers:
+                foldable = network.ops[source].kind == "conv" if op.kind == "batch_norm" else head in ("conv", "dense")
+                if foldable and tail_only and source not in answers:
                     joined = group
                     break
         if joined < 0:
@@ -110,7 +112,7 @@ def fuse(network: Network, fusions: frozenset[str] = FUSIONS) -> tuple[Kernel, .
             groups.append([])
         groups[joined].append(index)
         group_of[index] = joined
-    return tuple(_kernel(network, group) for group in groups)
+    return tuple(_kernel(network, group) for group in sorted(groups, key=lambda group: group[-1]))
 
 
 def _kernel(network: Network, group: list[int]) -> Kernel:
@@ -137,7 +139,7 @@ def fold_batch_norm(network: Network, weights: Weights | None = None) -> tuple[N
     """
     read = readers(network)
     answers = set(network.exits)
-    folded = {
+    conv_of = {
         index: op.inputs[0][0]
         for index, op in enumerate(network.ops)
         if op.kind == "batch_norm"
@@ -145,22 +147,22 @@ def fold_batch_norm(network: Network, weights: Weights | None = None) -> tuple[N
         and read[op.inputs[0][0]] == [index]
         and op.inputs[0][0] not in answers
     }
-    norm_of = {conv: norm for norm, conv in folded.items()}
+    folded = set(conv_of.values())
     builder = Builder()
     place: dict[int, Ref] = {}
     result: dict[str, NDArray[np.float32]] = {}
     for index, op in enumerate(network.ops):
         if index in folded:
-            place[index] = place[folded[index]]
             continue
-        attrs = op.attributes
-        if index in norm_of:
-            attrs = {**attrs, "bias": True, "padding": conv_padding(attrs)}
-        place[index] = builder(op.kind, op.name, *(place[s] for s, _ in op.inputs), **attrs)
+        if index in conv_of:
+            conv = network.ops[conv_of[index]]
+            place[index] = builder.copy(conv, *(place[s] for s, _ in conv.inputs), bias=True)
+            if weights is not None:
+                result |= _folded(conv, op, weights)
+            continue
+        place[index] = builder.copy(op, *(place[s] for s, _ in op.inputs))
         if weights is not None:
             result |= {f"{op.name}/{p}": np.asarray(weights[f"{op.name}/{p}"]) for p in network.weights(op)}
-            if index in norm_of:
-                result |= _folded(op, network.ops[norm_of[index]], weights)
     return builder.network(*(place[e] for e in network.exits)), result
 
 

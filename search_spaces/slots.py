@@ -8,9 +8,8 @@ each slot at its largest (elastic genes slice it) or switches between operators 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from typing import Any, Literal, Protocol
 
@@ -74,7 +73,7 @@ class Slot:
         index = np.zeros(len(genomes), np.int32)
         for gene, size in zip(self.genes, self.sizes, strict=True):
             index *= size
-            index += genomes[:, gene]
+            np.add(index, genomes[:, gene], out=index, dtype=np.int32, casting="unsafe")
         return index
 
     def network(self, values: tuple[int, ...]) -> Network | None:
@@ -152,18 +151,33 @@ def random_genomes(space: SearchSpace, n: int, rng: np.random.Generator) -> NDAr
     return space.canonical(drawn).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class ExitPositions:
-    """Where exits may sit: the slots of the optional exits in order, and the final one last."""
-
-    slots: tuple[int, ...]
-
-    @cached_property
-    def final(self) -> int:
-        """Index of the final slot among the slots."""
-        return self.slots[-1]
+def exit_positions(space: SearchSpace) -> tuple[int, ...]:
+    """Indices of the slots where a network may answer, in order of execution; the final one last."""
+    return tuple(i for i, slot in enumerate(space.slots) if slot.role != "body")
 
 
-def exit_positions(space: SearchSpace) -> ExitPositions:
-    """Indices of the exit slots of a space in order of execution, the final one last."""
-    return ExitPositions(tuple(i for i, slot in enumerate(space.slots) if slot.role != "body"))
+def with_exits(space: SearchSpace, genome: Sequence[int], on: Collection[int]) -> NDArray[np.int64]:
+    """The canonical genome [genes] that has early exits at the positions `on` as far as it can, and nowhere else."""
+    return space.canonical(switched(space, genome, on)[None])[0].astype(np.int64)
+
+
+def switched(space: SearchSpace, genome: Sequence[int], on: Collection[int]) -> NDArray[np.int64]:
+    """The genome [genes] with early exits asked for at the positions `on` and nowhere else, legal or not.
+
+    Positions count the exit slots in order. An exit is switched by the genes that no other slot reads.
+    """
+    result = np.array(genome, np.int64)
+    readers: dict[int, int] = {}
+    for slot in space.slots:
+        for gene in slot.genes:
+            readers[gene] = readers.get(gene, 0) + 1
+    for position, index in enumerate(exit_positions(space)[:-1]):
+        slot = space.slots[index]
+        own = [readers[gene] == 1 for gene in slot.genes]
+        fixed = slot.values(result)
+        for values in slot.combinations():
+            agrees = all(free or a == b for free, a, b in zip(own, values, fixed, strict=True))
+            if agrees and (slot.network(values) is not None) == (position in on):
+                result[list(slot.genes)] = values
+                break
+    return result

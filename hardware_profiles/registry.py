@@ -1,0 +1,130 @@
+"""Finding a device by id, alias or file. The registry is the folder: a new device is one more YAML file."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hardware_profiles.profile import DeviceProfile, ProfileError
+from hardware_profiles.schema import nearest, parse
+
+SHIPPED = Path(__file__).parent / "devices"
+SEARCH = ("./hardware_profiles",)
+_HOST = "host"
+
+
+def load(name_or_path: str | Path, search: Sequence[str | Path] = SEARCH) -> DeviceProfile:
+    """The profile with this id or alias (upper and lower case, '-', '_' and blanks are alike), or in this file.
+
+    Folders in `search` hold a user's own `<id>.yaml` files and come before the shipped ones. "host" is this
+    machine, detected and measured once per process. Raises ProfileError for an unknown name (with the nearest
+    known ones), for an alias that two profiles claim and for a bad file.
+    """
+    if isinstance(name_or_path, Path) or name_or_path.endswith((".yaml", ".yml")):
+        return read(Path(name_or_path))
+    name = _plain(name_or_path)
+    if name == _HOST:
+        return _detected_host()
+    own = [path for folder in search for path in sorted(Path(folder).glob("*.yaml"))]
+    shipped = sorted(SHIPPED.glob("*.yaml"))
+    for path in own + shipped:
+        if _plain(path.stem) == name:
+            profile = read(path)
+            if path in own:
+                _refuse_taken_aliases(profile, path, own, shipped)
+            return profile
+    matches = [path for path, profile in _profiles(own, shipped) if name in map(_plain, profile.aliases)]
+    if len(matches) > 1:
+        raise ProfileError(
+            f"{name_or_path!r} is an alias in both {matches[0]} and {matches[1]}; take it out of one of them"
+        )
+    if matches:
+        return read(matches[0])
+    raise ProfileError(_unknown(name_or_path, own, shipped))
+
+
+def names(search: Sequence[str | Path] = SEARCH) -> tuple[str, ...]:
+    """The ids that `load` knows, sorted: the shipped devices, the user's own, and "host"."""
+    own = {path.stem for folder in search for path in Path(folder).glob("*.yaml")}
+    return tuple(sorted({_HOST, *own, *(path.stem for path in SHIPPED.glob("*.yaml"))}))
+
+
+def read(path: Path) -> DeviceProfile:
+    """Read and check one YAML file, whose name must be its device's id; raises ProfileError naming the file."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path}: cannot be read ({error})") from error
+    try:
+        data = yaml.load(text, Loader=_strict_loader())
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ProfileError(f"{path}: is not valid YAML: {error}") from error
+    profile = parse(data, str(path))
+    if profile.id != path.stem:
+        raise ProfileError(f"{path}: id is {profile.id!r}; it must equal the file's name, {path.stem!r}")
+    return profile
+
+
+@functools.cache
+def _strict_loader() -> Any:
+    """A safe YAML loader (libyaml where there) that refuses a key written twice instead of keeping the last."""
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class StrictLoader(base):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen: set[Hashable] = set()
+            for key_node, _ in node.value:
+                key = self.construct_object(key_node, deep=True)
+                if isinstance(key, Hashable) and key in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"key {key!r} twice", key_node.start_mark)
+                if isinstance(key, Hashable):
+                    seen.add(key)
+            return super().construct_mapping(node, deep)
+
+    return StrictLoader
+
+
+@functools.cache
+def _detected_host() -> DeviceProfile:
+    from hardware_profiles.host import detect
+
+    return detect()
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "").replace("_", "").replace(" ", "")
+
+
+def _profiles(own: Iterable[Path], shipped: Iterable[Path]) -> Iterator[tuple[Path, DeviceProfile]]:
+    """Every profile that is in force: a user's file hides the shipped one with the same id."""
+    own = list(own)
+    hidden = {path.stem for path in own}
+    for path in [*own, *(path for path in shipped if path.stem not in hidden)]:
+        yield path, read(path)
+
+
+def _refuse_taken_aliases(profile: DeviceProfile, path: Path, own: list[Path], shipped: list[Path]) -> None:
+    mine = {_plain(alias): alias for alias in profile.aliases}
+    for other_path, other in _profiles(own, shipped):
+        if other.id == profile.id:
+            continue
+        for taken in (other.id, *other.aliases):
+            if _plain(taken) in mine:
+                raise ProfileError(
+                    f"{path}: aliases has {mine[_plain(taken)]!r}, which already names {other.id!r} ({other_path})"
+                )
+
+
+def _unknown(name: str | Path, own: list[Path], shipped: list[Path]) -> str:
+    ids: dict[str, str] = {_HOST: _HOST}
+    for _, profile in _profiles(own, shipped):
+        ids |= {_plain(word): profile.id for word in (profile.id, *profile.aliases)}
+    close = list(dict.fromkeys(ids[word] for word in nearest(_plain(str(name)), ids, n=5)))[:3]
+    hint = f"nearest: {', '.join(close)}" if close else f"known: {', '.join(sorted(set(ids.values())))}"
+    return f"no device profile is called {str(name)!r}; {hint}; or give the path of your own .yaml file"

@@ -1,0 +1,7 @@
+"""Latency models: seconds with an error bar for a network on a target, from a profile and a few measurements."""
+
+#: Latency models by name; each is built from (profile, target). A YAML may also name its own `module:Class`.
+LATENCY_MODELS = {
+    "roofline": "latency_models.roofline:Roofline",
+    "flops": "latency_models.flops:Flops",
+}

@@ -1,0 +1,162 @@
+"""Fitting seconds = features x coefficients on few measurements: positive, close to a prior, with an honest error.
+
+Non-negative least squares on relative errors with a ridge towards the prior (the mode of a conjugate Bayesian linear
+regression, Bishop, "Pattern Recognition and Machine Learning", 3.3, truncated at a positive floor). The strength of the
+ridge and the noise come from leaving one network out at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency_models.base import Floats, Prediction, stack
+from latency_models.features import Prior
+
+#: Relative errors of tiny latencies are measured against this share of the median.
+FLOOR_OF_MEDIAN: Final = 0.1
+#: No coefficient falls below this share of its prior: nothing costs nothing.
+FLOOR_OF_PRIOR: Final = 0.01
+#: Candidate strengths of the ridge: (relative noise of a measurement / relative error of the prior)^2.
+RIDGES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+#: Ridge on the common factors of the prior; weak, since a device may well be ten times slower than its sheet.
+_FACTOR_RIDGE: Final = 1e-2
+#: A common factor does not shrink the error of the prior below this share.
+_LEAST_SHRINK: Final = 0.3
+#: More networks than this are left out in groups, which bounds the time of a fit.
+_MAX_FOLDS: Final = 20
+#: Relative errors believed before anything is measured: common to the whole network, of each coefficient, and the rest.
+_UNMEASURED_COMMON: Final = 1.0
+_UNMEASURED_EACH: Final = 0.5
+_UNMEASURED_NOISE: Final = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Measurements as equations: features [m, p], seconds [m], and for each row its network and its weight [m]."""
+
+    features: Floats
+    seconds: Floats
+    network: NDArray[np.intp]
+    weight: Floats
+
+    @property
+    def networks(self) -> int:
+        """Number of networks measured."""
+        return len(np.unique(self.network))
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Coefficients [p], their covariance [p, p], and the relative standard deviation of what they do not explain."""
+
+    coefficients: Floats
+    covariance: Floats
+    noise: float
+
+
+def unmeasured(prior: Prior) -> Fit:
+    """The fit to nothing: the prior itself, with errors to match."""
+    mean = prior.mean
+    covariance = _UNMEASURED_COMMON**2 * np.outer(mean, mean) + np.diag((_UNMEASURED_EACH * prior.std) ** 2)
+    return Fit(mean, covariance, _UNMEASURED_NOISE)
+
+
+def fit(rows: Rows, prior: Prior) -> Fit:
+    """The coefficients that explain the rows best without leaving the prior needlessly."""
+    if not len(rows.seconds):
+        return unmeasured(prior)
+    ridge, noise = _by_leaving_out(rows, prior)
+    scaled = _common_factors(rows, prior)
+    coefficients = _solve(rows, scaled, ridge)
+    left, _ = _equations(rows)
+    precision = left.T @ left + np.diag(ridge / scaled.std**2)
+    return Fit(coefficients, noise**2 * _inverse(precision), noise)
+
+
+def predict(segments: list[Floats], fitted: Fit) -> Prediction:
+    """Seconds of networks given their features [exits, p] each, with the joint covariance of their segments.
+
+    The covariance has two parts: the coefficients' own, and the noise, which is taken as common to all segments of a
+    network, so that the error up to any exit is as large as the left-out networks showed it to be.
+    """
+    means = [features @ fitted.coefficients for features in segments]
+    covariances = [
+        _symmetric(features @ fitted.covariance @ features.T) + fitted.noise**2 * np.outer(mean, mean)
+        for features, mean in zip(segments, means, strict=True)
+    ]
+    return stack(means, covariances)
+
+
+def _equations(rows: Rows) -> tuple[Floats, Floats]:
+    """Both sides divided by the floored seconds and weighted: residuals are relative errors."""
+    scale = np.sqrt(rows.weight) / np.maximum(rows.seconds, FLOOR_OF_MEDIAN * np.median(rows.seconds))
+    return rows.features * scale[:, None], rows.seconds * scale
+
+
+def _nonnegative(left: Floats, right: Floats) -> Floats:
+    from scipy.optimize import nnls
+
+    # Columns of very different size (counts, seconds) would make the solver's tolerance meaningless.
+    size = np.linalg.norm(left, axis=0)
+    size[size == 0] = 1.0
+    solution: Floats = nnls(left / size, right, maxiter=100 * left.shape[1])[0]
+    return np.asarray(solution / size)
+
+
+def _common_factors(rows: Rows, prior: Prior) -> Prior:
+    """The prior with each group of coefficients multiplied by the one factor that explains the rows best."""
+    groups = np.unique(prior.factor[prior.factor >= 0])
+    left, right = _equations(rows)
+    columns = np.stack([left @ np.where(prior.factor == group, prior.mean, 0.0) for group in groups], axis=1)
+    right = right - left @ np.where(prior.factor < 0, prior.mean, 0.0)
+    ridge = np.sqrt(_FACTOR_RIDGE) * np.eye(len(groups))
+    factors = _nonnegative(np.vstack([columns, ridge]), np.concatenate([right, ridge.sum(axis=1)]))
+    scale = np.ones(len(prior.mean))
+    for group, factor in zip(groups, factors, strict=True):
+        scale[prior.factor == group] = max(float(factor), FLOOR_OF_PRIOR)
+    # The error shrinks less than the mean: a factor near nothing must not pin its coefficients there.
+    return Prior(prior.mean * scale, prior.std * np.maximum(scale, _LEAST_SHRINK), prior.factor)
+
+
+def _solve(rows: Rows, prior: Prior, ridge: float) -> Floats:
+    left, right = _equations(rows)
+    floor = FLOOR_OF_PRIOR * prior.mean
+    pull = np.sqrt(ridge) / prior.std
+    left = np.vstack([left, np.diag(pull)])
+    right = np.concatenate([right, pull * prior.mean]) - left @ floor
+    return _nonnegative(left, right) + floor
+
+
+def _by_leaving_out(rows: Rows, prior: Prior) -> tuple[float, float]:
+    """The ridge with the smallest relative error on networks left out of the fit, and that error (RMS)."""
+    networks = np.unique(rows.network)
+    if len(networks) < 3:
+        return RIDGES[-2], _UNMEASURED_NOISE
+    folds = [set(networks[start::_MAX_FOLDS].tolist()) for start in range(min(_MAX_FOLDS, len(networks)))]
+    errors = np.zeros(len(RIDGES))
+    total = 0.0
+    for fold in folds:
+        out = np.isin(rows.network, list(fold))
+        kept = Rows(rows.features[~out], rows.seconds[~out], rows.network[~out], rows.weight[~out])
+        scaled = _common_factors(kept, prior)
+        left, right = _equations(rows)
+        for index, ridge in enumerate(RIDGES):
+            errors[index] += float(np.sum((left[out] @ _solve(kept, scaled, ridge) - right[out]) ** 2))
+        total += float(rows.weight[out].sum())
+    best = int(np.argmin(errors))
+    return RIDGES[best], float(np.sqrt(errors[best] / total))
+
+
+def _inverse(precision: Floats) -> Floats:
+    """Inverse of a symmetric positive definite matrix whose columns differ by many orders of magnitude."""
+    size = 1.0 / np.sqrt(np.diag(precision))
+    return _symmetric(np.linalg.inv(precision * np.outer(size, size)) * np.outer(size, size))
+
+
+def _symmetric(matrix: Floats) -> Floats:
+    """The matrix without the rounding errors by which its halves differ."""
+    return np.asarray((matrix + matrix.T) / 2)

@@ -1,0 +1,112 @@
+"""The roofline with a factor per op class and overheads per kernel, call and decision; uncalibrated or calibrated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, ClassVar, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_profiles import DeviceProfile, Target
+from latency_models.base import Floats, Prediction
+from latency_models.calibration import Calibration, correct, features, uncalibrated
+from latency_models.features import CALLS, DECISIONS, FEATURES
+from latency_models.linear import predict
+from search_spaces.ir import Network
+
+_CACHED_NETWORKS: Final = 10_000
+
+
+class LinearModel:
+    """Seconds linear in the features of FEATURES[`name`]; abstract, a model says its `name` and no more.
+
+    `profile` may be None where a calibration is given, which holds all the numbers. `call_s` and `decision_s` replace
+    the estimated overheads of an uncalibrated model. Raises ValueError for a calibration of another target or model.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        profile: DeviceProfile | None,
+        target: Target,
+        calibration: Calibration | None = None,
+        *,
+        call_s: float | None = None,
+        decision_s: float | None = None,
+    ) -> None:
+        if calibration is None:
+            if profile is None:
+                raise ValueError(f"latency model {self.name!r} needs a device profile or a calibration")
+            calibration = uncalibrated(self.name, profile, target, call_s, decision_s)
+        if calibration.target != target:
+            raise ValueError(
+                f"the calibration is for {calibration.target.key}, not for {target.key}; latencies do not carry over, "
+                "calibrate on the target"
+            )
+        if calibration.model != self.name:
+            raise ValueError(f"the calibration is of latency model {calibration.model!r}, not of {self.name!r}")
+        self.calibration = calibration
+        self._features: dict[str, Floats] = {}
+
+    @property
+    def target(self) -> Target:
+        """What the seconds hold for."""
+        return self.calibration.target
+
+    @property
+    def call_s(self) -> float:
+        """Seconds of one call to the runtime; every segment is one."""
+        return self.calibration.coefficients[CALLS]
+
+    @property
+    def decision_s(self) -> float:
+        """Seconds of deciding at one early exit; 0 where the model has no such term."""
+        return self.calibration.coefficients.get(DECISIONS, 0.0)
+
+    def predict(self, networks: Sequence[Network]) -> Prediction:
+        """Seconds of each network, segment by segment; raises UnpricedOperator."""
+        return predict([self._of(network) for network in networks], self.calibration.fit)
+
+    def body_s(self, networks: Sequence[Network]) -> Floats:
+        """Seconds of the operators alone, without calls and decisions [n]; raises UnpricedOperator."""
+        columns = FEATURES[self.name].columns
+        coefficients = self.calibration.fit.coefficients.copy()
+        coefficients[[i for i, column in enumerate(columns) if column in (CALLS, DECISIONS)]] = 0.0
+        totals = [self._of(network).sum(axis=0) for network in networks]
+        return np.asarray(np.array(totals).reshape(len(totals), len(columns)) @ coefficients)
+
+    def fit(
+        self,
+        networks: Sequence[Network],
+        reach_s: NDArray[np.floating] | Sequence[Sequence[float]],
+        weight: float = 1.0,
+    ) -> Self:
+        """The model after these measurements besides those it already has; see `calibration.correct`."""
+        return type(self)(None, self.target, correct(self.calibration, networks, reach_s, weight))
+
+    def save(self, file: str | Path | BinaryIO) -> None:
+        """Write the calibration, from which `load` builds an equal model."""
+        self.calibration.save(file)
+
+    @classmethod
+    def load(cls, file: str | Path | BinaryIO) -> Self:
+        """The model that `save` wrote; raises ValueError for another model's file."""
+        calibration = Calibration.load(file)
+        return cls(None, calibration.target, calibration)
+
+    def _of(self, network: Network) -> Floats:
+        found = self._features.get(network.key)
+        if found is None:
+            if len(self._features) >= _CACHED_NETWORKS:
+                self._features.clear()
+            found = self._features[network.key] = features(self.calibration, network)
+        return found
+
+
+class Roofline(LinearModel):
+    """Per kernel the longer of arithmetic and traffic, times its class's factor, plus overheads."""
+
+    name = "roofline"

@@ -1,0 +1,111 @@
+"""Policies on a grid of candidate thresholds, with the samples that leave at each as bit sets.
+
+Whether a sample leaves depends on nothing but its own confidences, so the samples that leave at exit k under threshold
+level l are one row of bits; a policy is K - 1 levels, and thousands of policies are evaluated by AND and popcount.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Bits = NDArray[np.uint64]
+Indices = NDArray[np.int64]
+
+ENUMERABLE = 4096
+"""Policies on a grid that are few enough to be tried one and all."""
+
+_FEWEST, _MOST = 33, 513
+
+
+def grid_size(exits: int) -> int:
+    """Return how many levels each of `exits` early exits gets: as many as keep all policies enumerable, 33 at least.
+
+    More do not help: on synthetic networks with 6 and 10 exits and 300 to 2,000 calibration samples, 257 levels raised
+    the accuracy on the calibration data and lowered it on new data.
+    """
+    return max(_FEWEST, min(_MOST, int(ENUMERABLE ** (1 / max(exits, 1)))))
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Candidate thresholds of the K - 1 early exits of a network whose answers on n samples are known.
+
+    thresholds [K - 1, L] descend from inf (never) to one that takes every sample; leave [K - 1, L, W] are the samples
+    at or above each and taken [K - 1, L] their numbers; order [K - 1, n] are the samples by descending confidence.
+    correct [n, K], and the same as bits [K, W], include the final exit.
+    """
+
+    thresholds: NDArray[np.float64]
+    leave: Bits
+    taken: Indices
+    order: Indices
+    correct: NDArray[np.bool_]
+    right: Bits
+
+    @classmethod
+    def of(cls, confidence: Floats, correct: NDArray[np.bool_]) -> Levels:
+        """Make `grid_size` levels per exit at equal steps of rank, from confidence and correct, both [n, K].
+
+        A threshold lies halfway between two neighbouring confidences, so that the small differences of another runtime
+        move no sample across it; samples of equal confidence are never parted.
+        """
+        n, exits = len(confidence), confidence.shape[1] - 1
+        early = np.ascontiguousarray(confidence[:, :-1].T, dtype=np.float64)
+        order = np.argsort(-early, axis=1, kind="stable")
+        ranked = np.take_along_axis(early, order, axis=1)
+        cuts = np.unique(np.linspace(0, n, min(grid_size(exits), n + 1)).round().astype(np.int64))[1:-1]
+        upper, lower = ranked[:, cuts - 1], ranked[:, cuts]
+        middle = lower + (upper - lower) / 2
+        # Where a tie spans the cut, and where two neighbouring floats have no number between them.
+        middle = np.where(middle > lower, middle, upper)
+        # 0 takes all of a score in [0, 1], on new samples too; other scores may be negative.
+        lowest = ranked[:, -1:]
+        everything = np.where(lowest >= 0, 0.0, lowest - 1.0)
+        thresholds = np.concatenate((np.full((exits, 1), np.inf), middle, everything), axis=1)
+        leave = early[:, None, :] >= thresholds[:, :, None]
+        return cls(thresholds, _pack(leave), leave.sum(axis=2), order, correct, _pack(correct.T))
+
+    def subset(self, exits: Sequence[int]) -> Levels:
+        """Keep only these early exits, and the final one."""
+        early, all_ = list(exits), [*exits, len(self.right) - 1]
+        return Levels(
+            self.thresholds[early],
+            self.leave[early],
+            self.taken[early],
+            self.order[early],
+            self.correct[:, all_],
+            self.right[all_],
+        )
+
+    def evaluate(self, policies: Indices) -> tuple[Indices, Indices]:
+        """Return how many samples leave at each exit [P, K], and how many are right [P], for policies [P, K - 1]."""
+        counts = np.zeros((len(policies), len(self.right)), dtype=np.int64)
+        right = np.zeros(len(policies), dtype=np.int64)
+        # Every sample is inside at first; the bits behind the last sample are not samples.
+        inside = np.broadcast_to(
+            _pack(np.ones(len(self.correct), dtype=np.bool_)), (len(policies), self.right.shape[1])
+        )
+        for k in range(len(self.right)):
+            leaving = inside if k == len(self.leave) else inside & self.leave[k, policies[:, k]]
+            counts[:, k] = _count(leaving)
+            right += _count(leaving & self.right[k])
+            inside = inside ^ leaving
+        return counts, right
+
+
+def _count(bits: Bits) -> Indices:
+    counts: Indices = np.bitwise_count(bits).sum(axis=-1, dtype=np.int64)
+    return counts
+
+
+def _pack(mask: NDArray[np.bool_]) -> Bits:
+    """Pack [..., n] into [..., ceil(n / 64)] words; the bits behind the last sample are 0."""
+    octets = np.packbits(mask, axis=-1)
+    padding = [(0, 0)] * (mask.ndim - 1) + [(0, -octets.shape[-1] % 8)]
+    return np.ascontiguousarray(np.pad(octets, padding)).view(np.uint64)

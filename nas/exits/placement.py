@@ -1,0 +1,98 @@
+"""Which exits to keep: every subset of one backbone's possible exits, each with its own best thresholds.
+
+Exact in the exits for fixed heads. What an exit costs is paid by every sample that passes it, so an exit that is hardly
+used makes a network slower, and the best subset is rarely the largest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .frontier import expected_s, frontier
+from .levels import Levels
+from .thresholds import Policies, Policy
+
+MOST_SUBSETS = 5000
+POLISHED = 32
+QUICK_SWEEPS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The early exits kept, as positions in order; the costs of leaving at each and at the final one; the policy."""
+
+    positions: tuple[int, ...]
+    reach_s: tuple[float, ...]
+    policy: Policy
+
+
+def reach_of(
+    positions: Sequence[int], body_s: NDArray[np.float64], head_s: NDArray[np.float64], decision_s: float
+) -> NDArray[np.float64]:
+    """Return the cost in seconds [K] of leaving at each of `positions` and at the last one of body_s [P].
+
+    Every head on the way is paid, and decision_s for every early exit on the way, the one that is left at included.
+    """
+    kept = [*positions, len(body_s) - 1]
+    decisions = np.minimum(np.arange(1, len(kept) + 1), len(positions))
+    reach: NDArray[np.float64] = body_s[kept] + np.cumsum(head_s[kept]) + decisions * decision_s
+    return reach
+
+
+def best_placement(
+    confidence: ArrayLike,
+    correct: ArrayLike,
+    body_s: ArrayLike,
+    head_s: ArrayLike,
+    decision_s: float,
+    budget_s: float,
+    kmax: int,
+) -> Placement | None:
+    """Return the most accurate subset of early exits within budget_s seconds, the cheapest if several are equal.
+
+    confidence and correct [n, P] are of heads at all P positions of which the last is the final exit; body_s [P] is the
+    cost of the body up to each position, head_s [P] of each head, decision_s whatever else an early exit adds (its
+    decision, and the call that continues); kmax is the largest number of early exits. All subsets are ranked by a short
+    search for thresholds, and the best POLISHED by the full one. None if no subset keeps the budget.
+    Raises ValueError for more than MOST_SUBSETS subsets.
+    """
+    scores, right = np.asarray(confidence), np.asarray(correct).astype(np.bool_)
+    body, head = np.asarray(body_s, dtype=np.float64), np.asarray(head_s, dtype=np.float64)
+    early = len(body) - 1
+    number = sum(math.comb(early, size) for size in range(min(kmax, early) + 1))
+    if number > MOST_SUBSETS:
+        raise ValueError(
+            f"{early} positions with up to {kmax} exits have {number} subsets, more than {MOST_SUBSETS}: lower kmax"
+        )
+    levels = Levels.of(scores, right)
+    ranked: list[tuple[float, float, tuple[int, ...]]] = []
+    for positions in _subsets(early, kmax):
+        reach = reach_of(positions, body, head, decision_s)
+        if reach[0] <= budget_s:
+            _, counts, hits = frontier(levels.subset(positions), reach, QUICK_SWEEPS)
+            cost = expected_s(counts, reach)
+            row = int(np.searchsorted(cost, budget_s, side="right")) - 1
+            ranked.append((-float(hits[row]), float(cost[row]), positions))
+    best: Placement | None = None
+    for _, _, positions in sorted(ranked)[:POLISHED]:
+        reach = reach_of(positions, body, head, decision_s)
+        kept = [*positions, early]
+        policy = Policies.of(scores[:, kept], right[:, kept], reach).best(budget_s)
+        if policy and (best is None or _order(policy) < _order(best.policy)):
+            best = Placement(positions, tuple(reach.tolist()), policy)
+    return best
+
+
+def _order(policy: Policy) -> tuple[float, float]:
+    return -policy.accuracy, policy.expected_s
+
+
+def _subsets(early: int, kmax: int) -> Iterator[tuple[int, ...]]:
+    for size in range(min(kmax, early) + 1):
+        yield from combinations(range(early), size)

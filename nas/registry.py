@@ -1,0 +1,56 @@
+"""Turning a name from YAML into a class or function: ours from a dict literal, the user's as `module:name`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+
+def nearest(word: str, choices: list[str]) -> str:
+    """`; did you mean …?` for the nearest of `choices`, or nothing when none is near."""
+    near = difflib.get_close_matches(word, choices, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def resolve(name: str, registry: Mapping[str, str], what: str) -> str:
+    """The `module:name` reference that `name` stands for; a reference stands for itself.
+
+    Raises InputError for a name that is neither, naming the nearest.
+    """
+    if name in registry:
+        return registry[name]
+    module, _, attribute = name.partition(":")
+    if all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier():
+        return name
+    known = sorted(registry)
+    raise InputError(
+        f"there is no {what} {name!r}{nearest(name, known)} Known: {', '.join(known)}; "
+        f"your own is named as `module:name`"
+    )
+
+
+def load(reference: str) -> Callable[..., Any]:
+    """Import what a `module:name` reference names; the working directory is searched as well.
+
+    Raises InputError where the module or the name does not exist.
+    """
+    module_name, _, attribute = reference.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{reference!r}: there is no module {error.name!r} on the path or in {here}") from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        names = [name for name in vars(module) if not name.startswith("_")]
+        near = nearest(attribute, names)
+        raise InputError(f"{reference!r}: module {module_name!r} has no callable {attribute!r}{near}")
+    return found  # type: ignore[no-any-return]  # getattr of a module is Any

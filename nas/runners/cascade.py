@@ -1,0 +1,94 @@
+"""An early-exit network as a loop over its segments: run one, look at its answer, stop or go on.
+
+This file is also copied into every bundle, so that what was measured is what is deployed. Therefore it needs Python
+3.8 and numpy, and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+_max, _add, _exp = np.maximum.reduce, np.add.reduce, np.exp
+
+
+def confidence(logits: Array) -> float:
+    """The largest softmax probability of one sample's logits [1, classes] (or [classes])."""
+    # 1 / sum(exp(x - max)) is the softmax at the largest logit; np.max and friends take twice as long to get started.
+    row = logits.reshape(-1)
+    return 1.0 / float(_add(_exp(row - _max(row))))
+
+
+class Cascade:
+    """Segments that run one after the other until one is confident enough.
+
+    `programs[k]` takes the tensors named `takes[k]`, positionally, and returns those named `gives[k]`, the answer
+    first. `thresholds` has one value per exit but the last: exit k answers if its confidence is at least
+    `thresholds[k]`; infinity or None means never. The batch is one: samples of a batch would leave at different exits.
+    """
+
+    def __init__(
+        self,
+        programs: Sequence[Callable[..., Sequence[Array]]],
+        takes: Sequence[Sequence[str]],
+        gives: Sequence[Sequence[str]],
+        thresholds: Sequence[float | None],
+    ) -> None:
+        if not len(programs) == len(takes) == len(gives) == len(thresholds) + 1:
+            raise ValueError(
+                f"{len(programs)} programs with {len(takes)} lists of inputs, {len(gives)} of outputs and "
+                f"{len(thresholds)} thresholds: there must be one threshold less, and as many of the others"
+            )
+        self.thresholds = [math.inf if value is None else float(value) for value in thresholds] + [-math.inf]
+        made = {name: (-1, 0) for name in takes[0]}
+        if len(made) != 1:
+            raise ValueError(f"the first segment takes {len(made)} tensors; a cascade has one input")
+        # Where each segment finds its inputs: (segment, place among its outputs), -1 for the sample itself.
+        self._steps: list[tuple[Callable[..., Sequence[Array]], list[tuple[int, int]]]] = []
+        for number, program in enumerate(programs):
+            missing = [name for name in takes[number] if name not in made]
+            if missing:
+                raise ValueError(f"segment {number} takes {missing[0]!r}, which no segment before it gives")
+            self._steps.append((program, [made[name] for name in takes[number]]))
+            made.update({name: (number, place) for place, name in enumerate(gives[number])})
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __call__(self, sample: Array) -> tuple[Array, int]:
+        """Return the logits of the exit that answers, and its number; `sample` is [1, ...]."""
+        outputs: list[Sequence[Array]] = []
+        for number, threshold in enumerate(self.thresholds):
+            logits = self._step(number, sample, outputs)
+            if threshold == -math.inf or confidence(logits) >= threshold:
+                break
+        return logits, number
+
+    def run_all(self, batch: Array) -> list[Array]:
+        """Return the logits of all exits, none of which stops; any batch that the programs take."""
+        outputs: list[Sequence[Array]] = []
+        return [self._step(number, batch, outputs) for number in range(len(self))]
+
+    def run_to(self, sample: Array, last: int) -> Array:
+        """Return the logits of exit `last`, as if it were the first to answer: every earlier one decides, in vain."""
+        outputs: list[Sequence[Array]] = []
+        for number in range(last + 1):
+            logits = self._step(number, sample, outputs)
+            if number < len(self) - 1:
+                # The decision is paid for, that to leave too: this is what is measured as the time to reach an exit.
+                confidence(logits)
+        return logits
+
+    def _step(self, number: int, sample: Array, outputs: list[Sequence[Array]]) -> Array:
+        program, sources = self._steps[number]
+        inputs = [sample if segment < 0 else outputs[segment][place] for segment, place in sources]
+        made = program(*inputs)
+        outputs.append(made)
+        return made[0]

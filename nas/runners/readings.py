@@ -1,0 +1,155 @@
+"""Readings of how long something takes, and what may be said of them: a median or mean with an upper bound.
+
+Two bounds, and the larger one counts. The pooled readings bound their own median without assuming a distribution
+(order statistics of the binomial; Conover, Practical Nonparametric Statistics, 3.2), but neighbouring readings are
+alike, so that they are fewer than they look. The blocks are minutes apart in what the machine is doing, so Student's t
+over their medians sees the drift that the readings within a block share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.tolerances import KEPT_BLOCKS, KEPT_LEVEL
+
+Seconds = NDArray[np.float64]
+Statistic = Literal["median", "mean"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Seconds per call, [blocks, n], by the wall clock and by the CPU clock of the process.
+
+    `statistic` is what the readings are for: the median of repeated calls, or the mean over the n samples of a stream.
+    Each reading is the mean of `calls` calls. `contended` says that somebody else kept using the core, so that CPU
+    time decides. `repeated` counts the blocks that were thrown away for that reason. `cpu_per_reading` is False where
+    the CPU clock was too coarse for single readings: then each holds the mean of its block.
+    """
+
+    wall_s: Seconds
+    cpu_s: Seconds
+    statistic: Statistic = "median"
+    calls: int = 1
+    threads: int = 1
+    contended: bool = False
+    repeated: int = 0
+    cpu_per_reading: bool = True
+
+    def __post_init__(self) -> None:
+        if self.wall_s.shape != self.cpu_s.shape or self.wall_s.ndim != 2 or not self.wall_s.size:
+            raise ValueError(f"readings need two arrays [blocks, n], got {self.wall_s.shape} and {self.cpu_s.shape}")
+
+    @property
+    def seconds(self) -> Seconds:
+        """The readings that count, [blocks, n]: wall time, or CPU time where the core was contended."""
+        return self.cpu_s if self.contended else self.wall_s
+
+    @cached_property
+    def blocks_s(self) -> Seconds:
+        """The statistic of each block, [blocks]."""
+        centre = np.median if self.statistic == "median" else np.mean
+        return np.asarray(centre(self.seconds, axis=1), np.float64)
+
+    @property
+    def median_s(self) -> float:
+        """Median of all readings, in seconds."""
+        return float(np.median(self.seconds))
+
+    @property
+    def mean_s(self) -> float:
+        """Mean of all readings, in seconds; for a stream the expected latency of a sample."""
+        return float(np.mean(self.seconds))
+
+    @property
+    def value_s(self) -> float:
+        """The statistic that these readings are for, in seconds."""
+        return self.median_s if self.statistic == "median" else self.mean_s
+
+    @cached_property
+    def upper_95_s(self) -> float:
+        """One-sided 95 % upper bound of `value_s`, in seconds; infinite where there are too few blocks or readings.
+
+        The samples of a stream are taken as draws from all that might come, so the bound covers other samples too.
+        """
+        if len(self.seconds) < KEPT_BLOCKS:
+            return math.inf
+        if self.statistic == "median":
+            pooled = median_bound(self.seconds.ravel())
+        else:
+            pooled = t_bound(self.seconds.mean(axis=0))
+        return max(pooled, t_bound(self.blocks_s))
+
+    @property
+    def spread(self) -> float:
+        """Interquartile range of all readings over their median: how quiet the machine was."""
+        low, high = np.quantile(self.seconds, (0.25, 0.75))
+        return float((high - low) / self.median_s)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able values, for one line of a log of measurements; the derived figures are there to be read by people."""
+        return {
+            "schema": SCHEMA,
+            "statistic": self.statistic,
+            "value_s": self.value_s,
+            "upper_95_s": self.upper_95_s,
+            "calls": self.calls,
+            "threads": self.threads,
+            "contended": self.contended,
+            "repeated": self.repeated,
+            "cpu_per_reading": self.cpu_per_reading,
+            "wall_s": self.wall_s.tolist(),
+            "cpu_s": self.cpu_s.tolist(),
+        }
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> Readings:
+        """The readings that `to_dict` wrote, other keys aside; raises ValueError for another schema."""
+        if record.get("schema") != SCHEMA:
+            raise ValueError(f"readings of schema {record.get('schema')!r}; this version reads schema {SCHEMA}")
+        return Readings(
+            np.asarray(record["wall_s"], np.float64),
+            np.asarray(record["cpu_s"], np.float64),
+            record["statistic"],
+            record["calls"],
+            record["threads"],
+            record["contended"],
+            record["repeated"],
+            record["cpu_per_reading"],
+        )
+
+
+def kept(readings: Readings, budget_s: float) -> bool:
+    """Whether the budget, in seconds, is kept: the upper 95 % bound is within it, not just the middle."""
+    return readings.upper_95_s <= budget_s
+
+
+def median_bound(values: Seconds, level: float = KEPT_LEVEL) -> float:
+    """The smallest order statistic that is at least the median with probability `level`, whatever the distribution.
+
+    Of n readings the k-th smallest lies below the median with probability P(Binomial(n, 1/2) >= k); infinite where n
+    is too small for any (n < 5 at 95 %).
+    """
+    from scipy.stats import binom
+
+    n = len(values)
+    rank = int(binom.ppf(level, n, 0.5)) + 1
+    return float(np.partition(values, rank - 1)[rank - 1]) if rank <= n else math.inf
+
+
+def t_bound(values: Seconds, level: float = KEPT_LEVEL) -> float:
+    """Student's one-sided upper bound of the mean of few values; infinite for fewer than two."""
+    from scipy.stats import t
+
+    n = len(values)
+    if n < 2:
+        return math.inf
+    return float(values.mean() + t.ppf(level, n - 1) * values.std(ddof=1) / math.sqrt(n))

@@ -1,0 +1,59 @@
+"""What a searcher is and all that it knows: arrays of integers, and a problem that can screen them for free.
+
+A genome is a row of integers, one per gene. Every objective is minimised. A violation is 0 where a budget is kept; a
+genome counts as feasible if it keeps at least one of its budgets.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Genomes = NDArray[np.integer[Any]]
+Values = NDArray[np.floating[Any]]
+
+
+class Problem(Protocol):
+    """What is searched: sizes [G] is the number of options of each gene, ordinal [G] whether they have neighbours."""
+
+    @property
+    def sizes(self) -> Genomes: ...
+
+    @property
+    def ordinal(self) -> NDArray[np.bool_]: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    def canonical(self, genomes: Genomes) -> Genomes:
+        """Map genomes [n, G] that mean the same network to one representative [n, G]."""
+        ...
+
+    def cheap(self, genomes: Genomes) -> tuple[Values, Values]:
+        """Return the free objectives [n, m] and the violation [n, budgets] of canonical genomes."""
+        ...
+
+
+class Searcher(Protocol):
+    """A search whose state is a function of the seed and the batches told, so that replaying a log resumes it."""
+
+    def ask(self, n: int) -> Genomes:
+        """Return at most n canonical genomes, none asked or told before; fewer or none once the space is exhausted."""
+        ...
+
+    def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
+        """Hear objectives [n, m] and violation [n, budgets] of genomes; a value that is not finite: it failed."""
+        ...
+
+
+def least_violation(violation: Values) -> NDArray[np.float64]:
+    """Return [n] how far each genome is from keeping its nearest budget, of violation [n, budgets]; 0 is feasible.
+
+    Without budgets everything is feasible; a violation that is nan counts as infinite.
+    """
+    if violation.shape[1] == 0:
+        return np.zeros(len(violation))
+    nearest: NDArray[np.float64] = np.where(np.isnan(violation), np.inf, violation).min(axis=1)
+    return np.maximum(nearest, 0.0)

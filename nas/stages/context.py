@@ -1,0 +1,145 @@
+"""What every stage is given: the experiment, its run folder, and the data, space and devices it names."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hardware_profiles import DeviceProfile
+from hardware_profiles import load as load_profile
+from search_spaces.slots import SearchSpace
+
+from .. import config, registry
+from ..data.prepared import Dataset, prepare
+from ..data.seeds import derive_seed
+from ..errors import InputError
+from ..run_folder import EXPERIMENT, RunFolder, atomic_write_json, atomic_write_text
+from ..settings import Experiment
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ENVIRONMENT = "environment.json"
+SCHEMA = 1
+_PACKAGES = ("hwnas", "jax", "jaxlib", "flax", "optax", "numpy", "onnx", "onnxruntime", "apache-tvm")
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What an experiment names, loaded and checked before anything is written."""
+
+    data: Dataset
+    space: SearchSpace
+
+
+@dataclass(frozen=True)
+class Context:
+    """An opened run; `seed` derives seeds from what they are for, never from the order of calls."""
+
+    experiment: Experiment
+    run: RunFolder
+    data: Dataset
+    space: SearchSpace
+    profiles: Mapping[str, DeviceProfile]
+    console: Console
+
+    def seed(self, *path: str | int) -> int:
+        """The seed of the thing that `path` names in this run."""
+        return derive_seed(self.experiment.seed, *path)
+
+    def path(self, *parts: str) -> Path:
+        """A file of the run folder."""
+        return self.run.path.joinpath(*parts)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Say that a stage begins, and write to the log how long it took."""
+        self.console.print(f"[bold]{stage}[/bold]")
+        self.run.log("begin", stage=stage)
+        start = time.perf_counter()
+        yield
+        self.run.log("end", stage=stage, seconds=round(time.perf_counter() - start, 3))
+
+
+def materials(experiment: Experiment) -> Materials:
+    """Load the data and build the space; raises InputError (and the rooms' own) for what cannot be used."""
+    raw = registry.load(experiment.data.reference)(**experiment.data.arguments)
+    data = prepare(raw, experiment.seed, fractions=experiment.splits)
+    size = data.preprocessing
+    make_space = registry.load(experiment.space.reference)
+    space = make_space(
+        input_shape=(size.channels, *size.size), classes=len(size.class_names), **experiment.space.arguments
+    )
+    return Materials(data, space)
+
+
+def open_context(experiment: Experiment, found: Materials, run: RunFolder, console: Console) -> Context:
+    """Write experiment.yaml and environment.json into a new run, or check that they still describe a resumed one.
+
+    Raises InputError where the experiment or the data differ from what the run began with.
+    """
+    environment_path = run.path / ENVIRONMENT
+    splits = found.data.splits.record()
+    if environment_path.exists():
+        environment = json.loads(environment_path.read_text())
+        _same_experiment(run.path / EXPERIMENT, experiment)
+        if environment["splits"] != splits:
+            raise InputError(f"{run.path}: the data are not those this run began with; start anew with another --out")
+        if environment["machine"] != _machine():
+            console.print(f"[yellow]This run began on {environment['machine']}; results may differ from here on.[/]")
+        profiles = {name: DeviceProfile.from_dict(record) for name, record in environment["profiles"].items()}
+    else:
+        profiles = {target.device: load_profile(target.device) for target in experiment.targets}
+        environment = {
+            "schema": SCHEMA,
+            "versions": _versions(),
+            "machine": _machine(),
+            "seed": experiment.seed,
+            "splits": splits,
+            "profiles": {name: profile.to_dict() for name, profile in profiles.items()},
+        }
+        atomic_write_text(run.path / EXPERIMENT, config.dump(experiment))
+        atomic_write_json(environment_path, environment)
+    return Context(experiment, run, found.data, found.space, profiles, console)
+
+
+def _same_experiment(path: Path, experiment: Experiment) -> None:
+    before, now = config.parse(path.read_text()), config.parse(config.dump(experiment))
+    changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    if changed:
+        key = changed[0]
+        raise InputError(
+            f"{path.parent} was begun with another experiment: {key} was {before.get(key)} and is {now.get(key)}; "
+            f"start anew with another --out, or resume with the same file and options"
+        )
+
+
+def _machine() -> dict[str, Any]:
+    return {"platform": platform.platform(), "processor": _processor(), "cores": len(os.sched_getaffinity(0))}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": sys.version.split()[0]}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions

@@ -1,0 +1,46 @@
+"""What has to be set before the first program is compiled: the C heap, and the folder of compiled programs."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+import jax
+
+# From glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
+
+#: Compiling less than this is faster than reading it back from disk.
+_WORTH_KEEPING_S = 0.2
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for what is compiled once, `$XDG_CACHE_HOME/hwnas` or `~/.cache/hwnas`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwnas"
+
+
+def keep_heap() -> bool:
+    """Tell glibc to keep freed memory; returns whether it did (False on other C libraries).
+
+    XLA on a CPU allocates one large buffer per step. By default glibc maps and unmaps it, so that every step faults in
+    each of its pages: half of the time of a small network's training step. The price is that memory once used is not
+    returned before the process ends.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:
+        return False
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_ARENA_MAX, 1), (_M_TOP_PAD, 1 << 26))
+    return all([bool(mallopt(option, value)) for option, value in settings])
+
+
+def prepare() -> None:
+    """Set up this process for training: keep the heap and, unless the user chose a folder, keep compiled programs."""
+    keep_heap()
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING_S)

@@ -1,0 +1,56 @@
+"""Which networks of a space one training step trains: the sandwich rule, and fairness among banks of operators.
+
+Sandwich rule: BigNAS (Yu et al. 2020, arXiv 2003.11142). Strict fairness: FairNAS (Chu et al. 2021, arXiv 1907.01845).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.slots import Gene, SearchSpace, random_genomes
+
+
+def _extreme(space: SearchSpace, choose: Callable[[NDArray[np.float64]], np.intp]) -> NDArray[np.int64]:
+    genome = [_position(gene, choose) for gene in space.genes]
+    result: NDArray[np.int64] = space.canonical(np.array([genome], np.int64))[0]
+    return result
+
+
+def _position(gene: Gene, choose: Callable[[NDArray[np.float64]], np.intp]) -> int:
+    """Index of the extreme option; options that are no numbers count in the order of the table."""
+    numbers = all(isinstance(option, (bool, int, float)) for option in gene.options)
+    options = gene.options if numbers else range(len(gene.options))
+    return int(choose(np.array(options, np.float64)))
+
+
+def largest(space: SearchSpace) -> NDArray[np.int64]:
+    """The canonical genome [genes] with every decision at its largest option."""
+    return _extreme(space, np.argmax)
+
+
+def smallest(space: SearchSpace) -> NDArray[np.int64]:
+    """The canonical genome [genes] with every decision at its smallest option."""
+    return _extreme(space, np.argmin)
+
+
+def bank_genes(space: SearchSpace) -> tuple[int, ...]:
+    """The genes that select operators with weights of their own."""
+    return tuple(sorted({slot.genes[position] for slot in space.slots for position in slot.bank}))
+
+
+def sandwich(space: SearchSpace, random: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Canonical genomes [2 + random, genes] of one step: the largest, the smallest, and `random` drawn ones.
+
+    Bank genes run through permutations of their options, so that the operators of a bank take turns and none is trained
+    more than once oftener than another within a step.
+    """
+    genomes = np.concatenate([[largest(space)], [smallest(space)], random_genomes(space, random, rng)])
+    for gene in bank_genes(space):
+        options = len(space.genes[gene].options)
+        turns = [rng.permutation(options) for _ in range(-(-len(genomes) // options))]
+        genomes[:, gene] = np.concatenate(turns)[: len(genomes)]
+    result: NDArray[np.int64] = space.canonical(genomes).astype(np.int64)
+    return result

@@ -1,0 +1,25 @@
+"""Every tolerance the project is held to, in one place, each with the reason for its size."""
+
+MASK_TO_EXTRACTED = 1e-4
+"""Masked supernet against extracted network, absolute on logits: float32 sums in another order, over ~100 layers."""
+
+ARTEFACT_RELATIVE = 1e-3
+"""Exported artefact against JAX, relative to the largest logit: other kernels, other fusion, still float32."""
+
+TABLES_RELATIVE = 1e-6
+"""Additive tables against the same quantity counted on the network: only the rounding of a float64 sum may differ."""
+
+TOP1_DISAGREEMENT_SHARE = 1e-3
+"""Largest share of samples whose predicted class may change on export: these are ties, not errors."""
+
+TOP1_MARGIN_FACTOR = 2.0
+"""A class may change only where the logit margin is below this many measured differences: both logits can move."""
+
+KEPT_LEVEL = 0.95
+"""One-sided confidence with which a measured median must lie within the budget before a network is called a winner."""
+
+KEPT_BLOCKS = 3
+"""Fewest interleaved blocks of readings behind such a median: fewer cannot tell drift from the network itself."""
+
+CONTENDED_WALL_TO_CPU = 1.10
+"""Wall over CPU time, on one thread, above which somebody else was using the core and the block is repeated."""

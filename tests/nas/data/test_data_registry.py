@@ -1,0 +1,40 @@
+"""Every registered loader can be named in YAML: it imports, is typed and documented, and is light to import."""
+
+import importlib
+import inspect
+import subprocess
+import sys
+import typing
+
+import pytest
+
+from nas.data import DATASETS
+from nas.data.augment import DEFAULT_AUGMENTATION
+from nas.data.dataset import RawData
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_schema_can_be_made_of_the_signature(name: str) -> None:
+    module, _, attribute = DATASETS[name].partition(":")
+    loader = getattr(importlib.import_module(module), attribute)
+    hints = typing.get_type_hints(loader)
+    assert hints.pop("return") is RawData
+    assert list(hints) == list(inspect.signature(loader).parameters)
+    assert inspect.getdoc(loader)
+
+
+def test_every_set_has_an_augmentation_of_its_own() -> None:
+    assert set(DEFAULT_AUGMENTATION) == set(DATASETS)
+
+
+def test_loaders_import_nothing_heavy() -> None:
+    modules = ", ".join(sorted({reference.partition(":")[0] for reference in DATASETS.values()}))
+    program = f"import sys, {modules}; print([m for m in ('sklearn', 'PIL', 'jax', 'scipy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_reading_the_registry_and_the_fractions_needs_no_numpy() -> None:
+    program = "import sys, nas.data, nas.data.fractions; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nas.errors import InputError
+from nas.pareto import hypervolume, pareto_front
+from nas.searchers.base import Searcher
+from nas.searchers.nsga2 import NSGA2
+from nas.searchers.random import RandomSearch
+
+REFERENCE = np.array([1.1, 11.0])
+
+
+def front_of(searcher: Searcher, problem: Any, evaluations: int) -> np.ndarray:
+    told = []
+    for _ in range(evaluations // 40):
+        genomes = searcher.ask(40)
+        values, violation = problem.evaluate(genomes)
+        searcher.tell(genomes, values, violation)
+        told.append(values)
+    values = np.concatenate(told)
+    front: np.ndarray = values[pareto_front(values)]
+    return front
+
+
+@pytest.mark.parametrize("budget", [np.inf, 60.0])
+def test_it_beats_random_search_on_zdt1_by_far(toy: Any, budget: float) -> None:
+    """On the known front, f2 = 1 - sqrt(f1), random search leaves twice the volume uncovered, at every seed."""
+    x = np.linspace(0, 1, 16)
+    best = hypervolume(np.column_stack((x, 1 - np.sqrt(x))), REFERENCE)
+    for seed in range(5):
+        problem = toy(depth=16, options=16, budgets=(budget,), seed=seed, deep=True)
+        evolved = best - hypervolume(front_of(NSGA2(problem, population=40), problem, 1200), REFERENCE)
+        sampled = best - hypervolume(front_of(RandomSearch(problem), problem, 1200), REFERENCE)
+        assert 0 <= evolved < 0.5 * sampled
+
+
+def test_it_finds_the_whole_front_of_a_small_problem(toy: Any) -> None:
+    problem = toy(depth=4, options=4)
+    everything = np.stack(np.unravel_index(np.arange(4**5), (4,) * 5), axis=1)
+    values, _ = problem.evaluate(problem.canonical(everything))
+    wanted = {tuple(v) for v in values[pareto_front(values)].tolist()}
+    found = {tuple(v) for v in front_of(NSGA2(problem, population=20), problem, 320).tolist()}
+    assert found == wanted
+
+
+def test_feasible_genomes_survive_and_less_violation_comes_next(toy: Any) -> None:
+    problem = toy()
+    searcher = NSGA2(problem, population=2)
+    genomes = problem.canonical(np.array([[5, k, 0, 0, 0, 0, 0] for k in range(6)]))
+    values = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [np.nan, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    violation = np.array([[0.3, 0.4], [0.9, 0.1], [0.5, 0.0], [0.0, 0.0], [0.2, 0.3], [np.nan, np.nan]])
+    searcher.tell(genomes, values, violation)
+    assert [row[1] for row in searcher._genomes.tolist()] == [2, 1]
+    searcher.tell(np.array([[5, 7, 7, 7, 7, 7, 7]]), np.array([[1.0, 1.0]]), np.array([[0.0, 0.0]]))
+    assert [row[1] for row in searcher._genomes.tolist()] == [7, 2]
+
+
+def test_mutation_moves_ordinal_genes_to_neighbours_more_often(toy: Any) -> None:
+    problem = toy(depth=5, options=9)
+    searcher = NSGA2(problem)
+    genomes = np.tile([2, 4, 4, 4, 0, 8], (4000, 1))
+    moved = searcher._other_options(np.random.default_rng(0), genomes)
+    assert (moved != genomes).all()
+    assert ((moved >= 0) & (moved < problem.sizes)).all()
+    near = (abs(moved - genomes) == 1).mean(axis=0)
+    # Other options are equally likely: 2 of 8 are neighbours inside, 1 of 8 at an end, 2 of 4 for the depth.
+    assert near == pytest.approx([0.75, 0.25, 0.625, 0.25, 0.5625, 0.125], abs=0.03)
+
+
+def test_genes_without_a_choice_do_not_move(toy: Any) -> None:
+    searcher = NSGA2(toy(depth=1, options=1))
+    genomes = np.zeros((10, 2), dtype=np.int64)
+    assert not searcher._other_options(np.random.default_rng(0), genomes).any()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"population": 1}, "a population of 1 cannot breed"),
+        ({"crossover": 1.5}, "crossover is 1.5"),
+        ({"mutation": -0.1}, "mutation is -0.1"),
+        ({"mutation": float("nan")}, "mutation is nan"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(toy: Any, parameters: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        NSGA2(toy(), **parameters)
