@@ -20,17 +20,6 @@ from search_spaces.ir import Network
 Floats = NDArray[np.float64]
 
 
-class UnpricedOperator(ValueError):
-    """A network has an operator that the model cannot price; it names the operator, the model and the target."""
-
-    def __init__(self, operator: str, kind: str, model: str, target: Target) -> None:
-        super().__init__(
-            f"operator {operator!r} is of kind {kind!r}, which latency model {model!r} cannot price on {target.key}; "
-            "give the kind an op class in search_spaces.passes, or leave it out of the space"
-        )
-        self.operator, self.kind, self.model, self.target = operator, kind, model, target
-
-
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """Latencies of n networks with at most K exits, for one call with the target's batch.

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile, Target
-from latency_models.base import Floats, UnpricedOperator
+from latency_models.base import Floats
+from latency_models.errors import UnpricedOperator
 from search_spaces.ir import DTYPE_BYTES, Network
 from search_spaces.operators import VIEWS
 from search_spaces.passes import OP_CLASSES, fuse, op_class
@@ -32,6 +33,8 @@ EFFICIENCY: Final[Mapping[str, Mapping[str, float]]] = {
         "pool": 0.05, "elementwise": 0.05, "normalisation": 0.05, "softmax": 0.02, "copy": 0.05,
     },
 }  # fmt: skip
+#: What the generated code of TVM reaches relative to that once tuned; untuned it is some twenty times slower.
+RUNNER_EFFICIENCY: Final[Mapping[str, float]] = {"onnxruntime": 1.0, "tvm": 0.75}
 #: Seconds of a call to a runtime and of a decision on its answer, on a 3 GHz core; estimates.
 CALL_S: Final = 10e-6
 DECISION_S: Final = 10e-6
@@ -70,7 +73,7 @@ def machine(
     Raises ProfileError where the profile has no peak for the target's dtype.
     """
     efficiency = EFFICIENCY["cpu" if profile.kind == "cpu" else "gpu"]
-    peak = profile.peak(target.dtype, target.threads)
+    peak = profile.peak(target.dtype, target.threads) * RUNNER_EFFICIENCY[target.runner]
     factor = _ACCELERATOR_CALL_FACTOR
     if profile.kind == "cpu":
         factor = max(1.0, _CALL_CLOCK_HZ / profile.clock_hz.value) if profile.clock_hz else 1.0

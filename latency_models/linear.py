@@ -19,9 +19,11 @@ from latency_models.features import Prior
 #: Relative errors of tiny latencies are measured against this share of the median.
 FLOOR_OF_MEDIAN: Final = 0.1
 #: No coefficient falls below this share of its prior: nothing costs nothing.
-FLOOR_OF_PRIOR: Final = 0.01
+FLOOR_OF_PRIOR: Final = 0.1
 #: Candidate strengths of the ridge: (relative noise of a measurement / relative error of the prior)^2.
 RIDGES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+#: The strongest ridge within this factor of the smallest squared error is taken: it carries over better.
+_SLACK: Final = 1.3
 #: Ridge on the common factors of the prior; weak, since a device may well be ten times slower than its sheet.
 _FACTOR_RIDGE: Final = 1e-2
 #: A common factor does not shrink the error of the prior below this share.
@@ -147,7 +149,7 @@ def _by_leaving_out(rows: Rows, prior: Prior) -> tuple[float, float]:
         for index, ridge in enumerate(RIDGES):
             errors[index] += float(np.sum((left[out] @ _solve(kept, scaled, ridge) - right[out]) ** 2))
         total += float(rows.weight[out].sum())
-    best = int(np.argmin(errors))
+    best = int(np.flatnonzero(errors <= _SLACK * errors.min())[-1])
     return RIDGES[best], float(np.sqrt(errors[best] / total))
 
 

@@ -38,7 +38,6 @@ class _Graph:
 
     batch: int | None
     weights: Weights
-    names: Mapping[str, str]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
     inputs: list[onnx.ValueInfoProto] = field(default_factory=list)
@@ -77,10 +76,8 @@ class _Place:
         return f"{self.op.name}/{name}"
 
     def weight(self, param: str) -> str:
-        """The operator's stored array as a constant of the graph; raises InputError where it is missing or misshapen."""
+        """The operator's stored array as a constant of the graph."""
         key = self.inner(param)
-        if key not in self.graph.weights:
-            raise InputError(f"there is no array {key!r} among the weights: these are the weights of another network")
         return self.graph.constant(key, np.asarray(self.graph.weights[key], np.float32))
 
 
@@ -95,7 +92,7 @@ def _simple(kind: str, **attrs: Any) -> Callable[[_Place], None]:
     return write
 
 
-def _window(op: Op) -> dict[str, list[int]]:
+def _window(op: Op) -> dict[str, Any]:
     kernel, stride, padding = op.attr("kernel"), op.attr("stride"), conv_padding(op.attributes)
     return {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4}
 
@@ -233,9 +230,7 @@ class SegmentFile:
         return (self.exit, *(name for name in self.gives if name != self.exit))
 
 
-def export_segments(
-    network: Network, weights: Weights, folder: Path, batch: int | None = 1
-) -> tuple[SegmentFile, ...]:
+def export_segments(network: Network, weights: Weights, folder: Path, batch: int | None = 1) -> tuple[SegmentFile, ...]:
     """Write `exit_0.onnx`, `exit_1.onnx`, ... into a folder, one per exit: run in order they compute the network.
 
     Batch norm is folded before the network is cut: afterwards a segment could begin with one, and a tensor that is
@@ -292,7 +287,7 @@ def write_graph(
     """
     if batch is not None and batch < 1:
         raise InputError(f"the batch must be at least 1 (or None for any), got {batch}")
-    graph = _Graph(batch, weights, names)
+    graph = _Graph(batch, weights)
     shapes: dict[str, Shape] = {}
     tensors = [names.get(op.name, op.name) for op in network.ops]
     for op, tensor in zip(network.ops, tensors, strict=True):

@@ -85,7 +85,7 @@ def compiler(triple: str | None = None) -> Compiler:
 
 
 def _system(triple: str) -> tuple[str, str]:
-    """Processor and system of an LLVM triple, as far as a linker cares: ("aarch64", "linux"), ("aarch64", "android")."""
+    """Processor and system of an LLVM triple, as far as a linker cares: ("aarch64", "linux")."""
     parts = triple.split("-")
     machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(parts[0].lower(), parts[0].lower())
     kinds = {"android": "android", "apple": "darwin", "darwin": "darwin", "linux": "linux"}
@@ -109,8 +109,8 @@ def to_tvm(data: bytes, target: Mapping[str, Any], path: Path, linker: Compiler 
         raise InputError(f"cannot compile with TVM: {reason}")
     if target.get("kind") != "llvm":
         raise InputError(
-            f"TVM target {dict(target)} is no CPU: libraries for {target.get('kind')!r} can be compiled but not checked "
-            "without such a device; choose the runner onnxruntime, or a CPU target (kind: llvm)"
+            f"TVM target {dict(target)} is no CPU: a library for {target.get('kind')!r} can be compiled here, but not "
+            "checked; choose the runner onnxruntime, or a CPU target (kind: llvm)"
         )
     linker = linker or compiler(target.get("mtriple"))
     if linker.command is None:
@@ -145,7 +145,7 @@ def _compile(data: bytes, target: Mapping[str, Any]) -> Any:
     model = onnx.load_from_string(data)
     for value in model.graph.input:
         if any(axis.dim_param for axis in value.type.tensor_type.shape.dim):
-            raise InputError(f"the input {value.name!r} has a symbolic batch; TVM libraries are compiled for a fixed one")
+            raise InputError(f"the input {value.name!r} has a symbolic batch; TVM compiles for a fixed one")
     try:
         built_for = tvm.target.Target(dict(target))
     except (ValueError, TypeError) as error:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
-
+from nas.runners.cascade import Cascade
 from nas.runners.readings import Readings
 from nas.runners.timing import Plan, measure
+
+if TYPE_CHECKING:
+    from nas.export.onnx import SegmentFile
 
 Array = NDArray[Any]
 
@@ -55,6 +58,18 @@ def time(runner: Runner, artefact: Path, *inputs: Array, plan: Plan | None = Non
     """Load an artefact and take readings of one call with these inputs, by default on the threads of the target."""
     program = runner.load(artefact)
     return measure({"": lambda: program(*inputs)}, plan or Plan(threads=runner.target.threads))[""]
+
+
+def load_cascade(
+    runner: Runner, folder: Path, segments: Sequence[SegmentFile], thresholds: Sequence[float | None]
+) -> Cascade:
+    """Load the segments of a folder, ONNX models or libraries as the runner takes them, as one early-exit network."""
+    return Cascade(
+        [runner.load(folder / segment.file) for segment in segments],
+        [segment.takes for segment in segments],
+        [segment.outputs for segment in segments],
+        thresholds,
+    )
 
 
 def random_inputs(shapes: Sequence[tuple[int, ...]], seed: int = 0) -> list[NDArray[np.float32]]:

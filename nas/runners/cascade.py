@@ -47,7 +47,7 @@ class Cascade:
                 f"{len(thresholds)} thresholds: there must be one threshold less, and as many of the others"
             )
         self.thresholds = [math.inf if value is None else float(value) for value in thresholds] + [-math.inf]
-        made = {name: (-1, 0) for name in takes[0]}
+        made = dict.fromkeys(takes[0], (-1, 0))
         if len(made) != 1:
             raise ValueError(f"the first segment takes {len(made)} tensors; a cascade has one input")
         # Where each segment finds its inputs: (segment, place among its outputs), -1 for the sample itself.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from hardware_profiles import Target
-
 from nas.errors import InputError
 from nas.runners.base import Array
 

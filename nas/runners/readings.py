@@ -95,7 +95,7 @@ class Readings:
         return float((high - low) / self.median_s)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able values, for one line of a log of measurements; the derived figures are there to be read by people."""
+        """JSON-able values, for one line of a log of measurements; the derived figures are there for people."""
         return {
             "schema": SCHEMA,
             "statistic": self.statistic,

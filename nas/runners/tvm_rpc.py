@@ -13,10 +13,12 @@ import math
 import os
 import secrets
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +35,7 @@ from nas.runners.readings import Readings
 from nas.runners.timing import Plan
 
 HOST = "127.0.0.1"
+_CONNECTING = "connecting"
 _T = TypeVar("_T")
 
 
@@ -43,8 +46,8 @@ class RpcError(RuntimeError):
 class LocalServer:
     """An RPC server on this machine, started and stopped by this process; see `local_server`."""
 
-    def __init__(self, port: int, key: str, process: subprocess.Popen[str]) -> None:
-        self.port, self.key, self.process = port, key, process
+    def __init__(self, port: int, key: str, process: subprocess.Popen[str], folder: str) -> None:
+        self.port, self.key, self.process, self.folder = port, key, process, folder
 
     def stop(self) -> None:
         """Kill the server and its session, and wait until they are gone."""
@@ -55,29 +58,34 @@ class LocalServer:
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
+        # A session that is killed leaves the libraries behind that were sent to it.
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def local_server(deadline_s: float = 60.0) -> Iterator[LocalServer]:
+def local_server(threads: int = 1, deadline_s: float = 60.0) -> Iterator[LocalServer]:
     """Start a server on 127.0.0.1 and a free port, with a key nobody can guess; stop it on the way out.
+
+    Libraries run in it on so many `threads`.
 
     Raises InputError without TVM, RpcError if the server does not listen in time.
     """
     importable, reason = available()
     if not importable:
         raise InputError(f"cannot start a TVM server: {reason}")
-    server = _start(deadline_s)
+    server = _start(threads, deadline_s)
     try:
         yield server
     finally:
         server.stop()
 
 
-def _start(deadline_s: float) -> LocalServer:
+def _start(threads: int, deadline_s: float) -> LocalServer:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = int(probe.getsockname()[1])
     key = secrets.token_hex(16)
+    folder = tempfile.mkdtemp(prefix="tvm-rpc-")
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("rpc_server.py"))],
         stdin=subprocess.PIPE,
@@ -86,11 +94,12 @@ def _start(deadline_s: float) -> LocalServer:
         text=True,
         # A process group of its own, so that one signal ends the server and what it forked, and nothing else.
         start_new_session=True,
+        env={**os.environ, "TMPDIR": folder, "TVM_NUM_THREADS": str(threads)},
     )
-    server = LocalServer(port, key, process)
+    server = LocalServer(port, key, process, folder)
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     try:
-        settings = {"host": HOST, "port": port, "key": key, "parent": os.getpid()}
+        settings = {"host": HOST, "port": port, "key": key, "parent": os.getpid(), "folder": folder}
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(settings) + "\n")
             process.stdin.flush()
@@ -98,8 +107,8 @@ def _start(deadline_s: float) -> LocalServer:
         if not ready:
             raise RpcError(f"the RPC server on {HOST}:{port} did not listen within {deadline_s:g} s")
         if process.stdout.readline() != "listening\n":
-            words = process.stderr.read().strip().splitlines()
-            raise RpcError(f"the RPC server on {HOST}:{port} ended at once: {words[-1] if words else 'it said nothing'}")
+            words = process.stderr.read().strip().splitlines() or ["it said nothing"]
+            raise RpcError(f"the RPC server on {HOST}:{port} ended at once: {words[-1]}")
     except BaseException:
         server.stop()
         raise
@@ -180,7 +189,8 @@ class Device:
             if self.local is not None:
                 self.local.stop()
                 thread.join(5.0)
-            raise RpcError(f"{doing} on {where} was not done after {self.deadline_s:g} s; is somebody else using it?")
+            hint = "; a server serves one session at a time, is it in use?" if doing == _CONNECTING else ""
+            raise RpcError(f"{doing} on {where} was not done after {self.deadline_s:g} s{hint}")
         if failures:
             spent = time.monotonic() - start
             raise RpcError(f"{session.doing} on {where} failed after {spent:.1f} s: {failures[0]}")
@@ -192,7 +202,7 @@ class _Session:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self.doing = "connecting"
+        self.doing = _CONNECTING
         self.remote: Any = None
 
     def open(self) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from hardware_profiles import Target
-
 from nas.errors import InputError
 from nas.export.tvm import available
 from nas.runners.base import Array

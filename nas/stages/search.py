@@ -164,7 +164,7 @@ def _front(context: Context, problem: BudgetProblem, judging: _Judge, trials: li
     return {
         "schema": SCHEMA,
         "model_version": MODEL_VERSION,
-        "pareto": [{"key": t.key, "genome": t.genome, "metrics": t.metrics, "budgets": t.budgets} for t in pareto],
+        "pareto": [asdict(trial) for trial in pareto],
         "budgets": {
             budget.name: [asdict(trial) for trial in _candidates(context, problem, judging, complete, number)]
             for number, budget in enumerate(context.experiment.budgets)

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware_profiles import Target, load
-from latency_models import additive
-from latency_models.base import UnpricedOperator
+from latency_models import UnpricedOperator, additive
 from latency_models.flops import Flops
 from latency_models.roofline import Roofline
 from search_spaces.mobile import mobile

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from hardware_profiles import Target, load
-from latency_models import LATENCY_MODELS
-from latency_models.base import UnpricedOperator
+from latency_models import LATENCY_MODELS, UnpricedOperator
 from search_spaces.ir import Builder, Network
 from search_spaces.mobile import mobile
 from search_spaces.operators import OPERATORS, Operator

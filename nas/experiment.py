@@ -1,0 +1,88 @@
+"""The order of the stages, and what a run's exit code is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import NothingFits
+from .stages.context import Context
+
+OK, NOT_KEPT = 0, 3
+
+
+def search(context: Context) -> int:
+    """Calibrate, train the supernet, search; returns the exit code.
+
+    Raises NothingFits before anything is trained where no network can keep any budget.
+    """
+    from .stages import latency, supernet
+    from .stages import search as searching
+
+    with context.timed("calibrate"):
+        latency.calibrate(context)
+    searching.require_feasible(context)
+    if not context.path(searching.FRONT).exists():
+        with context.timed("supernet"):
+            supernet.train_supernet(context)
+        with context.timed("search"):
+            searching.search(context)
+    return OK
+
+
+def run(context: Context) -> int:
+    """Every stage; a winner that fails its verification is replaced, as often as `winners.attempts` allows."""
+    from .stages import export, train, verify
+
+    try:
+        search(context)
+    except NothingFits:
+        with context.timed("report"):
+            _report(context)
+        raise
+    for _ in range(context.experiment.winners.attempts):
+        with context.timed("train"):
+            train.train_winners(context)
+        with context.timed("export"):
+            export.export_winners(context)
+        with context.timed("verify"):
+            settled = verify.measure_winners(context)
+        if settled:
+            break
+    with context.timed("test"):
+        verdict = verify.test_winners(context)
+    with context.timed("report"):
+        page = _report(context)
+    _summary(context, verdict, page)
+    return OK if verdict.kept else NOT_KEPT
+
+
+def one_stage(name: str, context: Context) -> int:
+    """`nas train|export|verify|report`: one stage of a run that has come far enough for it."""
+    from .stages import export, train, verify
+
+    with context.timed(name):
+        if name == "train":
+            train.train_winners(context)
+        elif name == "export":
+            export.export_winners(context)
+        elif name == "verify":
+            verify.measure_winners(context)
+            verdict = verify.test_winners(context)
+            _summary(context, verdict, None)
+            return OK if verdict.kept else NOT_KEPT
+        else:
+            context.console.print(f"report: {_report(context)}")
+    return OK
+
+
+def _report(context: Context) -> Path:
+    from .report import write_report
+
+    return write_report(context.run.path, context.space)
+
+
+def _summary(context: Context, verdict: verify.Verdict, page: Path | None) -> None:
+    for line in verdict.lines:
+        context.console.print(line)
+    if page is not None:
+        context.console.print(f"report: {page}")

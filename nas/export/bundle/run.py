@@ -1,0 +1,81 @@
+"""Classify images with this folder's network: python run.py images.npy
+
+Needs Python 3.8, numpy and onnxruntime, and the files beside it. The array holds one image or several, uint8 or float,
+channels first; --hwc for channels last. Each line says the number of the image, class, confidence, exit, milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, FOLDER)
+
+from cascade import Cascade, confidence  # type: ignore[import-not-found]  # noqa: E402
+from preprocessing import Preprocessing  # type: ignore[import-not-found]  # noqa: E402
+
+
+def checked(name: str, manifest: dict[str, Any]) -> bytes:
+    """The content of a file, if it is the one that was exported."""
+    with open(os.path.join(FOLDER, name), "rb") as file:
+        data = file.read()
+    if hashlib.sha256(data).hexdigest() != manifest["artefacts"][name]["sha256"]:
+        raise SystemExit(f"{name} is not the file that was exported: its SHA-256 differs from manifest.json")
+    return data
+
+
+def program(data: bytes, outputs: list[str], threads: int) -> Any:
+    """A function that runs one segment on ONNX Runtime."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    if threads == 1:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    inputs = [value.name for value in session.get_inputs()]
+    return lambda *arrays: session.run(outputs, dict(zip(inputs, arrays)))  # noqa: B905 (new in 3.10)
+
+
+def main() -> None:
+    """Read the arguments, load the segments, classify."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", help="a .npy file: [C,H,W] or [n,C,H,W]; [H,W] or [n,H,W] with one channel")
+    parser.add_argument("--hwc", action="store_true", help="channels last")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    with open(os.path.join(FOLDER, "manifest.json"), encoding="utf-8") as file:
+        manifest = json.load(file)
+    prepare = Preprocessing.from_dict(manifest["preprocessing"])
+    exits = manifest["exits"]
+    cascade = Cascade(
+        [program(checked(e["file"], manifest), e["outputs"], arguments.threads) for e in exits],
+        [e["takes"] for e in exits],
+        [e["outputs"] for e in exits],
+        manifest["thresholds"],
+    )
+    images = np.load(arguments.images, allow_pickle=False)
+    if arguments.hwc:
+        images = np.moveaxis(images, -1, -3)
+    if prepare.channels == 1:
+        images = images.reshape((-1, 1, *images.shape[-2:]))
+    elif images.ndim == 3:
+        images = images[None]
+    for number, image in enumerate(images):
+        start = time.perf_counter()
+        logits, number_of_exit = cascade(prepare.apply(image[None]))
+        spent = time.perf_counter() - start
+        name = prepare.class_names[int(logits.argmax())]
+        print(f"{number}  {name}  {confidence(logits):.4f}  exit {number_of_exit}  {spent * 1e3:.3f} ms")
+
+
+if __name__ == "__main__":
+    main()

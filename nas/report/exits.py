@@ -1,0 +1,117 @@
+"""Pictures of a winner: its budget as a bar, its exits as accuracy over time, and who leaves where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from . import svg, words
+from .axes import Frame, draw, latency_unit
+from .records import ExitRow, Winner
+from .scales import Scale, fitted
+from .svg import Named, Node
+
+#: Classes of exits in order; the final exit always has the last.
+_COLOURS = 4
+
+
+def colour(number: int, count: int) -> str:
+    """The class of exit `number` of `count`: the final one looks the same in every network."""
+    return "final" if number == count - 1 else f"exit{number % _COLOURS}"
+
+
+def budget_bar(winner: Winner, width: float = 330) -> Markup | None:
+    """The measured latency as a bar with its upper bound, the prediction as a mark, the budget as a line."""
+    shown = [v for v in (winner.measured_s, winner.upper_95_s, winner.predicted_s) if v]
+    if not winner.budget_s or not shown:
+        return None
+    x = Scale(0.0, max(1.2 * winner.budget_s, *(1.06 * v for v in shown)), 1.0, width - 1)
+    at, top, bottom = x(winner.budget_s), 24.0, 44.0
+    nodes: list[Node] = [
+        svg.rect(x.start, top, at - x.start, bottom - top, "bar-inside", 4),
+        svg.rect(at, top, x.end - at, bottom - top, "bar-outside", 4),
+    ]
+    state = winner.state.replace(" ", "-")
+    if winner.measured_s:
+        nodes.append(svg.rect(x.start, top + 5, x(winner.measured_s) - x.start, bottom - top - 10, f"bar {state}", 2))
+        if winner.upper_95_s:
+            end, middle = x(winner.upper_95_s), (top + bottom) / 2
+            nodes += [
+                svg.line(x(winner.measured_s), middle, end, middle, "whisker"),
+                svg.line(end, middle - 4, end, middle + 4, "whisker"),
+            ]
+    if winner.predicted_s:
+        title = f"predicted {words.seconds(winner.predicted_s)}"
+        nodes.append(svg.mark("triangle", x(winner.predicted_s), bottom + 7, 4.5, "predicted", title))
+    nodes.append(svg.line(at, top - 6, at, bottom + 4, "limit"))
+    text = f"budget {words.seconds(winner.budget_s)}"
+    span = svg.text_width(text, 12.5) / 2
+    nodes.append(svg.label(min(max(at, span), width - span), top - 10, text, "limit-name", "middle"))
+    label = (
+        f"{winner.name}: measured {words.seconds(winner.measured_s)} of {words.seconds(winner.budget_s)}, {winner.state}"
+    )
+    return svg.drawing(width, 58, label, nodes, "budget-bar")
+
+
+def accuracy_over_time(winner: Winner, width: float = 460, height: float = 270) -> Markup | None:
+    """Accuracy of each exit over the seconds to reach it, and of the network as it runs; None without exits."""
+    exits = [
+        (number, e, e.reach_s, e.accuracy)
+        for number, e in enumerate(winner.exits)
+        if e.reach_s is not None and e.accuracy is not None
+    ]
+    if len(exits) < 2:
+        return None
+    frame = Frame(46, 32, width - 12, height - 46)
+    whole = (winner.expected_s, winner.test_accuracy) if winner.expected_s and winner.test_accuracy else None
+    values = [v for _, e, _, a in exits for v in (a, *(e.interval or ()))] + ([whole[1]] if whole else [])
+    x = fitted([r for _, _, r, _ in exits], frame.left, frame.right, zero=True, pad=0.1)
+    y = fitted(values, frame.bottom, frame.top, pad=0.14)
+    unit, symbol = latency_unit(x.high)
+    nodes = draw(
+        frame, Scale(x.low / unit, x.high / unit, x.start, x.end), Scale(100 * y.low, 100 * y.high, y.start, y.end),
+        f"time to the exit ({symbol})", "accuracy (%)", (5, 4),
+    )  # fmt: skip
+    nodes.append(svg.path([(x(r), y(a)) for _, _, r, a in exits], "exit-line"))
+    names = []
+    avoid = []
+    for number, row, reach, accuracy in exits:
+        at = x(reach), y(accuracy)
+        if row.interval:
+            low, high = (y(v) for v in row.interval)
+            nodes.append(svg.line(at[0], low, at[0], high, "error"))
+            avoid.append(svg.Box(at[0] - 2, high, 4, low - high))
+        title = f"{row.name}: {words.percent(accuracy)} after {words.seconds(reach)}"
+        nodes.append(svg.mark("circle", *at, 5, f"exit-mark {colour(number, len(winner.exits))}", title))
+        names.append(Named(*at, row.name))
+    if whole:
+        at = x(whole[0]), y(whole[1])
+        title = f"as it runs: {words.percent(whole[1])} after {words.seconds(whole[0])} on average"
+        nodes.append(svg.mark("diamond", *at, 6.5, "whole", title))
+        names.insert(0, Named(*at, "as it runs"))
+    nodes += svg.place(names, frame.box, avoid, size=13, gap=11)
+    return svg.drawing(width, height, f"Accuracy of {winner.name} at each exit over the time to reach it", nodes)
+
+
+def rates_bar(exits: Sequence[ExitRow], width: float = 460) -> Markup | None:
+    """The share of samples that leaves at each exit, as one bar; None where shares are missing."""
+    rates = [row.rate for row in exits]
+    total = sum(rate or 0.0 for rate in rates)
+    if len(exits) < 2 or any(rate is None or rate < 0 for rate in rates) or total <= 0:
+        return None
+    nodes, left = [], 0.0
+    for number, row in enumerate(exits):
+        share = (row.rate or 0.0) / total
+        span = share * width
+        kind = colour(number, len(exits))
+        title = f"{row.name}: {words.percent(row.rate)} of the samples leave here"
+        if span > 0:
+            nodes.append(svg.rect(left, 0, span - (1.5 if number < len(exits) - 1 else 0), 30, f"share {kind}", 3, title))
+        for text in (f"{row.name} {words.percent(row.rate, 0)}", words.percent(row.rate, 0)):
+            if svg.text_width(text, 13) + 10 < span:
+                nodes.append(svg.label(left + span / 2, 19.5, text, f"share-name {kind}", "middle"))
+                break
+        left += span
+    label = "Shares of samples: " + ", ".join(f"{row.name} {words.percent(row.rate)}" for row in exits)
+    return svg.drawing(width, 30, label, nodes, "rates")

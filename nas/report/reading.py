@@ -1,0 +1,215 @@
+"""A run's folder as data, whatever of it is there.
+
+A file that cannot be read does not stop the page: it is named on it, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from hardware_profiles import ProfileError, Target
+from latency_models import LATENCY_MODELS
+from search_spaces.operators import ShapeError
+from search_spaces.slots import SearchSpace, SpaceError
+
+from .. import registry
+from ..errors import InputError
+from ..run_folder import read_jsonl
+from ..trial import Trial
+from .loose import Loose
+from .records import BudgetRow, Pair, Winner, budget_row, pair, winner
+
+_MODEL = "latency_model.npz"
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """Seconds spent in one stage over all its starts; `ended` is false for one that was interrupted last."""
+
+    name: str
+    seconds: float
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything the page shows; `problems` are files that could not be read."""
+
+    folder: Path
+    name: str
+    experiment: Loose
+    experiment_text: str
+    environment: Loose
+    target: str
+    budgets: tuple[BudgetRow, ...]
+    trials: tuple[Trial, ...]
+    pareto: frozenset[str]
+    candidates: dict[str, tuple[Loose, ...]]
+    pairs: tuple[Pair, ...]
+    held_out_error: float | None
+    verified: bool
+    winners: tuple[Winner, ...]
+    unmet: dict[str, str]
+    stages: tuple[StageTime, ...]
+    statements: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def devices(self) -> dict[str, str]:
+        """Names of the devices by id; the machine of the run goes by its processor."""
+        names = {key: profile["name"].text for key, profile in self.environment["profiles"].pairs.items()}
+        processor = self.environment["machine"]["processor"].text
+        return {**{key: name for key, name in names.items() if name}, **({"host": processor} if processor else {})}
+
+    def winner_of(self, budget: BudgetRow) -> Winner | None:
+        """The network that was verified for a budget."""
+        return next((w for w in self.winners if budget.name in (w.budget.name, w.name)), None)
+
+
+class _Files:
+    """Reads files of the folder and collects what goes wrong."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.problems: list[str] = []
+
+    def text(self, name: str) -> str:
+        """A file's text, empty where there is none."""
+        try:
+            return (self.folder / name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(f"{name}: {error}")
+            return ""
+
+    def json(self, name: str) -> Loose:
+        """A JSON file, empty where there is none."""
+        text = self.text(name)
+        try:
+            return Loose(json.loads(text)) if text else Loose()
+        except ValueError as error:
+            self.problems.append(f"{name} is not JSON: {error}")
+            return Loose()
+
+    def yaml(self, text: str, name: str) -> Loose:
+        """Text as YAML."""
+        try:
+            return Loose(yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            self.problems.append(f"{name} is not YAML: {error}")
+            return Loose()
+
+    def lines(self, name: str) -> tuple[Loose, ...]:
+        """The lines of a JSONL file, none where there is none."""
+        try:
+            return tuple(map(Loose, read_jsonl(self.folder / name)))
+        except (InputError, OSError) as error:
+            self.problems.append(f"{name}: {error}")
+            return ()
+
+
+def read(folder: Path, space: SearchSpace) -> Run:
+    """Read a run's folder; only a folder that does not exist is an error (InputError)."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; a report is written about a run's folder")
+    files = _Files(folder)
+    experiment_text = files.text("experiment.yaml")
+    experiment = files.yaml(experiment_text, "experiment.yaml")
+    front, verify, log = files.json("front.json"), files.json("verify.json"), files.lines("log.jsonl")
+    target = _target_key(experiment["target"])
+    winners = tuple(map(winner, verify["winners"].items))
+    unmet = {row["budget"]["name"].text: row["statement"].text for row in verify["unmet"].items}
+    budgets = [budget_row(b, _target_key(b["target"]) or target) for b in experiment["budgets"].items]
+    for row in (*(w.budget for w in winners), *(budget_row(b["budget"]) for b in verify["unmet"].items)):
+        if row.name not in {known.name for known in budgets}:
+            budgets.append(row)
+    pairs, held_out_error = _pairs(files, space, experiment, target)
+    return Run(
+        folder=folder,
+        name=experiment["name"].text or folder.resolve().name,
+        experiment=experiment,
+        experiment_text=experiment_text,
+        environment=files.json("environment.json"),
+        target=target or next((w.target for w in winners), ""),
+        budgets=tuple(budgets),
+        trials=_trials(files),
+        pareto=frozenset(row["key"].text for row in front["pareto"].items),
+        candidates={name: rows.items for name, rows in front["budgets"].pairs.items()},
+        pairs=pairs,
+        held_out_error=held_out_error,
+        verified=bool(verify),
+        winners=winners,
+        unmet=unmet,
+        stages=_stages(log),
+        statements=tuple(row["statement"].text for row in log if row["statement"].text),
+        problems=tuple(files.problems),
+    )
+
+
+def _target_key(record: Loose) -> str:
+    """The key of a target written in the experiment, empty where it is not one."""
+    fields = {name: item.value for name, item in record.pairs.items()}
+    try:
+        return Target(**fields).key
+    except (TypeError, ProfileError):
+        return record.text
+
+
+def _trials(files: _Files) -> tuple[Trial, ...]:
+    trials, unreadable = [], 0
+    for line in files.lines("trials.jsonl"):
+        try:
+            trials.append(Trial.from_json(line.value))
+        except InputError:
+            unreadable += 1
+    if unreadable:
+        files.problems.append(f"trials.jsonl: {unreadable} of {unreadable + len(trials)} lines are of another release")
+    return tuple(trials)
+
+
+def _pairs(files: _Files, space: SearchSpace, experiment: Loose, target: str) -> tuple[tuple[Pair, ...], float | None]:
+    """Predicted and measured worst cases, and the model's relative error on networks left out of its fit."""
+    lines = files.lines("measurements.jsonl")
+    rows = [line for line in lines if line["purpose"].text == "calibration" and line["target"].text == target]
+    again, held_out_error = _in_sample(files, space, experiment, rows)
+    found = (pair(line, again.get(line["key"].text) if line["purpose"].text == "calibration" else None) for line in lines)
+    return tuple(p for p in found if p is not None), held_out_error
+
+
+def _in_sample(
+    files: _Files, space: SearchSpace, experiment: Loose, rows: Sequence[Loose]
+) -> tuple[dict[str, float], float | None]:
+    """What the run's latency model says, now that it is fitted, of the networks that it was fitted to, by key.
+
+    Only models of ours are loaded: a report runs no code that a run's folder names.
+    """
+    name = experiment["latency_model"]["name"].text or experiment["latency_model"].text
+    if name not in LATENCY_MODELS or not (files.folder / _MODEL).is_file() or not rows:
+        return {}, None
+    kind = registry.load(LATENCY_MODELS[name])
+    try:
+        model = kind.load(files.folder / _MODEL)  # type: ignore[attr-defined]
+        networks = {row["key"].text: space.decode(row["genome"].genome) for row in rows}
+        seconds = model.predict(list(networks.values())).total_s.tolist()
+    except (ValueError, SpaceError, ShapeError, OSError) as error:
+        files.problems.append(f"{_MODEL}: {error}")
+        return {}, None
+    noise = float(model.calibration.fit.noise) if model.calibration.networks >= 3 else None
+    return dict(zip(networks, seconds, strict=True)), noise
+
+
+def _stages(log: Sequence[Loose]) -> tuple[StageTime, ...]:
+    found: dict[str, StageTime] = {}
+    for row in log:
+        name, event = row["stage"].text, row["event"].text
+        if not name or event not in ("begin", "end"):
+            continue
+        before = found.get(name, StageTime(name, 0.0, False))
+        found[name] = StageTime(name, before.seconds + (row["seconds"].number or 0.0), event == "end")
+    return tuple(found.values())

@@ -1,0 +1,204 @@
+"""What the page says about a run, as data: budgets, winners with their exits and checks, and pairs of latencies.
+
+Built from the run's files; None or nothing stands where a file does not say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..units import parse_quantity
+from .loose import Loose
+
+State = Literal["kept", "not kept", "not measured"]
+CHECKS = ("onnxruntime", "tvm", "tvm_rpc")
+
+
+@dataclass(frozen=True)
+class BudgetRow:
+    """A limit as the experiment or the verification names it; `target` is a key, empty for the experiment's own."""
+
+    name: str
+    of: str
+    latency_s: float | None
+    target: str
+
+
+@dataclass(frozen=True)
+class ExitRow:
+    """One exit of a winner; `threshold` None at an early exit means that nothing ever leaves there."""
+
+    name: str
+    reach_s: float | None
+    accuracy: float | None
+    interval: tuple[float, float] | None
+    rate: float | None
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """How an artefact's numbers compare with JAX; `skipped` says why there are none."""
+
+    runtime: str
+    max_difference: float | None
+    disagreement: float | None
+    ok: bool | None
+    skipped: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A network that was measured for a budget before it was trained."""
+
+    key: str
+    predicted_s: float | None
+    measured_s: float | None
+    kept: bool | None
+
+
+@dataclass(frozen=True)
+class Winner:
+    """What the verification says of one budget's network."""
+
+    name: str
+    budget: BudgetRow
+    target: str
+    state: State
+    reason: str
+    contended: bool
+    budget_s: float | None
+    predicted_s: float | None
+    predicted_std_s: float | None
+    measured_s: float | None
+    upper_95_s: float | None
+    worst_case_s: float | None
+    expected_s: float | None
+    val_accuracy: float | None
+    before_export: float | None
+    test_accuracy: float | None
+    interval: tuple[float, float] | None
+    test_images: float | None
+    key: str
+    genome: tuple[int, ...]
+    exits: tuple[ExitRow, ...]
+    checks: tuple[Check, ...]
+    tvm_s: float | None
+    counts: dict[str, float | None]
+    attempts: tuple[Attempt, ...]
+    files: tuple[str, ...]
+
+    @property
+    def headroom(self) -> float | None:
+        """Share of the budget that the upper bound leaves free; negative where it is broken."""
+        if self.upper_95_s is None or not self.budget_s:
+            return None
+        return 1 - self.upper_95_s / self.budget_s
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The worst case of one network on one target, predicted and measured; `in_sample`: the model was fitted to it."""
+
+    purpose: str
+    target: str
+    key: str
+    predicted_s: float
+    predicted_std_s: float | None
+    measured_s: float
+    upper_95_s: float | None
+    contended: bool
+    in_sample: bool
+
+    @property
+    def error(self) -> float:
+        """Of the prediction, relative to the measured: positive where it was too high."""
+        return self.predicted_s / self.measured_s - 1
+
+
+def budget_row(record: Loose, target: str = "") -> BudgetRow:
+    """A budget from verify.json (`latency_s`) or from experiment.yaml (`latency: 0.008 s`)."""
+    latency = record["latency_s"].number
+    if latency is None and record["latency"].text:
+        try:
+            latency = parse_quantity(record["latency"].text, "s")
+        except ValueError:
+            latency = None
+    return BudgetRow(record["name"].text, record["of"].text or "worst_case", latency, target)
+
+
+def winner(record: Loose) -> Winner:
+    """A winner from verify.json."""
+    budget = budget_row(record["budget"], record["target"].text)
+    accuracy = record["accuracy"]
+    kept = record["kept"].flag
+    return Winner(
+        name=record["name"].text or budget.name,
+        budget=budget,
+        target=record["target"].text,
+        state="not measured" if kept is None else "kept" if kept else "not kept",
+        reason=record["reason"].text,
+        contended=record["contended"].flag or False,
+        budget_s=record["budget_s"].number or budget.latency_s,
+        predicted_s=record["predicted_s"].number,
+        predicted_std_s=record["predicted_std_s"].number,
+        measured_s=record["measured_s"].number,
+        upper_95_s=record["upper_95_s"].number,
+        worst_case_s=record["worst_case_s"].number,
+        expected_s=record["expected_s"].number,
+        val_accuracy=accuracy["val"].number,
+        before_export=accuracy["test_before_export"].number,
+        test_accuracy=accuracy["test_exported"].number,
+        interval=accuracy["interval"].interval,
+        test_images=accuracy["images"].number,
+        key=record["key"].text,
+        genome=record["genome"].genome,
+        exits=tuple(_exit(item, number) for number, item in enumerate(record["exits"].items)),
+        checks=tuple(_check(name, item) for name, item in record["parity"].pairs.items()),
+        tvm_s=record["tvm_s"].number,
+        counts={name: item.number for name, item in record["counts"].pairs.items()},
+        attempts=tuple(
+            Attempt(item["key"].text, item["predicted_s"].number, item["measured_s"].number, item["kept"].flag)
+            for item in record["attempts"].items
+        ),
+        files=tuple(item.text or item["path"].text or item["file"].text for item in record["files"].items),
+    )
+
+
+def _exit(record: Loose, number: int) -> ExitRow:
+    return ExitRow(
+        record["name"].text or f"exit {number + 1}",
+        record["reach_s"].number,
+        record["accuracy"].number,
+        record["interval"].interval,
+        record["rate"].number,
+        record["threshold"].number,
+    )
+
+
+def _check(name: str, record: Loose) -> Check:
+    return Check(
+        name, record["max_difference"].number, record["disagreement"].number, record["ok"].flag, record["skipped"].text
+    )
+
+
+def pair(record: Loose, predicted_s: float | None = None) -> Pair | None:
+    """The worst case from a line of measurements.jsonl, None where it lacks a number.
+
+    `predicted_s` stands in for a prediction that the line does not have; it comes from the model fitted to the line.
+    """
+    exits = record["exits"].items
+    if not exits:
+        return None
+    stored = [value for value in record["predicted_s"].numbers if value is not None]
+    stds = [value for value in record["predicted_std_s"].numbers if value is not None]
+    prediction = stored[-1] if stored else predicted_s
+    measured = exits[-1]["median_s"].number
+    if not prediction or not measured or prediction <= 0 or measured <= 0:
+        return None
+    purpose = record["purpose"].text
+    return Pair(
+        purpose, record["target"].text, record["key"].text, prediction, stds[-1] if stds else None, measured,
+        exits[-1]["upper_95_s"].number, exits[-1]["contended"].flag or False, purpose == "calibration",
+    )  # fmt: skip

@@ -1,0 +1,207 @@
+"""Choose a winner per budget by measuring candidates, most accurate first, before any of them is trained.
+
+A measurement that breaks the budget corrects the latency model, and the next candidate is chosen with the corrected
+one, a bounded number of times. Appends to measurements.jsonl and writes winners/NAME/architecture.json. Since the log
+of measurements is all that the choice depends on, running this again after a failed verification chooses anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency_models.roofline import LinearModel
+
+from ..errors import InputError
+from ..measurement import HOST, Measurement, time_networks
+from ..run_folder import atomic_write_json
+from ..settings import Budget
+from ..trial import Trial, load_batches
+from ..units import format_seconds
+from .context import Context
+from .latency import append_measurements, load_model, read_measurements, refit
+from .search import FRONT, TRIALS
+
+ARCHITECTURE = "architecture.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The network chosen for a budget, and the measurement that says so (None on a device that is not here)."""
+
+    budget: Budget
+    trial: Trial
+    number: int
+    measurement: Measurement | None
+
+    @property
+    def genome(self) -> NDArray[np.int64]:
+        """The genome of the network [genes]."""
+        return np.array(self.trial.genome)
+
+
+def winner_folder(context: Context, budget: Budget) -> Path:
+    """Where everything about a budget's winner lies."""
+    return context.path("winners", budget.name)
+
+
+def choose(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
+    """The winner of each budget by name, and a statement for each budget that has none.
+
+    Raises InputError where the search has not been done.
+    """
+    if not context.path(FRONT).exists():
+        raise InputError(f"{context.run.path} has no {FRONT} yet; run the search first")
+    front = json.loads(context.path(FRONT).read_text())
+    logged = [trial for batch in load_batches(context.path(TRIALS)) for trial in batch]
+    winners, unmet = {}, {}
+    for number, budget in enumerate(context.experiment.budgets):
+        candidates = [Trial.from_json(record) for record in front["budgets"][budget.name]]
+        found = _choose(context, number, budget, _pool(candidates, logged, number))
+        folder = winner_folder(context, budget)
+        if isinstance(found, str):
+            unmet[budget.name] = found
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
+        winners[budget.name] = found
+        _record(context, folder, found)
+    return winners, unmet
+
+
+def _pool(candidates: list[Trial], logged: list[Trial], number: int) -> list[Trial]:
+    """Candidates that were judged on all validation images first, then every other network that may keep the budget."""
+    known = {trial.key for trial in candidates}
+    rest = [t for t in logged if t.status == "complete" and t.budgets[number] is not None and t.key not in known]
+    return candidates + sorted(rest, key=lambda trial: -_accuracy(trial, number))
+
+
+def _accuracy(trial: Trial, number: int) -> float:
+    at = trial.budgets[number]
+    return -1.0 if at is None else at.accuracy
+
+
+def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) -> Winner | str:
+    target = context.experiment.target_of(budget)
+    base = load_model(context, target)
+    if target.device != HOST:
+        return Winner(budget, pool[0], number, None) if pool else "no network that was judged keeps this budget"
+    while True:
+        rows = {row.key: row for row in _candidate_rows(context, budget)}
+        model = refit(context, base, list(rows.values()))
+        able = [t for t in pool if _within(budget, number, t, *_reach(context, model, rows, t))]
+        if not able:
+            return _unmet(budget, number, pool, rows)
+        best = able[0]
+        if best.key in rows:
+            return Winner(budget, best, number, rows[best.key])
+        broken = [t for t in pool if t.key in rows and t not in able]
+        if len(broken) >= context.experiment.winners.attempts:
+            measured = [t for t in able if t.key in rows]
+            return (
+                Winner(budget, measured[0], number, rows[measured[0].key])
+                if measured
+                else _unmet(budget, number, pool, rows)
+            )
+        with context.console.status(f"measuring a candidate for {budget.name}"):
+            _measure(context, budget, model, best)
+
+
+def _candidate_rows(context: Context, budget: Budget) -> Iterator[Measurement]:
+    """Measured candidates; a later reading of the same network, such as a trained winner's, replaces the earlier."""
+    target = context.experiment.target_of(budget)
+    return (row for row in read_measurements(context, target) if row.purpose != "calibration")
+
+
+def _reach(
+    context: Context, model: LinearModel, rows: dict[str, Measurement], trial: Trial
+) -> tuple[NDArray[np.float64], float]:
+    """Seconds to each exit, and the worst case with its allowance: measured where there is a measurement."""
+    row = rows.get(trial.key)
+    if row is not None:
+        return row.reach_s, row.worst_upper_s
+    reach = model.predict([context.space.decode(trial.genome)]).reach_s()[0]
+    return reach, float(reach[-1])
+
+
+def _within(budget: Budget, number: int, trial: Trial, reach: NDArray[np.float64], worst_s: float) -> bool:
+    at = trial.budgets[number]
+    if at is None:
+        return False
+    seconds = worst_s if budget.of == "worst_case" else float(np.dot(at.rates, reach))
+    return seconds <= budget.latency_s
+
+
+def _measure(context: Context, budget: Budget, model: LinearModel, trial: Trial) -> None:
+    target, genome = context.experiment.target_of(budget), np.array(trial.genome)
+    settings = context.experiment.verify
+    prediction = model.predict([context.space.decode(genome)])
+    (row,) = time_networks(
+        context.space, [genome], target, "candidate", context.seed("candidate"), settings.blocks, settings.block_time_s
+    )
+    row = replace(
+        row,
+        predicted_s=tuple(prediction.reach_s()[0].tolist()),
+        predicted_std_s=tuple(prediction.reach_std_s()[0].tolist()),
+    )
+    append_measurements(context, [row])
+    context.run.log("candidate", budget=budget.name, key=trial.key, seconds=float(row.reach_s[-1]))
+
+
+def _unmet(budget: Budget, number: int, pool: list[Trial], rows: dict[str, Measurement]) -> str:
+    measured = [(t, rows[t.key]) for t in pool if t.key in rows]
+    if not measured:
+        return f"{budget.describe()}: no network that was judged is predicted to keep this budget"
+    seconds, trial = min(
+        (float(row.reach_s[-1] if budget.of == "worst_case" else np.dot(_rates(t, number), row.reach_s)), t)
+        for t, row in measured
+    )
+    return (
+        f"{budget.describe()}: {len(measured)} candidates were measured and none kept it; the fastest took "
+        f"{format_seconds(seconds)} (genome {list(trial.genome)}). Raise the budget, or allow more winners.attempts"
+    )
+
+
+def _rates(trial: Trial, number: int) -> tuple[float, ...]:
+    at = trial.budgets[number]
+    if at is None:
+        raise AssertionError("only networks that may keep the budget are measured for it")
+    return at.rates
+
+
+def _record(context: Context, folder: Path, winner: Winner) -> None:
+    """Write architecture.json; what belongs to a winner that was chosen before and now is not goes away."""
+    path = folder / ARCHITECTURE
+    if path.exists() and json.loads(path.read_text())["key"] != winner.trial.key:
+        shutil.rmtree(folder)
+    network = context.space.decode(winner.genome)
+    attempts = [attempt(row, winner.budget) for row in _candidate_rows(context, winner.budget)]
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "key": winner.trial.key,
+        "space": context.space.name,
+        "genome": winner.trial.genome,
+        "budget": asdict(winner.budget),
+        "search": asdict(winner.trial),
+        "attempts": attempts,
+        "network": json.loads(network.to_json()),
+    }
+    atomic_write_json(path, record)
+
+
+def attempt(row: Measurement, budget: Budget) -> dict[str, Any]:
+    """One measured candidate as the report shows it."""
+    return {
+        "key": row.key,
+        "purpose": row.purpose,
+        "predicted_s": None if row.predicted_s is None else row.predicted_s[-1],
+        "measured_s": float(row.reach_s[-1]),
+        "kept": row.worst_upper_s <= budget.latency_s if budget.of == "worst_case" else None,
+    }

@@ -1,0 +1,93 @@
+"""Bounds of medians and means, against the binomial and against chance."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binom, t
+
+from nas.run_folder import plain
+from nas.runners.readings import Readings, kept, median_bound, t_bound
+
+
+def readings(wall: object, **other: object) -> Readings:
+    wall_s = np.asarray(wall, np.float64)
+    return Readings(wall_s, np.asarray(other.pop("cpu", wall_s), np.float64), **other)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n", [5, 6, 11, 100, 1001])
+def test_the_bound_is_the_smallest_order_statistic_that_covers(n: int) -> None:
+    """Of n values 1..n, value k is at least the median of their distribution if at most k - 1 values lie below it."""
+    k = int(median_bound(np.random.default_rng(n).permutation(n) + 1.0))
+    assert binom.cdf(k - 1, n, 0.5) >= 0.95
+    assert binom.cdf(k - 2, n, 0.5) < 0.95
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_too_few_readings_bound_nothing(n: int) -> None:
+    assert median_bound(np.ones(n)) == math.inf
+
+
+def test_the_bound_holds_as_often_as_promised() -> None:
+    rng = np.random.default_rng(0)
+    covered = [median_bound(rng.exponential(size=30)) >= math.log(2) for _ in range(2000)]
+    # The true share is binom.cdf of the rank, 0.951 for n = 30; 4 standard errors of 2000 draws are 0.02.
+    assert 0.93 <= np.mean(covered) <= 0.98
+
+
+def test_few_blocks_are_bounded_by_students_t() -> None:
+    values = np.array([1.0, 2.0, 3.0])
+    assert t_bound(values) == pytest.approx(2 + t.ppf(0.95, 2) / math.sqrt(3))
+    assert t_bound(values[:1]) == math.inf
+
+
+def test_the_larger_of_the_two_bounds_counts() -> None:
+    quiet_blocks = readings([[1.0, 2.0, 3.0] * 20] * 3)
+    assert t_bound(quiet_blocks.blocks_s) == pytest.approx(2.0)
+    assert quiet_blocks.upper_95_s == median_bound(quiet_blocks.wall_s.ravel()) == 2.0
+    drifting = readings([[1.0] * 50, [1.1] * 50, [1.2] * 50])
+    assert drifting.upper_95_s == t_bound(np.array([1.0, 1.1, 1.2])) > 1.2
+
+
+def test_fewer_than_three_blocks_keep_no_budget() -> None:
+    assert not kept(readings([[1.0] * 100] * 2), 1e9)
+    assert kept(readings([[1.0] * 100] * 3), 1.0)
+    assert not kept(readings([[1.0] * 100] * 3), 0.999)
+
+
+def test_cpu_time_decides_where_the_core_was_contended() -> None:
+    wall, cpu = [[3.0] * 20] * 3, [[1.0] * 20] * 3
+    assert readings(wall, cpu=cpu).median_s == 3.0
+    contended = readings(wall, cpu=cpu, contended=True)
+    assert contended.median_s == 1.0
+    assert contended.upper_95_s == pytest.approx(1.0)
+
+
+def test_a_stream_is_judged_by_its_mean() -> None:
+    """Half of the samples leave early; the median would say nothing of the others."""
+    stream = readings([[1.0, 9.0] * 50] * 3, statistic="mean")
+    assert stream.value_s == 5.0
+    assert 5.0 < stream.upper_95_s == t_bound(np.array([1.0, 9.0] * 50)) < 6.0
+
+
+def test_spread_is_relative() -> None:
+    assert readings([[1.0, 2.0, 3.0, 4.0, 5.0]] * 3).spread == pytest.approx(2 / 3)
+
+
+def test_readings_survive_a_line_of_json() -> None:
+    before = readings([[1.5, 2.5]] * 3, cpu=[[np.nan, 1.0]] * 3, calls=4, threads=2, contended=True, repeated=1)
+    line = json.dumps(plain(before.to_dict() | {"target": "somewhere"}))
+    after = Readings.from_dict(json.loads(line))
+    np.testing.assert_array_equal(after.wall_s, before.wall_s)
+    np.testing.assert_array_equal(after.cpu_s, before.cpu_s)
+    assert (after.calls, after.threads, after.contended, after.repeated) == (4, 2, True, 1)
+    with pytest.raises(ValueError, match="schema"):
+        Readings.from_dict({"schema": 99})
+
+
+def test_arrays_that_do_not_match_are_refused() -> None:
+    with pytest.raises(ValueError, match="blocks"):
+        Readings(np.ones((3, 2)), np.ones((3, 3)))

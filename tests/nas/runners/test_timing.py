@@ -1,0 +1,178 @@
+"""Measuring on clocks that the test turns: what is called, when, and what is done about contention."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from nas.runners.timing import Clocks, Plan, measure, measure_stream
+
+PLAN = Plan(blocks=3, block_s=1.0, warm_up_s=0.1, reading_s=0.01, min_readings=5, max_readings=1000)
+
+
+class Machine:
+    """A machine whose time passes only when something is called, or a clock is read."""
+
+    def __init__(self, tick_s: float = 1e-9) -> None:
+        self.wall_s = self.cpu_s = 0.0
+        self.tick_s = tick_s
+        self.log: list[str] = []
+
+    def call(self, name: str, seconds: float, stolen: Callable[[int], float] = lambda n: 0.0) -> Callable[[], None]:
+        """Something that takes so much CPU time; the n-th call waits `stolen(n)` seconds longer for the core."""
+        count = 0
+
+        def run() -> None:
+            nonlocal count
+            self.log.append(name)
+            self.cpu_s += seconds
+            self.wall_s += seconds + stolen(count)
+            count += 1
+
+        return run
+
+    @property
+    def clocks(self) -> Clocks:
+        def cpu() -> float:
+            self.cpu_s += 1e-9
+            return round(self.cpu_s / self.tick_s) * self.tick_s
+
+        return Clocks(wall=lambda: self.wall_s, cpu=cpu)
+
+
+def test_a_quiet_machine_gives_the_time_of_the_call() -> None:
+    machine = Machine()
+    result = measure({"net": machine.call("net", 0.02)}, PLAN, machine.clocks)["net"]
+    assert result.wall_s.shape == (3, 50)
+    assert result.median_s == pytest.approx(0.02)
+    assert result.upper_95_s == pytest.approx(0.02)
+    assert np.median(result.cpu_s) == pytest.approx(0.02)
+    assert (result.contended, result.repeated, result.calls, result.cpu_per_reading) == (False, 0, 1, True)
+
+
+def test_short_calls_are_made_several_times_per_reading() -> None:
+    machine = Machine()
+    result = measure({"net": machine.call("net", 0.0003)}, PLAN, machine.clocks)["net"]
+    assert result.calls == 34  # 33 x 0.3 ms are less than 10 ms
+    assert result.median_s == pytest.approx(0.0003)
+
+
+def test_blocks_are_interleaved_in_changing_order() -> None:
+    machine = Machine()
+    names = ("a", "b", "c")
+    plan = Plan(blocks=8, block_s=0.1, warm_up_s=0.0, reading_s=0.01, min_readings=2, max_readings=4)
+    measure({name: machine.call(name, 0.02) for name in names}, plan, machine.clocks)
+    warm_up, measured = machine.log[:9], machine.log[9:]
+    assert warm_up == ["a"] * 3 + ["b"] * 3 + ["c"] * 3
+    rounds = [measured[i : i + 12] for i in range(0, len(measured), 12)]
+    assert len(rounds) == 8
+    assert all(sorted(entry) == ["a"] * 4 + ["b"] * 4 + ["c"] * 4 for entry in rounds)
+    assert len({tuple(entry) for entry in rounds}) > 1
+    again = Machine()
+    measure({name: again.call(name, 0.02) for name in names}, plan, again.clocks)
+    assert again.log == machine.log
+
+
+def test_a_contended_block_is_taken_again() -> None:
+    machine = Machine()
+    # 5 warm-up calls of 20 ms; then the first block of 50 is slowed down, and nothing after it.
+    call = machine.call("net", 0.02, lambda n: 0.01 if 5 <= n < 55 else 0.0)
+    result = measure({"net": call}, PLAN, machine.clocks)["net"]
+    assert result.repeated == 1
+    assert not result.contended
+    assert result.wall_s.max() == pytest.approx(0.02)
+
+
+def test_lasting_contention_is_reported_and_cpu_time_decides() -> None:
+    machine = Machine()
+    result = measure({"net": machine.call("net", 0.02, lambda n: 0.01)}, PLAN, machine.clocks)["net"]
+    assert result.contended
+    assert result.repeated == 3 * PLAN.repeats
+    assert result.median_s == pytest.approx(0.02)
+    assert np.median(result.wall_s) == pytest.approx(0.03)
+
+
+def test_one_interruption_is_not_contention() -> None:
+    machine = Machine()
+    result = measure({"net": machine.call("net", 0.02, lambda n: 5.0 if n == 20 else 0.0)}, PLAN, machine.clocks)["net"]
+    assert (result.contended, result.repeated) == (False, 0)
+    assert result.wall_s.max() == pytest.approx(5.02)
+
+
+def test_with_several_threads_nothing_is_called_contended() -> None:
+    machine = Machine()
+    plan = Plan(blocks=3, block_s=0.2, warm_up_s=0.0, threads=2)
+    result = measure({"net": machine.call("net", 0.02, lambda n: 0.02)}, plan, machine.clocks)["net"]
+    assert (result.contended, result.threads) == (False, 2)
+    assert result.median_s == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize("stolen_s", [0.0, 0.01])
+def test_a_coarse_cpu_clock_is_read_over_whole_blocks(stolen_s: float) -> None:
+    machine = Machine(tick_s=0.01)
+    result = measure({"net": machine.call("net", 0.015, lambda n: stolen_s)}, PLAN, machine.clocks)["net"]
+    assert not result.cpu_per_reading
+    assert result.cpu_s == pytest.approx(0.015, rel=0.05)
+    assert result.contended == (stolen_s > 0)
+
+
+def test_a_stream_measures_each_sample_and_means_over_passes() -> None:
+    machine = Machine()
+    seconds = [0.01, 0.03, 0.02]
+
+    def call(sample: int) -> None:
+        machine.log.append(str(sample))
+        machine.wall_s += seconds[sample]
+        machine.cpu_s += seconds[sample]
+
+    plan = Plan(blocks=4, warm_up_s=0.0)
+    result = measure_stream({"net": call}, range(3), plan, machine.clocks)["net"]
+    assert machine.log == ["0", "1", "2"] * 5
+    np.testing.assert_allclose(result.wall_s, [seconds] * 4)
+    assert result.statistic == "mean"
+    assert result.value_s == pytest.approx(0.02)
+    assert np.mean(result.cpu_s) == pytest.approx(0.02)
+    with pytest.raises(ValueError, match="at least one sample"):
+        measure_stream({"net": call}, [], plan, machine.clocks)
+
+
+def test_a_contended_pass_of_a_stream_is_taken_again() -> None:
+    machine = Machine()
+    call = machine.call("net", 0.02, lambda n: 0.01 if 3 <= n < 8 else 0.0)
+    plan = Plan(blocks=3, warm_up_s=0.0)
+    result = measure_stream({"net": lambda sample: call()}, range(5), plan, machine.clocks)["net"]
+    assert (result.contended, result.repeated) == (False, 1)
+    assert result.value_s == pytest.approx(0.02)
+
+
+def test_garbage_is_not_collected_meanwhile_and_is_afterwards() -> None:
+    seen = []
+    machine = Machine()
+    call = machine.call("net", 0.02)
+
+    def watched() -> None:
+        seen.append(gc.isenabled())
+        call()
+
+    def fails() -> None:
+        raise KeyError("net")
+
+    measure({"net": watched}, PLAN, machine.clocks)
+    assert not any(seen)
+    assert gc.isenabled()
+    with pytest.raises(KeyError):
+        measure({"net": fails}, PLAN, machine.clocks)
+    assert gc.isenabled()
+
+
+def test_real_clocks_give_finite_readings() -> None:
+    values = np.random.default_rng(0).normal(size=2000)
+    plan = Plan(blocks=3, block_s=0.02, warm_up_s=0.01, repeats=1)
+    result = measure({"sort": lambda: np.sort(values)}, plan)["sort"]
+    assert (result.wall_s > 0).all()
+    assert (result.cpu_s > 0).all()
+    assert result.calls > 1
+    assert result.median_s <= result.upper_95_s < np.inf
