@@ -24,7 +24,7 @@ from search_spaces import SPACES
 
 from . import registry, settings
 from .data import DATASETS
-from .data.splits import SplitFractions
+from .data.fractions import SplitFractions
 from .errors import InputError
 from .searchers import SEARCHERS
 from .units import Unit, parse_quantity

@@ -40,7 +40,10 @@ class ExitTime:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The seconds to every exit of one network on one target, and what had been predicted for them."""
+    """The seconds to every exit of one network on one target, and what had been predicted for them.
+
+    `broken` names the budgets that this reading showed to be broken.
+    """
 
     purpose: Purpose
     target: str
@@ -49,6 +52,7 @@ class Measurement:
     exits: tuple[ExitTime, ...]
     predicted_s: tuple[float, ...] | None = None
     predicted_std_s: tuple[float, ...] | None = None
+    broken: tuple[str, ...] = ()
     schema: int = field(default=SCHEMA)
 
     @property
@@ -75,7 +79,7 @@ class Measurement:
             ExitTime(e["median_s"], np.inf if e["upper_95_s"] is None else e["upper_95_s"], e["contended"])
             for e in record["exits"]
         )
-        for name in ("genome", "predicted_s", "predicted_std_s"):
+        for name in ("genome", "predicted_s", "predicted_std_s", "broken"):
             values[name] = None if record[name] is None else tuple(record[name])
         return Measurement(**values)
 
@@ -122,9 +126,7 @@ def time_networks(
             place = Path(folder) / str(number)
             files = export_segments(network, random_weights(network, seed), place, target.batch)
             programs = [runner.load(place / file.file) for file in files]
-            cascade = Cascade(
-                programs, [f.takes for f in files], [f.outputs for f in files], [None] * (len(files) - 1)
-            )
+            cascade = Cascade(programs, [f.takes for f in files], [f.outputs for f in files], [None] * (len(files) - 1))
             for exit_ in range(len(files)):
                 calls[f"{number}/{exit_}"] = partial(cascade.run_to, image, exit_)
         plan = Plan(blocks=blocks, block_s=block_s, warm_up_s=block_s, threads=target.threads)

@@ -41,9 +41,8 @@ def crowding_distance(values: Floats, ranks: NDArray[np.int64]) -> NDArray[np.fl
     points, rank = np.asarray(values, dtype=np.float64)[firsts], ranks[firsts]
     distance = np.zeros(len(points))
     for column in range(points.shape[1]):
-        # Ties in one objective are ordered by the others, so that the order of the points does not matter.
-        others = [points[:, other] for other in range(points.shape[1]) if other != column]
-        order = np.lexsort((*others, points[:, column], rank))
+        # Ties stay as np.unique sorted them, whatever the order of the input was.
+        order = np.lexsort((points[:, column], rank))
         sorted_rank, sorted_value = rank[order], points[order, column]
         starts = np.flatnonzero(np.diff(sorted_rank, prepend=-1))
         lengths = np.diff(starts, append=len(order))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from hardware_profiles import Target
 
-from .data.splits import SplitFractions
+from .data.fractions import SplitFractions
 from .errors import InputError
 from .units import Seconds, format_seconds
 

@@ -20,6 +20,8 @@ from .ir import Builder, Network, Ref
 from .operators import Shape
 
 Genomes = NDArray[np.integer[Any]]
+#: One genome: any sequence or row of integers.
+Genome = Sequence[int] | Genomes
 IMAGE = "image"
 
 
@@ -64,7 +66,7 @@ class Slot:
         """Number of combinations."""
         return int(np.prod(self.sizes, dtype=np.int64))
 
-    def values(self, genome: Sequence[int]) -> tuple[int, ...]:
+    def values(self, genome: Genome) -> tuple[int, ...]:
         """This slot's part of a genome."""
         return tuple(int(genome[gene]) for gene in self.genes)
 
@@ -111,7 +113,7 @@ class SearchSpace(Protocol):
     def canonical(self, genomes: Genomes) -> Genomes:
         """Genomes [n, genes] with every gene that has no effect set to 0: equal rows are equal networks."""
 
-    def decode(self, genome: Sequence[int]) -> Network:
+    def decode(self, genome: Genome) -> Network:
         """The network of one genome; raises SpaceError for a genome outside the space."""
 
 
@@ -120,7 +122,7 @@ def sizes(space: SearchSpace) -> NDArray[np.int64]:
     return np.array([len(gene.options) for gene in space.genes], np.int64)
 
 
-def check(space: SearchSpace, genome: Sequence[int]) -> None:
+def check(space: SearchSpace, genome: Genome) -> None:
     """Raise SpaceError for a genome of the wrong length or with a value out of range."""
     limits = sizes(space)
     if len(genome) != len(limits) or any(not 0 <= g < n for g, n in zip(genome, limits, strict=True)):
@@ -130,7 +132,7 @@ def check(space: SearchSpace, genome: Sequence[int]) -> None:
         )
 
 
-def fold(space: SearchSpace, genome: Sequence[int]) -> Network:
+def fold(space: SearchSpace, genome: Genome) -> Network:
     """Chain the slots' operators for one canonical genome; every space decodes through this."""
     builder = Builder()
     outputs = {IMAGE: builder.input(IMAGE, space.input_shape)}
@@ -156,12 +158,12 @@ def exit_positions(space: SearchSpace) -> tuple[int, ...]:
     return tuple(i for i, slot in enumerate(space.slots) if slot.role != "body")
 
 
-def with_exits(space: SearchSpace, genome: Sequence[int], on: Collection[int]) -> NDArray[np.int64]:
+def with_exits(space: SearchSpace, genome: Genome, on: Collection[int]) -> NDArray[np.int64]:
     """The canonical genome [genes] that has early exits at the positions `on` as far as it can, and nowhere else."""
-    return space.canonical(switched(space, genome, on)[None])[0].astype(np.int64)
+    return np.array(space.canonical(switched(space, genome, on)[None])[0], np.int64)
 
 
-def switched(space: SearchSpace, genome: Sequence[int], on: Collection[int]) -> NDArray[np.int64]:
+def switched(space: SearchSpace, genome: Genome, on: Collection[int]) -> NDArray[np.int64]:
     """The genome [genes] with early exits asked for at the positions `on` and nowhere else, legal or not.
 
     Positions count the exit slots in order. An exit is switched by the genes that no other slot reads.

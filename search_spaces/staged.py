@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .ir import Builder, Network, Ref
 from .operators import Shape
-from .slots import IMAGE, Gene, Genomes, Slot, SpaceError, check, fold
+from .slots import IMAGE, Gene, Genome, Genomes, Slot, SpaceError, check, fold
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class StagedSpace:
         """Stem, then each block followed by its exit, then the final head."""
         return self._layout[1]
 
-    def decode(self, genome: Sequence[int]) -> Network:
+    def decode(self, genome: Genome) -> Network:
         """The network of a genome; equal for genomes with equal canonical forms."""
         check(self, genome)
         return fold(self, self.canonical(np.asarray(genome)[None])[0])

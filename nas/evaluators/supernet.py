@@ -57,9 +57,7 @@ class SupernetEvaluator:
     def _statistics(self, params: dict[str, Array], images: Array, combination: Array) -> dict[str, Array]:
         return self.supernet.forward(params, {}, images, combination, "calibrate")[1]
 
-    def _answers(
-        self, params: dict[str, Array], stats: dict[str, Array], images: Array, combination: Array
-    ) -> Array:
+    def _answers(self, params: dict[str, Array], stats: dict[str, Array], images: Array, combination: Array) -> Array:
         return self.supernet.forward(params, stats, images, combination, "eval")[0]
 
     def logits(self, genomes: Genomes) -> NDArray[np.float32]:

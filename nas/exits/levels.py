@@ -62,8 +62,6 @@ class Levels:
         cuts = np.unique(np.linspace(0, n, min(grid_size(exits), n + 1)).round().astype(np.int64))[1:-1]
         upper, lower = ranked[:, cuts - 1], ranked[:, cuts]
         middle = lower + (upper - lower) / 2
-        # Where a tie spans the cut, and where two neighbouring floats have no number between them.
-        middle = np.where(middle > lower, middle, upper)
         # 0 takes all of a score in [0, 1], on new samples too; other scores may be negative.
         lowest = ranked[:, -1:]
         everything = np.where(lowest >= 0, 0.0, lowest - 1.0)

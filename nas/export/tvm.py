@@ -150,7 +150,7 @@ def _compile(data: bytes, target: Mapping[str, Any]) -> Any:
         built_for = tvm.target.Target(dict(target))
     except (ValueError, TypeError) as error:
         raise InputError(f"TVM refuses the target {dict(target)}: {error}") from None
-    module = from_onnx(model, keep_params_in_input=False)
+    module = from_onnx(model, keep_params_in_input=False, sanitize_input_names=False)
     with built_for:
         module = tvm.ir.transform.Sequential(
             [

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
-from search_spaces.ir import Network, Op
+from search_spaces.ir import Op
 from search_spaces.slots import SearchSpace, Slot
 
 from . import svg, words
@@ -19,9 +19,9 @@ from .exits import colour
 from .records import ExitRow
 from .svg import Node
 
-_WIDTH = 420.0
-_BARS, _CENTRE, _WIDEST, _LABELS = 62.0, 142.0, 160.0, 236.0
-_BLOCK, _GAP, _EXIT, _STREAM = 20.0, 10.0, 40.0, 22.0
+_WIDTH = 336.0
+_CENTRE, _WIDEST, _LABELS = 120.0, 132.0, 200.0
+_BLOCK, _GAP, _EXIT, _STREAM = 20.0, 10.0, 36.0, 22.0
 _STAGES = 6
 
 
@@ -110,21 +110,24 @@ def drawing(space: SearchSpace, genome: Sequence[int], exits: Sequence[ExitRow],
     front += [svg.rect(_CENTRE - 40, 2, 80, _BLOCK, "picture", 4), svg.label(_CENTRE, 16.5, size, "tick", "middle")]
     front.append(svg.label(_LABELS, 16.5, "image", "layer-name"))
     y, left, number, stage = 2 + _BLOCK, 1.0, 0, -1
+    resolution: tuple[int, ...] = ()
     for layer in found:
         if layer.role == "body":
             if layer.stage != stage:
                 y += 6 if stage >= 0 else 0
+            if layer.shape[1:] != resolution:
                 front.append(_resolution(layer, y + _GAP))
+                resolution = layer.shape[1:]
             stream.append(_trunk(y - 8, y + _GAP + 2, left if known else 0.3))
             y += _GAP
-            front += _block(layer, y, widest, first=layer.stage != stage)
+            front += _block(layer, y, widest)
             stage, y = layer.stage, y + _BLOCK
         else:
             final = layer.role == "final"
             kind = colour(number, len(leaving))
             share = shares[number]
             stream += _leave(y, left if known else 0.3, share if known else 0.08, kind, final)
-            front += _answer(layer, rows[number], number, y + _EXIT / 2 + 4, kind)
+            front += _answer(layer, rows[number], number, y + _EXIT / 2, kind)
             left, number, y = max(0.0, left - share), number + 1, y + (_EXIT if not final else _EXIT / 2 + 18)
     blocks = sum(layer.role == "body" for layer in found)
     text = f"{name}: {words.plural(blocks, 'block')} with {words.plural(len(leaving), 'exit')}, drawn from top to bottom"
@@ -136,7 +139,7 @@ def _trunk(top: float, bottom: float, share: float) -> Node:
     return svg.rect(_CENTRE - width / 2, top, width, bottom - top, "stream")
 
 
-def _block(layer: Layer, y: float, widest: int, first: bool) -> list[Node]:
+def _block(layer: Layer, y: float, widest: int) -> list[Node]:
     channels = _channels(layer.shape)
     width = max(6.0, _WIDEST * channels / widest)
     title = f"{layer.name}: {layer.channels_in} to {channels} channels, {words.count(layer.macs)} MACs"
@@ -144,7 +147,7 @@ def _block(layer: Layer, y: float, widest: int, first: bool) -> list[Node]:
     return [
         svg.rect(_CENTRE - width / 2, y, width, _BLOCK, f"block {stem}", 4, title),
         svg.label(_LABELS, y + 14.5, f"{channels} ch", "channels"),
-        svg.label(_LABELS + 46, y + 14.5, layer.text, "layer-name"),
+        svg.label(_LABELS + 42, y + 14.5, layer.text, "layer-name"),
     ]
 
 
@@ -160,25 +163,20 @@ def _leave(y: float, left: float, share: float, kind: str, final: bool) -> list[
     at = _CENTRE if final else _CENTRE + _STREAM * left / 2 - width / 2
     bend = f"M{svg.number(at)} {svg.number(y - 8)}V{svg.number(y)}Q{svg.number(at)} {svg.number(middle)} "
     nodes = [] if final else [_trunk(y - 8, y + _EXIT + 8, left - share if left > share else 0.0)]
-    end = f"{svg.number(at + 34)} {svg.number(middle)}H{svg.number(_LABELS - 4)}"
+    end = f"{svg.number(at + 30)} {svg.number(middle)}H{svg.number(_LABELS - 4)}"
     branch = svg.el("path", d=bend + end, class_=f"branch {kind}")
     branch.set("stroke-width", svg.number(width))
     return [*nodes, branch]
 
 
-def _answer(layer: Layer, row: ExitRow | None, number: int, y: float, kind: str) -> list[Node]:
+def _answer(layer: Layer, row: ExitRow | None, number: int, middle: float, kind: str) -> list[Node]:
     name = (row.name if row else "") or ("final" if layer.role == "final" else f"exit {number + 1}")
     text = f"{name} {words.percent(row.rate, 0)}" if row and row.rate is not None else name
-    span = svg.text_width(text, 13) + 14
+    span = svg.text_width(text, 13, bold=True) + 16
     nodes = [
-        svg.rect(_LABELS - 4, y - 15, span, 22, f"pill {kind}", 11, f"{layer.name}: {words.count(layer.macs)} MACs"),
-        svg.label(_LABELS - 4 + span / 2, y + 0.5, text, f"share-name {kind}", "middle"),
+        svg.rect(_LABELS - 4, middle - 11, span, 22, f"pill {kind}", 11, f"{layer.name}: {words.count(layer.macs)} MACs"),
+        svg.label(_LABELS - 4 + span / 2, middle + 4.5, text, f"share-name {kind}", "middle"),
     ]
     if row and row.reach_s is not None:
-        nodes.append(svg.label(_LABELS + span + 4, y + 0.5, words.seconds(row.reach_s), "channels"))
+        nodes.append(svg.label(_LABELS + span + 4, middle + 4.5, words.seconds(row.reach_s), "channels"))
     return nodes
-
-
-def describe(network: Network) -> str:
-    """The counts of a network in a phrase."""
-    return f"{words.count(network.params)} parameters, {words.count(network.macs)} MACs"

@@ -46,7 +46,7 @@ def budget_bar(winner: Winner, width: float = 330) -> Markup | None:
         nodes.append(svg.mark("triangle", x(winner.predicted_s), bottom + 7, 4.5, "predicted", title))
     nodes.append(svg.line(at, top - 6, at, bottom + 4, "limit"))
     text = f"budget {words.seconds(winner.budget_s)}"
-    span = svg.text_width(text, 12.5) / 2
+    span = svg.text_width(text, 12.5, bold=True) / 2
     nodes.append(svg.label(min(max(at, span), width - span), top - 10, text, "limit-name", "middle"))
     label = (
         f"{winner.name}: measured {words.seconds(winner.measured_s)} of {words.seconds(winner.budget_s)}, {winner.state}"
@@ -90,7 +90,7 @@ def accuracy_over_time(winner: Winner, width: float = 460, height: float = 270) 
         title = f"as it runs: {words.percent(whole[1])} after {words.seconds(whole[0])} on average"
         nodes.append(svg.mark("diamond", *at, 6.5, "whole", title))
         names.insert(0, Named(*at, "as it runs"))
-    nodes += svg.place(names, frame.box, avoid, size=13, gap=11)
+    nodes += svg.place(names, frame.box, avoid, size=13, gap=12)
     return svg.drawing(width, height, f"Accuracy of {winner.name} at each exit over the time to reach it", nodes)
 
 
@@ -109,7 +109,7 @@ def rates_bar(exits: Sequence[ExitRow], width: float = 460) -> Markup | None:
         if span > 0:
             nodes.append(svg.rect(left, 0, span - (1.5 if number < len(exits) - 1 else 0), 30, f"share {kind}", 3, title))
         for text in (f"{row.name} {words.percent(row.rate, 0)}", words.percent(row.rate, 0)):
-            if svg.text_width(text, 13) + 10 < span:
+            if svg.text_width(text, 13, bold=True) + 8 < span:
                 nodes.append(svg.label(left + span / 2, 19.5, text, f"share-name {kind}", "middle"))
                 break
         left += span

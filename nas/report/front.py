@@ -12,7 +12,7 @@ from .axes import Frame, draw, latency_unit
 from .reading import Run
 from .records import BudgetRow, Winner
 from .scales import Scale, fitted
-from .svg import SHAPES, Named, Node, Point
+from .svg import SHAPES, Box, Named, Node, Point
 
 #: More networks than this are drawn as one path, without a text for each.
 _MOST_TITLES = 600
@@ -117,7 +117,7 @@ def picture(run: Run, found: Cloud, width: float, height: float) -> tuple[Markup
     counts = (max(3, int(width // 100)), max(4, int(height // 75)))
     nodes = draw(frame, x_axis, y_axis, f"latency ({symbol})", "validation accuracy (%)", counts)
 
-    nodes += [node for name in names for node in _budget_line(name, frame)]
+    nodes += [_budget_line(name, frame) for name in names]
     shown = [row for row in found.worst if row[2] >= y.low]
     nodes.append(svg.dots(((x(a), y(b)) for a, b in found.curve if b >= y.low), "curve-dots"))
     if len(shown) > _MOST_TITLES:
@@ -127,7 +127,8 @@ def picture(run: Run, found: Cloud, width: float, height: float) -> tuple[Markup
     nodes.append(svg.path(_steps(found.curve_front, x, y), "front-line average"))
     nodes.append(svg.path(_steps(found.worst_front, x, y), "front-line"))
     nodes += [_dot(row, x, y, 3.4, "member") for row in found.members if row[2] >= y.low]
-    nodes += _winners(found.winners, x, y, frame)
+    nodes += _winners(found.winners, x, y, frame, [Box(n.at - 1, frame.top, 2, frame.bottom - frame.top) for n in names])
+    nodes += [_budget_name(name, frame) for name in names]
     text = (
         f"Accuracy against latency of {words.plural(len(found.worst), 'network')}; "
         f"{words.plural(len(found.members), 'network')} on the front; winners: "
@@ -181,7 +182,7 @@ def _budget_names(limits: Sequence[tuple[int, BudgetRow]], x: Scale) -> list[_Bu
     for number, budget in sorted(limits, key=lambda item: item[1].latency_s or 0.0):
         at = x(budget.latency_s or 0.0)
         text = f"{budget.name} {words.seconds(budget.latency_s)}".strip()
-        span = svg.text_width(text, 12.5) + 12
+        span = svg.text_width(text, 12.5, bold=True) + 12
         left = min(max(at - span / 2, 0.0), x.end - span)
         taken = {n.row for n in placed if n.left < left + span and left < n.left + n.span}
         row = next(row for row in range(len(limits) + 1) if row not in taken)
@@ -189,16 +190,20 @@ def _budget_names(limits: Sequence[tuple[int, BudgetRow]], x: Scale) -> list[_Bu
     return placed
 
 
-def _budget_line(name: _BudgetName, frame: Frame) -> tuple[Node, Node]:
-    base = frame.top - 10 - 20 * name.row
+def _base(name: _BudgetName, frame: Frame) -> float:
+    return frame.top - 10 - 20 * name.row
+
+
+def _budget_line(name: _BudgetName, frame: Frame) -> Node:
     kind = f"budget-line{' average' if name.average else ''} b{name.number % 6}"
-    return (
-        svg.line(name.at, base + 4, name.at, frame.bottom, kind),
-        svg.label(name.left + name.span / 2, base, name.text, "budget-name", "middle"),
-    )
+    return svg.line(name.at, _base(name, frame) + 4, name.at, frame.bottom, kind)
 
 
-def _winners(winners: Sequence[Placed], x: Scale, y: Scale, frame: Frame) -> list[Node]:
+def _budget_name(name: _BudgetName, frame: Frame) -> Node:
+    return svg.label(name.left + name.span / 2, _base(name, frame), name.text, "budget-name", "middle")
+
+
+def _winners(winners: Sequence[Placed], x: Scale, y: Scale, frame: Frame, lines: Sequence[Box]) -> list[Node]:
     nodes: list[Node] = []
     names: list[Named] = []
     for w in winners:
@@ -208,6 +213,6 @@ def _winners(winners: Sequence[Placed], x: Scale, y: Scale, frame: Frame) -> lis
         title = f"{w.name}: {words.percent(w.at[1])}, {words.seconds(w.at[0])}"
         title += " measured" if w.measured else " predicted, not measured"
         hollow = "" if w.measured else " hollow"
-        nodes.append(svg.mark(SHAPES[w.number % 6], *at, 7, f"winner b{w.number % 6}{hollow}", title))
+        nodes.append(svg.mark(SHAPES[w.number % 6], *at, 7, f"winner-mark b{w.number % 6}{hollow}", title))
         names.append(Named(*at, w.name))
-    return nodes + svg.place(names, frame.box, (), size=14, gap=12)
+    return nodes + svg.place(names, frame.box, lines, size=14, gap=15)

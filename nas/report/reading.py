@@ -50,6 +50,7 @@ class Run:
     trials: tuple[Trial, ...]
     pareto: frozenset[str]
     candidates: dict[str, tuple[Loose, ...]]
+    measured: int
     pairs: tuple[Pair, ...]
     held_out_error: float | None
     verified: bool
@@ -129,7 +130,7 @@ def read(folder: Path, space: SearchSpace) -> Run:
     for row in (*(w.budget for w in winners), *(budget_row(b["budget"]) for b in verify["unmet"].items)):
         if row.name not in {known.name for known in budgets}:
             budgets.append(row)
-    pairs, held_out_error = _pairs(files, space, experiment, target)
+    measured, pairs, held_out_error = _pairs(files, space, experiment, target)
     return Run(
         folder=folder,
         name=experiment["name"].text or folder.resolve().name,
@@ -141,6 +142,7 @@ def read(folder: Path, space: SearchSpace) -> Run:
         trials=_trials(files),
         pareto=frozenset(row["key"].text for row in front["pareto"].items),
         candidates={name: rows.items for name, rows in front["budgets"].pairs.items()},
+        measured=measured,
         pairs=pairs,
         held_out_error=held_out_error,
         verified=bool(verify),
@@ -173,13 +175,15 @@ def _trials(files: _Files) -> tuple[Trial, ...]:
     return tuple(trials)
 
 
-def _pairs(files: _Files, space: SearchSpace, experiment: Loose, target: str) -> tuple[tuple[Pair, ...], float | None]:
-    """Predicted and measured worst cases, and the model's relative error on networks left out of its fit."""
+def _pairs(
+    files: _Files, space: SearchSpace, experiment: Loose, target: str
+) -> tuple[int, tuple[Pair, ...], float | None]:
+    """How many networks were measured, pairs of predicted and measured worst cases, and the model's held-out error."""
     lines = files.lines("measurements.jsonl")
     rows = [line for line in lines if line["purpose"].text == "calibration" and line["target"].text == target]
     again, held_out_error = _in_sample(files, space, experiment, rows)
     found = (pair(line, again.get(line["key"].text) if line["purpose"].text == "calibration" else None) for line in lines)
-    return tuple(p for p in found if p is not None), held_out_error
+    return len(lines), tuple(p for p in found if p is not None), held_out_error
 
 
 def _in_sample(

@@ -58,7 +58,7 @@ def count(value: float | None) -> str:
         return NOTHING
     for size, name in ((1e9, "billion"), (1e6, "million")):
         if value >= 0.9995 * size:
-            return f"{value / size:.3g}{_NO_BREAK}{name}"
+            return f"{value / size:#.3g}".rstrip(".") + f"{_NO_BREAK}{name}"
     return f"{value:,.0f}".replace(",", _THIN)
 
 
@@ -77,7 +77,7 @@ def small(value: float | None) -> str:
     mantissa = f"{value / 10.0**exponent:.1f}"
     if mantissa.startswith("10"):
         mantissa, exponent = "1.0", exponent + 1
-    return f"{mantissa} × 10{str(exponent).translate(_SUPERSCRIPT)}"
+    return f"{mantissa}{_NO_BREAK}×{_NO_BREAK}10{str(exponent).translate(_SUPERSCRIPT)}"
 
 
 def times(value: float | None) -> str:

@@ -42,7 +42,8 @@ class Plan:
     """How much to measure: per thing `blocks` blocks of about `block_s` seconds each, after `warm_up_s` seconds.
 
     A reading lasts at least `reading_s`, for which short calls are made several times in a row; so the timers, which
-    take a microsecond together, stay under 1 %. Contended blocks are repeated in up to `repeats` further rounds.
+    take a microsecond together, stay under 1 %. It lasts longer where a block would else have over `max_readings`.
+    Contended blocks are repeated in up to `repeats` further rounds.
     """
 
     blocks: int = 5
@@ -54,6 +55,13 @@ class Plan:
     repeats: int = 3
     threads: int = 1
     seed: int = 0
+
+    def calls_and_readings(self, per_call_s: float) -> tuple[int, int]:
+        """Calls per reading and readings per block of something that takes so many seconds."""
+        reading_s = max(self.reading_s, self.block_s / self.max_readings)
+        calls = max(1, math.ceil(reading_s / max(per_call_s, 1e-9)))
+        readings = round(self.block_s / (calls * max(per_call_s, 1e-9)))
+        return calls, min(max(readings, self.min_readings), self.max_readings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +113,7 @@ def measure_stream(
 
 def _repeated(call: Callable[[], object], plan: Plan, clocks: Clocks, tick: float) -> _Job:
     per_call = _warm_up(call, plan.warm_up_s, clocks.wall)
-    calls = max(1, math.ceil(plan.reading_s / per_call)) if per_call > 0 else 1
-    n = int(np.clip(plan.block_s / max(calls * per_call, 1e-9), plan.min_readings, plan.max_readings))
+    calls, n = plan.calls_and_readings(per_call)
     fine = tick <= 0.01 * calls * per_call
     wall, cpu = clocks.wall, clocks.cpu
 

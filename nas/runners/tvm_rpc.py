@@ -154,8 +154,7 @@ class Device:
             machine = session.machine(library, inputs)
             session.doing = "timing the library"
             per_call = session.seconds(machine, calls=1, readings=3).min()
-            calls = max(1, math.ceil(plan.reading_s / per_call))
-            n = int(np.clip(plan.block_s / (calls * per_call), plan.min_readings, plan.max_readings))
+            calls, n = plan.calls_and_readings(per_call)
             wall_s = np.stack([session.seconds(machine, calls, n) for _ in range(plan.blocks)])
             return Readings(wall_s, np.full_like(wall_s, np.nan), calls=calls, threads=plan.threads)
 

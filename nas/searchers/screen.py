@@ -34,8 +34,8 @@ class Seen:
         if self.total < 2**63:
             weights = np.cumprod(np.concatenate(([1], self._sizes[:-1]))).astype(np.uint64)
         else:
-            # Above 2^63 genomes the mixed-radix number does not fit; random odd weights modulo 2^64 collide once in
-            # 2^63 pairs, and a collision only means that one genome is not proposed.
+            # Above 2^63 genomes the mixed-radix number does not fit; random weights modulo 2^64 hardly ever
+            # collide, and a collision only means that one genome is not proposed.
             weights = np.random.default_rng(0).integers(2**64, size=len(sizes), dtype=np.uint64) | np.uint64(1)
         self._weights = weights
         self._keys = np.empty(0, dtype=np.uint64)

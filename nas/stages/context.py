@@ -109,6 +109,12 @@ def open_context(experiment: Experiment, found: Materials, run: RunFolder, conso
         }
         atomic_write_text(run.path / EXPERIMENT, config.dump(experiment))
         atomic_write_json(environment_path, environment)
+        notes = [*found.data.raw.notes]
+        if found.data.splits.left_out:
+            notes.append(f"{found.data.splits.left_out} training images stand in the test part too and are left out")
+        for note in notes:
+            console.print(f"[yellow]{found.data.raw.name}: {note}[/]")
+            run.log("note", text=note)
     return Context(experiment, run, found.data, found.space, profiles, console)
 
 

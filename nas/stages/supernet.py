@@ -96,9 +96,7 @@ def _trainer(context: Context) -> SupernetTrainer:
         return SupernetTrainer(context.space, data, recipe, context.seed("supernet"), settings.random_subnets)
 
     most = settings.epochs * (len(data) // settings.batch_size)
-    return trainer(
-        planned_steps(context, "supernet", most, settings.max_time_s, lambda: trainer(most).time_steps())
-    )
+    return trainer(planned_steps(context, "supernet", most, settings.max_time_s, lambda: trainer(most).time_steps()))
 
 
 def load_supernet(context: Context) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:

@@ -94,16 +94,16 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
     if target.device != HOST:
         return Winner(budget, pool[0], number, None) if pool else "no network that was judged keeps this budget"
     while True:
-        rows = {row.key: row for row in _candidate_rows(context, budget)}
+        rows = {row.key: row for row in candidate_rows(context, budget)}
         model = refit(context, base, list(rows.values()))
-        able = [t for t in pool if _within(budget, number, t, *_reach(context, model, rows, t))]
+        broken = [t for t in pool if t.key in rows and budget.name in rows[t.key].broken]
+        able = [t for t in pool if t not in broken and _within(budget, number, t, *_reach(context, model, rows, t))]
         if not able:
             return _unmet(budget, number, pool, rows)
         best = able[0]
         if best.key in rows:
             return Winner(budget, best, number, rows[best.key])
-        broken = [t for t in pool if t.key in rows and t not in able]
-        if len(broken) >= context.experiment.winners.attempts:
+        if len([t for t in pool if t.key in rows and t not in able]) >= context.experiment.winners.attempts:
             measured = [t for t in able if t.key in rows]
             return (
                 Winner(budget, measured[0], number, rows[measured[0].key])
@@ -114,7 +114,7 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
             _measure(context, budget, model, best)
 
 
-def _candidate_rows(context: Context, budget: Budget) -> Iterator[Measurement]:
+def candidate_rows(context: Context, budget: Budget) -> Iterator[Measurement]:
     """Measured candidates; a later reading of the same network, such as a trained winner's, replaces the earlier."""
     target = context.experiment.target_of(budget)
     return (row for row in read_measurements(context, target) if row.purpose != "calibration")
@@ -182,7 +182,7 @@ def _record(context: Context, folder: Path, winner: Winner) -> None:
     if path.exists() and json.loads(path.read_text())["key"] != winner.trial.key:
         shutil.rmtree(folder)
     network = context.space.decode(winner.genome)
-    attempts = [attempt(row, winner.budget) for row in _candidate_rows(context, winner.budget)]
+    attempts = [attempt(row, winner.budget) for row in candidate_rows(context, winner.budget)]
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "key": winner.trial.key,

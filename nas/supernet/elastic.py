@@ -203,9 +203,7 @@ class Supernet:
         """Tables of the genomes [n, genes], which need not be canonical."""
         genomes = np.asarray(genomes)
         every = [gene for genes in self._exit_genes for gene in genes]
-        combination = np.stack(
-            [plan.on[plan.slot.index(self.space.canonical(genomes))] for plan in self.plans], axis=1
-        )
+        combination = np.stack([plan.on[plan.slot.index(self.space.canonical(genomes))] for plan in self.plans], axis=1)
         legal = np.ones((len(genomes), len(self.positions)), np.bool_)
         for column, (position, genes) in enumerate(zip(self.positions[:-1], self._exit_genes, strict=True)):
             # An exit is legal if it stays on when it is the only one, whatever the limit on their number.
@@ -299,4 +297,3 @@ def _statistics(here: SlotPlan, stats: Arrays) -> dict[str, Array]:
                     name = f"{member.op.name}/{param}"
                     result[name] = stats.get(name, jnp.full(member.op.shape[0], neutral))
     return result
-

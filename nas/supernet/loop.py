@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -43,10 +44,10 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 3e-5
     label_smoothing: float = 0.1
-    distillation: float = 1.0
+    distillation: float = 0.5
     exit_weight: float = 1.0
-    equilibrium: bool = True
-    clip: float = 5.0
+    equilibrium: bool = False
+    clip: float = 10.0
 
     def __post_init__(self) -> None:
         if self.steps < 0 or not 0 <= self.warmup < 1:
@@ -152,6 +153,18 @@ def run(
     if pending is not None:
         _report(number, pending, progress)
     return State(params, optimiser, number)
+
+
+def time_steps(state: State, step: Step, steps: int) -> list[float]:
+    """Seconds of each of `steps` steps after a first one, which compiles; the state's arrays are used up."""
+    state = run(state, state.step + 1, step)
+    seconds = []
+    for _ in range(steps):
+        begin = time.perf_counter()
+        state = run(state, state.step + 1, step)
+        jax.block_until_ready(state.params)
+        seconds.append(time.perf_counter() - begin)
+    return seconds
 
 
 def _report(step: int, loss: Array, progress: Callable[[int, float], None] | None) -> None:

@@ -1,13 +1,12 @@
 """Training of a supernet: the sandwich rule with in-place distillation, through one compiled program.
 
 BigNAS (Yu et al. 2020, arXiv 2003.11142): each step trains the largest, the smallest and some random networks on one
-batch; the largest learns from labels, the others from it. Gradients add up to one update. Batch norm uses the batch's
+batch; the largest learns from labels, the others from it. Their gradients are added up, not averaged, for one update. Batch norm uses the batch's
 statistics; whoever evaluates a network measures its statistics first (`evaluators.supernet`).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -86,13 +85,7 @@ class SupernetTrainer:
 
     def time_steps(self, steps: int = 4) -> list[float]:
         """Seconds of each of the first `steps` steps, compilation excluded; for `loop.steps_within`."""
-        state = self.run(self.start(), 1)
-        seconds = []
-        for number in range(1, steps + 1):
-            begin = time.perf_counter()
-            state = jax.block_until_ready(self.run(state, number + 1))
-            seconds.append(time.perf_counter() - begin)
-        return seconds
+        return loop.time_steps(self.start(), self.step, steps)
 
     def step(self, params: Params, optimiser: Any, step: int) -> tuple[Params, Any, Array]:
         """One update; returns the largest network's loss. The arrays given are used up."""
@@ -109,7 +102,7 @@ class SupernetTrainer:
             if first is None:
                 first, teacher = loss, answers
         assert first is not None
-        params, optimiser, self._sums = self._update(params, optimiser, sums, 1 / len(genomes))
+        params, optimiser, self._sums = self._update(params, optimiser, sums)
         return params, optimiser, first
 
     def _loss(
@@ -119,20 +112,15 @@ class SupernetTrainer:
         scales = losses.equilibrium(legal) if recipe.equilibrium else None
         logits, _ = self.supernet.forward(params, {}, x, combination, "train", scales)
         targets = losses.smoothed(y, self.space.classes, recipe.label_smoothing)
-        loss = losses.exits_loss(
-            logits, legal, targets, teacher, is_teacher, recipe.distillation, recipe.exit_weight
-        )
+        loss = losses.exits_loss(logits, legal, targets, teacher, is_teacher, recipe.distillation, recipe.exit_weight)
         return loss, jax.nn.softmax(logits[-1])
 
-    def _add_gradient(
-        self, params: Params, sums: Params, *rest: Array
-    ) -> tuple[Params, Array, Array]:
+    def _add_gradient(self, params: Params, sums: Params, *rest: Array) -> tuple[Params, Array, Array]:
         (loss, answers), gradient = jax.value_and_grad(self._loss, has_aux=True)(params, *rest)
         return jax.tree.map(jnp.add, sums, gradient), loss, answers
 
-    def _apply_update(self, params: Params, optimiser: Any, sums: Params, share: Array) -> tuple[Params, Any, Params]:
-        gradient = jax.tree.map(lambda g: g * share, sums)
-        updates, optimiser = self._optimiser.update(gradient, optimiser, params)
+    def _apply_update(self, params: Params, optimiser: Any, sums: Params) -> tuple[Params, Any, Params]:
+        updates, optimiser = self._optimiser.update(sums, optimiser, params)
         return optax.apply_updates(params, updates), optimiser, jax.tree.map(jnp.zeros_like, sums)
 
 

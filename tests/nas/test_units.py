@@ -15,6 +15,8 @@ from nas.units import format_bytes, format_joules, format_quantity, format_secon
     [
         ("8 ms", "s", 0.008),
         ("8ms", "s", 0.008),
+        ("9 ms", "s", 0.009),
+        ("5 us", "s", 5e-6),
         (" 3 us ", "s", 3e-6),
         ("3 \N{MICRO SIGN}s", "s", 3e-6),
         ("3 \N{GREEK SMALL LETTER MU}s", "s", 3e-6),
@@ -53,6 +55,7 @@ def test_a_quantity_is_the_float_nearest_to_it(text: str, unit: str, value: floa
         ("1e-400 s", "s", "is impossible"),
         ("1e99999999999999999999 s", "s", "is impossible"),
         ("1e-320 ns", "s", "is impossible"),
+        ("1e-99999999999999999999 s", "s", "is impossible"),
         ("8 m s", "s", "is not a quantity"),
         ("", "s", "is not a quantity"),
         (None, "s", "is not a quantity"),

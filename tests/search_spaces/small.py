@@ -83,7 +83,7 @@ def _apply(kind: str, xs: list[Array], w: Mapping[str, Array], attrs: Mapping[st
             gate = np.clip(x / 6 + 0.5, 0, 1)
             return gate if kind == "hard_sigmoid" else x * gate
         case "silu":
-            return x / (1 + np.exp(-x))
+            return np.asarray(x / (1 + np.exp(-x)))
         case "add":
             return x + xs[1]
         case "mul":
@@ -95,7 +95,7 @@ def _apply(kind: str, xs: list[Array], w: Mapping[str, Array], attrs: Mapping[st
         case "global_pool":
             return np.asarray(x.mean((1, 2), keepdims=True))
         case "reshape":
-            return x.reshape(attrs["shape"])
+            return np.asarray(x.reshape(attrs["shape"]))
     raise NotImplementedError(kind)
 
 

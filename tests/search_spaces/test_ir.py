@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from search_spaces.operators import OPERATORS, ShapeError
 from tests.search_spaces.small import single_exit, three_exits
 
 GOLDEN: dict[str, str] = json.loads((Path(__file__).parents[1] / "golden" / "networks.json").read_text())["keys"]
+
 
 def pooled(**attrs: Any) -> Network:
     """Image, convolution, answer: the attributes of the convolution are given."""
@@ -187,7 +189,7 @@ def test_bytes_follow_the_element_type() -> None:
 def test_reaching_a_later_exit_never_costs_less_and_the_last_costs_everything() -> None:
     network = three_exits()
     costs = [network.reach(k) for k in range(3)]
-    for earlier, later in zip(costs, costs[1:], strict=False):
+    for earlier, later in pairwise(costs):
         assert earlier.macs < later.macs and earlier.flops < later.flops
         assert earlier.params < later.params and earlier.weight_bytes < later.weight_bytes
     assert costs[-1] == network.total == network.reach(-1)
@@ -205,7 +207,7 @@ def test_the_builder_refuses_a_second_operator_of_one_name_and_unread_operators(
     b = Builder()
     x = b.input("image", (2, 4, 4))
     b("relu", "loose", x)
-    with pytest.raises(ShapeError, match="loose .* no answer depends on it"):
+    with pytest.raises(ShapeError, match=r"loose .* no answer depends on it"):
         b.network(b("gelu", "kept", x))
 
 

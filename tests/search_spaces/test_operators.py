@@ -25,7 +25,7 @@ class Case:
     elementwise: int = 0
 
 
-NORM = {name: (6,) for name in ("scale", "offset", "mean", "variance")}
+NORM: dict[str, Shape] = dict.fromkeys(("scale", "offset", "mean", "variance"), (6,))
 
 CASES = [
     Case("input", (), (3, 4, 5), {"shape": (3, 4, 5)}),
@@ -41,7 +41,9 @@ CASES = [
         12 * 9 * 2 * 25,
         12 * 9,
     ),
-    Case("conv", ((6, 4, 4),), (2, 2, 2), {"filters": 2, "kernel": 3, "padding": 0}, {"kernel": (2, 6, 3, 3)}, 4 * 2 * 54),
+    Case(
+        "conv", ((6, 4, 4),), (2, 2, 2), {"filters": 2, "kernel": 3, "padding": 0}, {"kernel": (2, 6, 3, 3)}, 4 * 2 * 54
+    ),
     Case("dense", ((6,),), (5,), {"units": 5}, {"kernel": (6, 5), "bias": (5,)}, 30, 5),
     Case("dense", ((7, 6),), (7, 5), {"units": 5, "bias": False}, {"kernel": (6, 5)}, 7 * 30),
     Case("matmul", ((2, 7, 6), (2, 6, 5)), (2, 7, 5), macs=2 * 7 * 5 * 6),

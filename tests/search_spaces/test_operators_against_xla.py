@@ -18,7 +18,7 @@ from search_spaces.operators import Shape
 
 
 def xla_flops(function: Callable[..., jax.Array], *shapes: Shape) -> float:
-    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    arrays = [jnp.zeros(shape, jnp.float32) for shape in shapes]
     cost: Any = jax.jit(function).lower(*arrays).cost_analysis()
     return float(cost["flops"])
 

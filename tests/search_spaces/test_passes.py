@@ -21,7 +21,9 @@ from tests.search_spaces.small import answers, evaluate, random_weights, single_
 def _sampled() -> list[Network]:
     spaces = mobile((1, 8, 8), 5), toy((3, 8, 8), 5)
     return [
-        space.decode(genome.tolist()) for space in spaces for genome in random_genomes(space, 4, np.random.default_rng(7))
+        space.decode(genome.tolist())
+        for space in spaces
+        for genome in random_genomes(space, 4, np.random.default_rng(7))
     ]
 
 
@@ -69,7 +71,9 @@ def test_folding_adds_a_bias_of_its_own_to_one_that_is_there() -> None:
     weights = random_weights(network)
     folded, arrays = fold_batch_norm(network, weights)
     image = np.random.default_rng(1).normal(size=(2, 5, 5))
-    np.testing.assert_allclose(answers(folded, arrays, image)[0], answers(network, weights, image)[0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        answers(folded, arrays, image)[0], answers(network, weights, image)[0], rtol=0, atol=1e-5
+    )
 
 
 def test_a_batch_norm_that_cannot_be_folded_stays() -> None:

@@ -141,7 +141,9 @@ def test_every_layer_has_the_tables_multiply_adds(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_counts_are_near_the_published_figures(name: str) -> None:
     network = built(name)
-    norm = sum(w.size * w.trainable for op in network.ops if op.kind == "batch_norm" for w in network.weights(op).values())
+    norm = sum(
+        w.size * w.trainable for op in network.ops if op.kind == "batch_norm" for w in network.weights(op).values()
+    )
     counted = {"macs": network.macs, "params": network.params, "params_without_norm": network.params - norm}
     for record in GOLDEN[name]["published"]:
         value, quantity, source = record["value"], record["quantity"], record["source"]

@@ -30,7 +30,12 @@ def check(network: Network) -> None:
         own = [op for op in part.ops if op.kind != "input"]
         for op in own:
             original = network.op(op.name)
-            assert (op.kind, op.shape, op.attrs, op.dtype) == (original.kind, original.shape, original.attrs, original.dtype)
+            assert (op.kind, op.shape, op.attrs, op.dtype) == (
+                original.kind,
+                original.shape,
+                original.attrs,
+                original.dtype,
+            )
             names = tuple(network.ops[source].name for source, _ in original.inputs)
             assert tuple(part.ops[source].name for source, _ in op.inputs) == names
         later = {name for other in segments[number + 1 :] for name in other.takes}

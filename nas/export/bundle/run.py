@@ -69,6 +69,7 @@ def main() -> None:
         images = images.reshape((-1, 1, *images.shape[-2:]))
     elif images.ndim == 3:
         images = images[None]
+    cascade.run_all(prepare.apply(images[:1]))  # the first run of a segment sets up its memory
     for number, image in enumerate(images):
         start = time.perf_counter()
         logits, number_of_exit = cascade(prepare.apply(image[None]))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nas.data.files import existing_folder
 from nas.data.npz import npz
 from nas.errors import InputError
 
@@ -143,3 +144,10 @@ def test_a_missing_file_says_what_was_expected(tmp_path: Path) -> None:
         npz(str(tmp_path / "nowhere.npz"))
     with pytest.raises(InputError, match=r"is no \.npz"):
         npz(str(tmp_path))
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.testing.assert_array_equal(npz("~/mine.npz").train_x, X)
+    assert existing_folder("~", "") == tmp_path

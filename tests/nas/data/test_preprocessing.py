@@ -107,8 +107,8 @@ def test_resizing_is_pillows(source: tuple[int, int], size: tuple[int, int]) -> 
     from PIL import Image
 
     x = random_images(1, 3, *source)
-    height = min(source[0], round(source[1] * size[0] / size[1]))
-    width = min(source[1], round(source[0] * size[1] / size[0]))
+    height = min(source[0], max(1, int(source[1] * size[0] / size[1] + 0.5)))
+    width = min(source[1], max(1, int(source[0] * size[1] / size[0] + 0.5)))
     top, left = (source[0] - height) // 2, (source[1] - width) // 2
     picture = Image.fromarray(x[0].transpose(1, 2, 0)).crop((left, top, left + width, top + height))
     theirs = np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)).transpose(2, 0, 1)

@@ -72,6 +72,15 @@ def test_the_budget_is_kept_on_the_given_data_ties_or_not(drawn: tuple[Any, Any,
         assert not any(math.isnan(t) or t == -math.inf for t in policy.thresholds)
 
 
+@given(tied_answers())
+@settings(max_examples=100, deadline=None)
+def test_more_cost_always_buys_more_accuracy(drawn: tuple[Any, Any, Any]) -> None:
+    confidence, correct, reach_s = drawn
+    policies = Policies.of(confidence, correct, np.arange(1.0, 1 + len(reach_s)))  # many policies of equal cost
+    assert (np.diff(policies.expected_s) > 0).all()
+    assert (np.diff(policies.accuracy) > 0).all()
+
+
 @given(tied_answers(), st.lists(st.floats(0.0, 1.5), min_size=2, max_size=8))
 @settings(max_examples=100, deadline=None)
 def test_a_larger_budget_never_lowers_accuracy(drawn: tuple[Any, Any, Any], fractions: list[float]) -> None:
@@ -156,6 +165,10 @@ def test_a_first_exit_over_the_budget_fits_nothing(network: Network) -> None:
     assert first.expected_s == reach_s[0]
     # "Always" holds on data never seen, too.
     assert evaluate(first.thresholds, confidence * 0.0, correct, reach_s).rates == (1.0, 0.0, 0.0)
+    distance = -confidence  # a score that is never positive
+    first = solve(distance, correct, reach_s, reach_s[0])
+    assert first is not None
+    assert evaluate(first.thresholds, distance - 0.5, correct, reach_s).rates == (1.0, 0.0, 0.0)
 
 
 def test_without_early_exits_the_answer_is_the_network_itself(network: Network) -> None:

@@ -176,3 +176,17 @@ def test_real_clocks_give_finite_readings() -> None:
     assert (result.cpu_s > 0).all()
     assert result.calls > 1
     assert result.median_s <= result.upper_95_s < np.inf
+
+
+@pytest.mark.parametrize(
+    ("seconds", "calls", "readings"),
+    [
+        (1e-6, 400, 500),  # 0.2 s in 500 readings of 0.4 ms
+        (3e-4, 2, 333),
+        (1e-3, 1, 200),
+        (1.0, 1, 11),  # a block takes longer than planned rather than have too few readings
+        (0.0, 400_000, 500),  # a clock too coarse to see the call
+    ],
+)
+def test_readings_fill_a_block(seconds: float, calls: int, readings: int) -> None:
+    assert Plan().calls_and_readings(seconds) == (calls, readings)

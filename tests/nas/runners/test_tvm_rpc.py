@@ -17,10 +17,11 @@ import numpy as np
 import psutil
 import pytest
 
+from nas.export.tvm import compiler
 from nas.runners.timing import Plan
 from nas.runners.tvm_rpc import Device, LocalServer, RpcError, local_server
 
-LONG = Plan(blocks=3, block_s=60.0, warm_up_s=0.0, max_readings=10**8)
+LONG = Plan(blocks=3, block_s=60.0, warm_up_s=0.0)
 
 
 @pytest.fixture
@@ -79,22 +80,22 @@ def test_a_refused_library_is_told_apart_from_a_lost_device(compiled: Any, serve
 
 
 def test_another_key_is_refused(compiled: Any, server: LocalServer) -> None:
-    with pytest.raises(RpcError, match="connecting .* another key"):
+    with pytest.raises(RpcError, match=r"connecting .* another key"):
         Device("127.0.0.1", server.port, "guess", 10.0).run(compiled.folder / "model.so", compiled.sample)
 
 
 def test_a_server_killed_while_it_measures_is_an_error_at_once(compiled: Any, server: LocalServer) -> None:
     timer = threading.Timer(0.5, lambda: os.killpg(server.process.pid, signal.SIGKILL))
     timer.start()
-    with pytest.raises(RpcError, match="timing the library .* the server went away"):
+    with pytest.raises(RpcError, match=r"timing the library .* the server went away"):
         Device.of(server, 60.0).time(compiled.folder / "model.so", compiled.sample, plan=LONG)
     timer.join()
-    with pytest.raises(RpcError, match="connecting .* nothing listens there"):
+    with pytest.raises(RpcError, match=r"connecting .* nothing listens there"):
         Device.of(server).run(compiled.folder / "model.so", compiled.sample)
 
 
 def test_a_job_that_takes_too_long_ends_and_so_does_the_server(compiled: Any, server: LocalServer) -> None:
-    with pytest.raises(RpcError, match="timing the library .* not done after 1 s"):
+    with pytest.raises(RpcError, match=r"timing the library .* not done after 1 s"):
         Device.of(server, 1.0).time(compiled.folder / "model.so", compiled.sample, plan=LONG)
     assert gone(server.process.pid)
 
@@ -104,7 +105,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(compiled: Any) -> None:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
         device = Device("127.0.0.1", deaf.getsockname()[1], "", 0.5)
-        with pytest.raises(RpcError, match="connecting .* not done after 0.5 s; a server serves one session"):
+        with pytest.raises(RpcError, match=r"connecting .* not done after 0\.5 s; a server serves one session"):
             device.run(compiled.folder / "model.so", compiled.sample)
 
 
@@ -135,3 +136,13 @@ def test_the_server_ends_with_the_process_that_started_it(compiled: Any) -> None
         parent.kill()
     assert gone(int(pid))
     assert not Path(folder).exists()
+
+
+def test_a_library_that_crashes_takes_its_server_with_it(compiled: Any, server: LocalServer, tmp_path: Path) -> None:
+    """The process of the session dies; the server would live on, but never listen again."""
+    source = tmp_path / "crash.cc"
+    source.write_text("#include <cstdlib>\n__attribute__((constructor)) void crash() { std::abort(); }\n")
+    compiler().link(str(tmp_path / "crash.so"), [str(source)])
+    with pytest.raises(RpcError, match=r"loading crash\.so .* the server went away"):
+        Device.of(server).run(tmp_path / "crash.so", compiled.sample)
+    assert gone(server.process.pid)

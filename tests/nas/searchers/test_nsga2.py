@@ -59,6 +59,16 @@ def test_feasible_genomes_survive_and_less_violation_comes_next(toy: Any) -> Non
     assert [row[1] for row in searcher._genomes.tolist()] == [7, 2]
 
 
+def test_the_better_of_two_is_the_parent(toy: Any) -> None:
+    problem = toy()
+    searcher = NSGA2(problem, population=4)
+    genomes = problem.canonical(np.array([[5, k, 0, 0, 0, 0, 0] for k in range(4)]))
+    searcher.tell(genomes, np.arange(4.0)[:, None], np.zeros((4, 1)))
+    parents = searcher._parents(np.random.default_rng(0), 16_000)[:, 1]
+    # The k-th best of 4 wins unless one of the k - 1 better ones is drawn with it: (7, 5, 3, 1) of 16.
+    assert np.bincount(parents) / 16_000 == pytest.approx(np.array([7, 5, 3, 1]) / 16, abs=0.02)
+
+
 def test_mutation_moves_ordinal_genes_to_neighbours_more_often(toy: Any) -> None:
     problem = toy(depth=5, options=9)
     searcher = NSGA2(problem)

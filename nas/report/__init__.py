@@ -1,0 +1,43 @@
+"""The report of a run: one page that shows whether the budgets are kept, and the evidence."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from search_spaces.slots import SearchSpace
+
+from ..run_folder import atomic_write_text
+from . import page, reading, words
+
+REPORT = "report.html"
+
+
+def write_report(folder: Path, space: SearchSpace) -> Path:
+    """Write RUN/report.html from whatever the run's folder holds, and return its path.
+
+    The page is one file that loads nothing else. A run that ended early, or one with files that cannot be read, gets a
+    page that says so. Raises InputError for a folder that does not exist or cannot be written.
+    """
+    path = folder / REPORT
+    atomic_write_text(path, render(page.build(reading.read(folder, space), space)))
+    return path
+
+
+def render(content: page.Page) -> str:
+    """The page as HTML."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update({
+        name: getattr(words, name)
+        for name in (
+            "seconds", "duration", "percent", "signed_percent", "percent_range", "count", "size", "small", "times",
+            "plural", "runtime",
+        )
+    })  # fmt: skip
+    here = resources.files(__package__)
+    style = Markup(here.joinpath("report.css").read_text(encoding="utf-8"))
+    template = environment.from_string(here.joinpath("report.html").read_text(encoding="utf-8"))
+    return template.render(page=content, run=content.run, style=style)

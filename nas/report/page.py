@@ -1,0 +1,236 @@
+"""From a run to what its page says: verdict, cards, figures and tables, ready for the template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from search_spaces.slots import SearchSpace, SpaceError
+
+from .. import tolerances
+from . import agreement, architecture, exits, front, svg, words
+from .agreement import Agreement
+from .reading import Run
+from .records import BudgetRow, Check, Pair, State, Winner
+
+_WIDE, _NARROW = (960.0, 520.0), (358.0, 430.0)
+_MOST_FILES = 200
+#: What the files of a run folder are for.
+_PURPOSES = {
+    "experiment.yaml": "the experiment, every default spelled out",
+    "environment.json": "versions, machine, seed and hashes of the data's parts",
+    "trials.jsonl": "every network that was judged",
+    "front.json": "the Pareto set and the candidates of each budget",
+    "measurements.jsonl": "every reading that was taken",
+    "latency_model.npz": "the latency model that the search used",
+    "supernet.safetensors": "the shared weights",
+    "verify.json": "what was verified, in figures",
+    "log.jsonl": "times and events",
+    "report.html": "this page",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to the one question: are the budgets kept?"""
+
+    state: State
+    headline: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One budget, and what became of it."""
+
+    number: int
+    budget: BudgetRow
+    winner: Winner | None
+    state: State
+    statement: str
+    target: str
+    bar: Markup | None
+    icon: Markup
+
+    @property
+    def limit(self) -> str:
+        """The budget in words."""
+        return words.budget(self.budget.latency_s, self.budget.of)
+
+
+@dataclass(frozen=True)
+class FrontView:
+    """The picture of the search at two widths, and what it leaves out."""
+
+    wide: Markup
+    narrow: Markup
+    cloud: front.Cloud
+    below: int
+    infeasible: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class AgreementView:
+    """Predicted against measured on one target: kinds of networks with how well they agree."""
+
+    target: str
+    picture: Markup
+    pairs: tuple[Pair, ...]
+    fitted: Agreement | None
+    chosen: Agreement | None
+    held_out_error: float | None
+
+
+@dataclass(frozen=True)
+class WinnerView:
+    """One winner's pictures; `undrawable` says why there is no drawing."""
+
+    number: int
+    winner: Winner
+    icon: Markup
+    over_time: Markup | None
+    rates: Markup | None
+    architecture: Markup | None
+    undrawable: str
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """A file of the run folder."""
+
+    path: str
+    bytes: int
+    purpose: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """All the template needs."""
+
+    run: Run
+    verdict: Verdict
+    target: str
+    cards: tuple[Card, ...]
+    front: FrontView | None
+    agreements: tuple[AgreementView, ...]
+    winners: tuple[WinnerView, ...]
+    checks: tuple[tuple[Winner, Check], ...]
+    files: tuple[FileRow, ...]
+    tolerance: float = tolerances.ARTEFACT_RELATIVE
+    disagreement: float = tolerances.TOP1_DISAGREEMENT_SHARE
+    within: float = agreement.WITHIN
+
+
+def build(run: Run, space: SearchSpace) -> Page:
+    """The page of a run."""
+    cards = tuple(_card(run, number, budget) for number, budget in enumerate(run.budgets))
+    return Page(
+        run=run,
+        verdict=_verdict(run, cards),
+        target=words.target(run.target, run.devices),
+        cards=cards,
+        front=_front(run),
+        agreements=tuple(_agreements(run)),
+        winners=tuple(_winner(space, number, winner) for number, winner in front.numbered(run)),
+        checks=tuple((winner, check) for winner in run.winners for check in winner.checks),
+        files=tuple(_files(run.folder)),
+    )
+
+
+def _card(run: Run, number: int, budget: BudgetRow) -> Card:
+    winner = run.winner_of(budget)
+    statement = run.unmet.get(budget.name, "")
+    state: State = winner.state if winner else "not kept" if budget.name in run.unmet else "not measured"
+    if winner is None and not statement:
+        statement = (
+            "The verification names no network for this budget."
+            if run.verified
+            else "The run has not come to measuring a network for this budget."
+        )
+    target = (winner.target if winner else "") or budget.target or run.target
+    return Card(
+        number, budget, winner, state, statement, words.target(target, run.devices),
+        exits.budget_bar(winner) if winner else None, icon(number),
+    )  # fmt: skip
+
+
+def icon(number: int) -> Markup:
+    """The mark of a budget, as in the picture of the search."""
+    shape = svg.SHAPES[number % len(svg.SHAPES)]
+    return svg.drawing(20, 20, "", [svg.mark(shape, 10, 10, 7, f"winner-mark b{number % 6}")], "icon")
+
+
+def _verdict(run: Run, cards: tuple[Card, ...]) -> Verdict:
+    kept = sum(card.state == "kept" for card in cards)
+    broken = sum(card.state == "not kept" for card in cards)
+    total = len(cards)
+    if total and kept == total:
+        headline = {1: "The budget is kept.", 2: "Both budgets are kept."}.get(total, f"All {total} budgets are kept.")
+        text = "Measured on the target: the upper 95 % bound of every winner’s median latency is within its budget."
+        return Verdict("kept", headline, text)
+    if broken:
+        headline = "The budget is not kept." if total == 1 else "No budget is kept."
+        if kept:
+            headline = f"{kept} of {total} budgets {'is' if kept == 1 else 'are'} kept."
+        waiting = total - kept - broken
+        text = "A network that breaks its budget is not called a winner. What was found, and by how much it fails, is below."
+        return Verdict("not kept", headline, text + (f" Not measured: {waiting} of {total}." if waiting else ""))
+    if run.verified and kept:
+        return Verdict("not measured", f"{kept} of {total} budgets kept, the rest not measured.", "The reasons are below.")
+    if run.verified:
+        return Verdict("not measured", "Nothing was measured.", "The reasons are below.")
+    stopped = next((stage.name for stage in run.stages if not stage.ended), "")
+    text = f"The run stopped during “{stopped}”. " if stopped else "The run ended before its networks were verified. "
+    return Verdict("not measured", "Not verified yet.", text + " ".join((*run.statements, "What there is so far is below.")))
+
+
+def _front(run: Run) -> FrontView | None:
+    found = front.cloud(run)
+    if not found.worst and not found.winners:
+        return None
+    wide, below = front.picture(run, found, *_WIDE)
+    narrow, _ = front.picture(run, found, *_NARROW)
+    status = [trial.status for trial in run.trials]
+    return FrontView(wide, narrow, found, below, status.count("infeasible"), status.count("failed"))
+
+
+def _agreements(run: Run) -> Iterator[AgreementView]:
+    for target in dict.fromkeys(pair.target for pair in run.pairs):
+        pairs = tuple(pair for pair in run.pairs if pair.target == target)
+        yield AgreementView(
+            words.target(target, run.devices),
+            agreement.picture(pairs),
+            pairs,
+            agreement.agreement([pair for pair in pairs if pair.in_sample]),
+            agreement.agreement([pair for pair in pairs if not pair.in_sample]),
+            run.held_out_error if target == run.target else None,
+        )
+
+
+def _winner(space: SearchSpace, number: int, winner: Winner) -> WinnerView:
+    picture, undrawable = None, ""
+    try:
+        if winner.genome:
+            picture = architecture.drawing(space, winner.genome, winner.exits, winner.name)
+        else:
+            undrawable = "The verification does not say the genome."
+    except SpaceError as error:
+        undrawable = f"It cannot be drawn: {error}"
+    over_time, rates = exits.accuracy_over_time(winner), exits.rates_bar(winner.exits)
+    return WinnerView(number, winner, icon(number), over_time, rates, picture, undrawable)
+
+
+def _files(folder: Path) -> Iterator[FileRow]:
+    """The folder's files, this page among them though it is not written yet."""
+    found = sorted(
+        path.relative_to(folder)
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    for path in sorted(found[:_MOST_FILES], key=lambda path: (len(path.parts) > 1, str(path))):
+        if str(path) != "report.html":
+            yield FileRow(path.as_posix(), (folder / path).stat().st_size, _PURPOSES.get(str(path), ""))

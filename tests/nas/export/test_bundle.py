@@ -1,0 +1,103 @@
+"""The bundle: it runs where neither this package nor JAX exists, and answers as the network does."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_networks import random_weights, reference, three_exits
+from test_manifest import PREPROCESSING
+
+from nas.data.preprocessing import Preprocessing
+from nas.export.manifest import Manifest, add_scripts, write
+from nas.export.onnx import export_segments, to_onnx
+from nas.runners.cascade import confidence
+
+RNG = np.random.default_rng(3)
+IMAGES = RNG.integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> tuple[Path, list[np.ndarray]]:
+    """A folder with everything, and the logits [6, classes] of the three exits."""
+    network = three_exits()
+    weights = random_weights(network)
+    to_onnx(network, weights, tmp_path / "model.onnx")
+    segments = export_segments(network, weights, tmp_path)
+    scripts = add_scripts(tmp_path)
+    values = reference(network, weights, {"image": Preprocessing.from_dict(PREPROCESSING).apply(IMAGES)})
+    logits = [values[network.ops[index].name] for index in network.exits]
+    sure = [confidence(row) for row in logits[0]]
+    write(
+        tmp_path, Manifest(network.key, "model.onnx", segments, (float(np.median(sure)), None), PREPROCESSING), scripts
+    )
+    np.save(tmp_path / "images.npy", IMAGES)
+    return tmp_path, logits
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the script isolated (-I), as if this package, JAX and TVM were not there: importing one of them fails."""
+    code = (
+        "import sys, runpy\n"
+        "for name in ('nas', 'search_spaces', 'latency_models', 'hardware_profiles', 'jax', 'onnx', 'tvm', 'scipy'):\n"
+        "    sys.modules[name] = None\n"
+        f"sys.argv = ['run.py', *{list(arguments)!r}]\n"
+        f"runpy.run_path({str(folder / 'run.py')!r}, run_name='__main__')\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-I", "-W", "error", "-c", code],
+        cwd=folder.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_image_leaves_at_its_exit_with_its_class(bundle: tuple[Path, list[np.ndarray]]) -> None:
+    folder, logits = bundle
+    done = run(folder, str(folder / "images.npy"))
+    assert done.stderr == ""
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == len(IMAGES)
+    sure = np.array([confidence(row) for row in logits[0]])
+    exits = np.where(sure >= np.median(sure), 0, 2)
+    assert set(exits) == {0, 2}
+    for number, (line, leave) in enumerate(zip(lines, exits, strict=True)):
+        row = logits[leave][number]
+        assert line[:2] == [str(number), "abcde"[row.argmax()]]
+        assert float(line[2]) == pytest.approx(confidence(row), abs=1e-4)
+        assert line[3:5] == ["exit", str(leave)]
+        assert float(line[5]) > 0
+        assert line[6] == "ms"
+
+
+def test_one_image_and_channels_last(bundle: tuple[Path, list[np.ndarray]]) -> None:
+    folder, _ = bundle
+    answers = [line.split()[1:5] for line in run(folder, str(folder / "images.npy")).stdout.splitlines()]
+    np.save(folder / "one.npy", IMAGES[2])
+    assert [line.split()[1:5] for line in run(folder, str(folder / "one.npy")).stdout.splitlines()] == [answers[2]]
+    np.save(folder / "last.npy", np.moveaxis(IMAGES, 1, -1))
+    done = run(folder, str(folder / "last.npy"), "--hwc", "--threads", "2")
+    assert [line.split()[1:5] for line in done.stdout.splitlines()] == answers
+    done = run(folder, str(folder / "last.npy"))
+    assert done.returncode != 0
+    assert "batch and channels first" in done.stderr
+
+
+def test_an_exchanged_segment_is_refused(bundle: tuple[Path, list[np.ndarray]]) -> None:
+    folder, _ = bundle
+    data = bytearray((folder / "exit_1.onnx").read_bytes())
+    data[-20] ^= 1
+    (folder / "exit_1.onnx").write_bytes(data)
+    done = run(folder, str(folder / "images.npy"))
+    assert done.returncode != 0
+    assert "exit_1.onnx is not the file that was exported" in done.stderr
+
+
+def test_the_scripts_are_python_3_8(tmp_path: Path) -> None:
+    for name in add_scripts(tmp_path):
+        ast.parse((tmp_path / name).read_text(), feature_version=(3, 8))

@@ -1,0 +1,119 @@
+"""The manifest: what it says, that it notices exchanged files, and that nothing outside of the folder is named."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_networks import random_weights, three_exits
+
+import nas
+from nas.errors import InputError
+from nas.export.manifest import NAME, Manifest, add_scripts, differences, load, write
+from nas.export.onnx import export_segments, to_onnx
+
+PREPROCESSING = {
+    "schema": 1,
+    "size": [8, 8],
+    "channels": 3,
+    "mean": [0.1, 0.2, 0.3],
+    "std": [0.5, 0.5, 0.5],
+    "scale": 1 / 255,
+    "class_names": ["a", "b", "c", "d", "e"],
+}
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    network = three_exits()
+    weights = random_weights(network)
+    to_onnx(network, weights, tmp_path / "model.onnx")
+    segments = export_segments(network, weights, tmp_path)
+    (tmp_path / "host-tvm").mkdir()
+    (tmp_path / "host-tvm" / "exit_0.so").write_bytes(b"library")
+    return Manifest(
+        architecture=network.key,
+        model="model.onnx",
+        exits=segments,
+        thresholds=(0.9, math.inf),
+        preprocessing=PREPROCESSING,
+        targets=({"device": "host", "runner": "onnxruntime"},),
+        budgets=({"budget_s": 0.008},),
+        libraries={"host-tvm": ("host-tvm/exit_0.so",)},
+    )
+
+
+def test_what_is_written_is_what_is_read(manifest: Manifest, tmp_path: Path) -> None:
+    scripts = add_scripts(tmp_path)
+    written = write(tmp_path, manifest, scripts)
+    read = load(tmp_path)
+    # JSON knows no infinity; an exit that never answers has no threshold.
+    assert read == replace(written, thresholds=(0.9, None), preprocessing=PREPROCESSING)
+    assert set(read.artefacts) == {
+        "model.onnx", "exit_0.onnx", "exit_1.onnx", "exit_2.onnx", "host-tvm/exit_0.so", *scripts
+    }  # fmt: skip
+    assert read.tools["hwnas"] == nas.__version__
+    assert {"onnx", "onnxruntime", "numpy", "jax"} <= set(read.tools)
+    assert read.class_names == ("a", "b", "c", "d", "e")
+    assert differences(tmp_path, read) == ()
+
+
+def test_the_same_export_gives_the_same_manifest(manifest: Manifest, tmp_path: Path) -> None:
+    write(tmp_path, manifest)
+    before = (tmp_path / NAME).read_bytes()
+    write(tmp_path, load(tmp_path))
+    assert (tmp_path / NAME).read_bytes() == before
+
+
+def test_files_that_were_exchanged_are_found(manifest: Manifest, tmp_path: Path) -> None:
+    written = write(tmp_path, manifest)
+    model = bytearray((tmp_path / "model.onnx").read_bytes())
+    model[len(model) // 2] ^= 1
+    (tmp_path / "model.onnx").write_bytes(model)
+    (tmp_path / "exit_0.onnx").write_bytes(b"shorter")
+    (tmp_path / "exit_1.onnx").unlink()
+    found = differences(tmp_path, written)
+    assert len(found) == 3
+    assert any("model.onnx has another SHA-256" in sentence for sentence in found)
+    assert any("exit_0.onnx has 7 bytes" in sentence for sentence in found)
+    assert any("exit_1.onnx is missing" in sentence for sentence in found)
+
+
+def test_a_file_without_a_hash_is_no_proof(manifest: Manifest, tmp_path: Path) -> None:
+    written = write(tmp_path, manifest)
+    stripped = replace(written, artefacts={k: v for k, v in written.artefacts.items() if k != "model.onnx"})
+    assert differences(tmp_path, stripped) == ("model.onnx has no hash in manifest.json",)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../b"])
+def test_names_stay_in_the_folder(manifest: Manifest, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="outside of its folder"):
+        write(tmp_path, replace(manifest, model=name))
+    written = write(tmp_path, manifest)
+    with pytest.raises(InputError, match="outside of its folder"):
+        differences(tmp_path, replace(written, artefacts={name: {"sha256": "", "bytes": 0}}))
+
+
+def test_mistakes_are_named(manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read"):
+        load(tmp_path)
+    with pytest.raises(InputError, match=r"names nothing\.onnx, which is not in"):
+        write(tmp_path, replace(manifest, model="nothing.onnx"))
+    with pytest.raises(InputError, match="3 exits with 1 thresholds"):
+        replace(manifest, thresholds=(0.5,))
+    path = tmp_path / NAME
+    path.write_text("[")
+    with pytest.raises(InputError, match="not JSON"):
+        load(tmp_path)
+    path.write_text('{"schema": 99}')
+    with pytest.raises(InputError, match="has schema 99"):
+        load(tmp_path)
+    write(tmp_path, manifest)
+    record = json.loads(path.read_text())
+    del record["exits"][1]["takes"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match="lacks 'takes'"):
+        load(tmp_path)
