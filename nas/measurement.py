@@ -80,7 +80,8 @@ class Measurement:
             for e in record["exits"]
         )
         for name in ("genome", "predicted_s", "predicted_std_s", "broken"):
-            values[name] = None if record[name] is None else tuple(record[name])
+            values[name] = None if record.get(name) is None else tuple(record[name])
+        values["broken"] = values["broken"] or ()
         return Measurement(**values)
 
 

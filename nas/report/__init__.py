@@ -29,7 +29,9 @@ def write_report(folder: Path, space: SearchSpace) -> Path:
 
 def render(content: page.Page) -> str:
     """The page as HTML."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters.update({
         name: getattr(words, name)
         for name in (

@@ -38,7 +38,7 @@ def agreement(pairs: Sequence[Pair]) -> Agreement | None:
     return Agreement(len(errors), median(map(abs, errors)), median(errors), within)
 
 
-def picture(pairs: Sequence[Pair], width: float = 460, height: float = 440) -> Markup:
+def picture(pairs: Sequence[Pair], width: float = 420, height: float = 400) -> Markup:
     """Measured over predicted with the identity and the band of WITHIN; a bar up to the upper bound of the median."""
     frame = Frame(48, 32, width - 10, height - 46)
     values = [v for p in pairs for v in (p.predicted_s, p.measured_s, p.upper_95_s) if v]
@@ -49,7 +49,7 @@ def picture(pairs: Sequence[Pair], width: float = 460, height: float = 440) -> M
     unit, symbol = latency_unit(x.high)
     shown = [Scale(s.low / unit, s.high / unit, s.start, s.end, s.log) for s in (x, y)]
     nodes = [_band(x, y)]
-    nodes += draw(frame, *shown, f"predicted ({symbol})", f"measured ({symbol})")
+    nodes += draw(frame, shown[0], shown[1], f"predicted ({symbol})", f"measured ({symbol})")
     nodes.append(svg.line(x.start, y.start, x.end, y.end, "identity"))
     for purpose in sorted({p.purpose for p in pairs}, key=lambda p: [*PURPOSES, p].index(p)):
         for pair in (p for p in pairs if p.purpose == purpose):

@@ -27,7 +27,7 @@ _STAGES = 6
 
 @dataclass(frozen=True)
 class Layer:
-    """A present slot: its operators' `shape` (channels, height, width) of output, a short text, and its stage's number."""
+    """A present slot: the `shape` (channels, height, width) it gives, a short text, and its stage from 0 (-1: none)."""
 
     name: str
     role: Literal["body", "exit", "final"]
@@ -51,8 +51,8 @@ def layers(space: SearchSpace, genome: Sequence[int]) -> tuple[Layer, ...]:
         ops = by_slot.get(slot.name, [])
         if not ops:
             continue
-        stage = slot.name.partition(".")[0]
-        if slot.role == "body" and stage not in stages:
+        stage, dot, _ = slot.name.partition(".")
+        if slot.role == "body" and dot and stage not in stages:
             stages.append(stage)
         text = _options(space, slot, genome, ops)
         macs = sum(network.op_macs(op) for op in ops)
@@ -106,15 +106,19 @@ def drawing(space: SearchSpace, genome: Sequence[int], exits: Sequence[ExitRow],
 
     stream: list[Node] = []
     front: list[Node] = []
-    size = " × ".join(map(str, space.input_shape))
-    front += [svg.rect(_CENTRE - 40, 2, 80, _BLOCK, "picture", 4), svg.label(_CENTRE, 16.5, size, "tick", "middle")]
+    size = words.shape(space.input_shape)
+    span = svg.text_width(size, 12.5) + 10
+    front += [
+        svg.rect(_CENTRE - span / 2, 2, span, _BLOCK, "picture", 4),
+        svg.label(_CENTRE, 16.5, size, "tick", "middle"),
+    ]
     front.append(svg.label(_LABELS, 16.5, "image", "layer-name"))
-    y, left, number, stage = 2 + _BLOCK, 1.0, 0, -1
+    y, left, number, stage = 2 + _BLOCK, 1.0, 0, -2
     resolution: tuple[int, ...] = ()
     for layer in found:
         if layer.role == "body":
             if layer.stage != stage:
-                y += 6 if stage >= 0 else 0
+                y += 6 if stage > -2 else 0
             if layer.shape[1:] != resolution:
                 front.append(_resolution(layer, y + _GAP))
                 resolution = layer.shape[1:]
@@ -130,7 +134,7 @@ def drawing(space: SearchSpace, genome: Sequence[int], exits: Sequence[ExitRow],
             front += _answer(layer, rows[number], number, y + _EXIT / 2, kind)
             left, number, y = max(0.0, left - share), number + 1, y + (_EXIT if not final else _EXIT / 2 + 18)
     blocks = sum(layer.role == "body" for layer in found)
-    text = f"{name}: {words.plural(blocks, 'block')} with {words.plural(len(leaving), 'exit')}, drawn from top to bottom"
+    text = f"{name}, from top to bottom: {words.plural(blocks, 'block')}, {words.plural(len(leaving), 'exit')}"
     return svg.drawing(_WIDTH, y + 4, text, [*stream, *front], "architecture")
 
 
@@ -143,16 +147,17 @@ def _block(layer: Layer, y: float, widest: int) -> list[Node]:
     channels = _channels(layer.shape)
     width = max(6.0, _WIDEST * channels / widest)
     title = f"{layer.name}: {layer.channels_in} to {channels} channels, {words.count(layer.macs)} MACs"
-    stem = "stem" if layer.name == "stem" else f"s{layer.stage % _STAGES}"
+    kind = "stem" if layer.stage < 0 else f"s{min(layer.stage, _STAGES - 1)}"
+    text = _LABELS + svg.text_width(f"{widest} ch ", 12.5) + 4
     return [
-        svg.rect(_CENTRE - width / 2, y, width, _BLOCK, f"block {stem}", 4, title),
+        svg.rect(_CENTRE - width / 2, y, width, _BLOCK, f"block {kind}", 4, title),
         svg.label(_LABELS, y + 14.5, f"{channels} ch", "channels"),
-        svg.label(_LABELS + 42, y + 14.5, layer.text, "layer-name"),
+        svg.label(text, y + 14.5, layer.text, "layer-name"),
     ]
 
 
 def _resolution(layer: Layer, y: float) -> Node:
-    return svg.label(0, y + 14.5, " × ".join(map(str, layer.shape[1:])), "tick")
+    return svg.label(0, y + 14.5, words.shape(layer.shape[1:]), "tick")
 
 
 def _leave(y: float, left: float, share: float, kind: str, final: bool) -> list[Node]:
@@ -173,8 +178,9 @@ def _answer(layer: Layer, row: ExitRow | None, number: int, middle: float, kind:
     name = (row.name if row else "") or ("final" if layer.role == "final" else f"exit {number + 1}")
     text = f"{name} {words.percent(row.rate, 0)}" if row and row.rate is not None else name
     span = svg.text_width(text, 13, bold=True) + 16
+    title = f"{layer.name}: {words.count(layer.macs)} MACs"
     nodes = [
-        svg.rect(_LABELS - 4, middle - 11, span, 22, f"pill {kind}", 11, f"{layer.name}: {words.count(layer.macs)} MACs"),
+        svg.rect(_LABELS - 4, middle - 11, span, 22, f"pill {kind}", 11, title),
         svg.label(_LABELS - 4 + span / 2, middle + 4.5, text, f"share-name {kind}", "middle"),
     ]
     if row and row.reach_s is not None:

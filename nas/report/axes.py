@@ -43,7 +43,7 @@ def draw(
     x_labels: Callable[[Sequence[float]], Sequence[str]] = tick_labels,
     y_labels: Callable[[Sequence[float]], Sequence[str]] = tick_labels,
 ) -> list[Node]:
-    """Grid, ticks and titles; the title of y stands above the axis, where it reads without turning the head."""
+    """Grid, ticks and titles; the title of y stands in the upper corner, where it reads without turning the head."""
     nodes = []
     values = y.ticks(counts[1])
     for value, text in zip(values, y_labels(values), strict=True):
@@ -62,6 +62,6 @@ def draw(
     nodes += [
         svg.line(frame.left, frame.bottom, frame.right, frame.bottom, "axis"),
         svg.label(frame.right, frame.bottom + 37, x_title, "axis-title", "end"),
-        svg.label(0, frame.top - 12, y_title, "axis-title"),
+        svg.label(0, 13, y_title, "axis-title"),
     ]
     return nodes

@@ -48,14 +48,15 @@ def budget_bar(winner: Winner, width: float = 330) -> Markup | None:
     text = f"budget {words.seconds(winner.budget_s)}"
     span = svg.text_width(text, 12.5, bold=True) / 2
     nodes.append(svg.label(min(max(at, span), width - span), top - 10, text, "limit-name", "middle"))
-    label = (
-        f"{winner.name}: measured {words.seconds(winner.measured_s)} of {words.seconds(winner.budget_s)}, {winner.state}"
-    )
+    label = f"{winner.name}, {winner.state}: {words.seconds(winner.measured_s)} of {words.seconds(winner.budget_s)}"
     return svg.drawing(width, 58, label, nodes, "budget-bar")
 
 
-def accuracy_over_time(winner: Winner, width: float = 460, height: float = 270) -> Markup | None:
-    """Accuracy of each exit over the seconds to reach it, and of the network as it runs; None without exits."""
+def accuracy_over_time(winner: Winner, mark: int, width: float = 400, height: float = 256) -> Markup | None:
+    """Accuracy of each exit over the seconds to reach it, and of the network as it runs; None without exits.
+
+    `mark` is the number of the winner's mark.
+    """
     exits = [
         (number, e, e.reach_s, e.accuracy)
         for number, e in enumerate(winner.exits)
@@ -88,13 +89,13 @@ def accuracy_over_time(winner: Winner, width: float = 460, height: float = 270) 
     if whole:
         at = x(whole[0]), y(whole[1])
         title = f"as it runs: {words.percent(whole[1])} after {words.seconds(whole[0])} on average"
-        nodes.append(svg.mark("diamond", *at, 6.5, "whole", title))
+        nodes.append(svg.mark(svg.SHAPES[mark % 6], *at, 6.5, f"winner-mark b{mark % 6}", title))
         names.insert(0, Named(*at, "as it runs"))
     nodes += svg.place(names, frame.box, avoid, size=13, gap=12)
     return svg.drawing(width, height, f"Accuracy of {winner.name} at each exit over the time to reach it", nodes)
 
 
-def rates_bar(exits: Sequence[ExitRow], width: float = 460) -> Markup | None:
+def rates_bar(exits: Sequence[ExitRow], width: float = 400) -> Markup | None:
     """The share of samples that leaves at each exit, as one bar; None where shares are missing."""
     rates = [row.rate for row in exits]
     total = sum(rate or 0.0 for rate in rates)
@@ -107,7 +108,8 @@ def rates_bar(exits: Sequence[ExitRow], width: float = 460) -> Markup | None:
         kind = colour(number, len(exits))
         title = f"{row.name}: {words.percent(row.rate)} of the samples leave here"
         if span > 0:
-            nodes.append(svg.rect(left, 0, span - (1.5 if number < len(exits) - 1 else 0), 30, f"share {kind}", 3, title))
+            gap = 1.5 if number < len(exits) - 1 else 0.0
+            nodes.append(svg.rect(left, 0, span - gap, 30, f"share {kind}", 3, title))
         for text in (f"{row.name} {words.percent(row.rate, 0)}", words.percent(row.rate, 0)):
             if svg.text_width(text, 13, bold=True) + 8 < span:
                 nodes.append(svg.label(left + span / 2, 19.5, text, f"share-name {kind}", "middle"))

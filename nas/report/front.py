@@ -108,9 +108,10 @@ def picture(run: Run, found: Cloud, width: float, height: float) -> tuple[Markup
     seconds = [budget.latency_s for _, budget in limits if budget.latency_s]
     x = fitted([*(p[0] for p in points), *seconds], left, right, log=True, zero=True)
     names = _budget_names(limits, x)
-    frame = Frame(left, 34 + 20.0 * max((n.row + 1 for n in names), default=0), right, height - 48)
+    frame = Frame(left, 28 + 20.0 * max((n.row + 1 for n in names), default=0), right, height - 48)
     floor = _floor(found)
-    y = fitted((p[1] for p in points if p[1] >= floor), frame.bottom, frame.top, pad=0.07)
+    y = fitted((p[1] for p in points if p[1] >= floor), frame.bottom, frame.top)
+    y = Scale(y.low, y.high + 0.07 * (y.high - y.low), y.start, y.end)  # room for names above the best
     unit, symbol = latency_unit(x.high)
     x_axis = Scale(x.low / unit, x.high / unit, x.start, x.end, x.log)
     y_axis = Scale(100 * y.low, 100 * y.high, y.start, y.end)
@@ -127,7 +128,8 @@ def picture(run: Run, found: Cloud, width: float, height: float) -> tuple[Markup
     nodes.append(svg.path(_steps(found.curve_front, x, y), "front-line average"))
     nodes.append(svg.path(_steps(found.worst_front, x, y), "front-line"))
     nodes += [_dot(row, x, y, 3.4, "member") for row in found.members if row[2] >= y.low]
-    nodes += _winners(found.winners, x, y, frame, [Box(n.at - 1, frame.top, 2, frame.bottom - frame.top) for n in names])
+    lines = [Box(name.at - 1, frame.top, 2, frame.bottom - frame.top) for name in names]
+    nodes += _winners(found.winners, x, y, frame, lines)
     nodes += [_budget_name(name, frame) for name in names]
     text = (
         f"Accuracy against latency of {words.plural(len(found.worst), 'network')}; "
@@ -205,14 +207,17 @@ def _budget_name(name: _BudgetName, frame: Frame) -> Node:
 
 def _winners(winners: Sequence[Placed], x: Scale, y: Scale, frame: Frame, lines: Sequence[Box]) -> list[Node]:
     nodes: list[Node] = []
+    marks: list[Node] = []
     names: list[Named] = []
-    for w in winners:
-        at = x(w.at[0]), y(w.at[1])
+    places = [(x(w.at[0]), y(w.at[1])) for w in winners]
+    for index, (w, at) in enumerate(zip(winners, places, strict=True)):
+        # One network may win several budgets: its marks then stand one within the other.
+        over = sum(abs(at[0] - ax) + abs(at[1] - ay) < 5 for ax, ay in places[index + 1 :])
         if w.expected_at is not None:
             nodes.append(svg.line(x(w.expected_at[0]), y(w.expected_at[1]), *at, "tie"))
         title = f"{w.name}: {words.percent(w.at[1])}, {words.seconds(w.at[0])}"
         title += " measured" if w.measured else " predicted, not measured"
         hollow = "" if w.measured else " hollow"
-        nodes.append(svg.mark(SHAPES[w.number % 6], *at, 7, f"winner-mark b{w.number % 6}{hollow}", title))
+        marks.append(svg.mark(SHAPES[w.number % 6], *at, 7 + 4 * over, f"winner-mark b{w.number % 6}{hollow}", title))
         names.append(Named(*at, w.name))
-    return nodes + svg.place(names, frame.box, lines, size=14, gap=15)
+    return nodes + marks + svg.place(names, frame.box, lines, size=14, gap=15)

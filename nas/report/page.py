@@ -14,7 +14,7 @@ from .. import tolerances
 from . import agreement, architecture, exits, front, svg, words
 from .agreement import Agreement
 from .reading import Run
-from .records import BudgetRow, Check, Pair, State, Winner
+from .records import BudgetRow, Pair, State, Winner
 
 _WIDE, _NARROW = (960.0, 520.0), (358.0, 430.0)
 _MOST_FILES = 200
@@ -118,7 +118,6 @@ class Page:
     front: FrontView | None
     agreements: tuple[AgreementView, ...]
     winners: tuple[WinnerView, ...]
-    checks: tuple[tuple[Winner, Check], ...]
     files: tuple[FileRow, ...]
     tolerance: float = tolerances.ARTEFACT_RELATIVE
     disagreement: float = tolerances.TOP1_DISAGREEMENT_SHARE
@@ -136,7 +135,6 @@ def build(run: Run, space: SearchSpace) -> Page:
         front=_front(run),
         agreements=tuple(_agreements(run)),
         winners=tuple(_winner(space, number, winner) for number, winner in front.numbered(run)),
-        checks=tuple((winner, check) for winner in run.winners for check in winner.checks),
         files=tuple(_files(run.folder)),
     )
 
@@ -170,22 +168,23 @@ def _verdict(run: Run, cards: tuple[Card, ...]) -> Verdict:
     total = len(cards)
     if total and kept == total:
         headline = {1: "The budget is kept.", 2: "Both budgets are kept."}.get(total, f"All {total} budgets are kept.")
-        text = "Measured on the target: the upper 95 % bound of every winner’s median latency is within its budget."
+        text = "Measured on the target: the upper 95 % bound of every winner's median latency is within its budget."
         return Verdict("kept", headline, text)
     if broken:
         headline = "The budget is not kept." if total == 1 else "No budget is kept."
         if kept:
             headline = f"{kept} of {total} budgets {'is' if kept == 1 else 'are'} kept."
         waiting = total - kept - broken
-        text = "A network that breaks its budget is not called a winner. What was found, and by how much it fails, is below."
+        text = "A network that breaks its budget is not called a winner. What was found, and by how much it fails, follows."
         return Verdict("not kept", headline, text + (f" Not measured: {waiting} of {total}." if waiting else ""))
     if run.verified and kept:
-        return Verdict("not measured", f"{kept} of {total} budgets kept, the rest not measured.", "The reasons are below.")
+        return Verdict("not measured", f"{kept} of {total} budgets kept, the rest not measured.", "The reasons follow.")
     if run.verified:
-        return Verdict("not measured", "Nothing was measured.", "The reasons are below.")
+        return Verdict("not measured", "Nothing was measured.", "The reasons follow.")
     stopped = next((stage.name for stage in run.stages if not stage.ended), "")
     text = f"The run stopped during “{stopped}”. " if stopped else "The run ended before its networks were verified. "
-    return Verdict("not measured", "Not verified yet.", text + " ".join((*run.statements, "What there is so far is below.")))
+    text += " ".join((*run.statements, "What there is so far follows."))
+    return Verdict("not measured", "Not verified yet.", text)
 
 
 def _front(run: Run) -> FrontView | None:
@@ -220,7 +219,7 @@ def _winner(space: SearchSpace, number: int, winner: Winner) -> WinnerView:
             undrawable = "The verification does not say the genome."
     except SpaceError as error:
         undrawable = f"It cannot be drawn: {error}"
-    over_time, rates = exits.accuracy_over_time(winner), exits.rates_bar(winner.exits)
+    over_time, rates = exits.accuracy_over_time(winner, number), exits.rates_bar(winner.exits)
     return WinnerView(number, winner, icon(number), over_time, rates, picture, undrawable)
 
 

@@ -182,7 +182,7 @@ def _pairs(
     lines = files.lines("measurements.jsonl")
     rows = [line for line in lines if line["purpose"].text == "calibration" and line["target"].text == target]
     again, held_out_error = _in_sample(files, space, experiment, rows)
-    found = (pair(line, again.get(line["key"].text) if line["purpose"].text == "calibration" else None) for line in lines)
+    found = (pair(line, again.get(line["key"].text) if line in rows else None) for line in lines)
     return len(lines), tuple(p for p in found if p is not None), held_out_error
 
 

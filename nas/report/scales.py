@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 #: A scale whose ends differ by more than this factor is drawn logarithmic.
 LOG_FROM_RATIO = 12.0
@@ -61,7 +62,7 @@ def _steps(value: float, digit: int, power: int) -> float:
 
 def tick_labels(values: Sequence[float]) -> tuple[str, ...]:
     """The ticks as text with just the digits that tell them apart."""
-    steps = [b - a for a, b in zip(values, values[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(values)]
     even = bool(steps) and max(steps) <= 1.001 * min(steps)
     if not even:
         return tuple(f"{value:.6g}" for value in values)
@@ -81,7 +82,9 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         """The position of a value; values outside land outside."""
-        low, high, at = (math.log(v) for v in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        low, high, at = self.low, self.high, value
+        if self.log:
+            low, high, at = math.log(low), math.log(high), math.log(at)
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
     def contains(self, value: float) -> bool:

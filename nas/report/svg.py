@@ -5,6 +5,7 @@ Colours and fonts come from the page's style sheet by class, so that a drawing f
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
@@ -125,6 +126,10 @@ class Box:
         height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
         return max(0.0, width) * max(0.0, height)
 
+    def distance(self, x: float, y: float) -> float:
+        """From a point to the nearest place of the box; 0 within it."""
+        return math.hypot(max(self.x - x, 0, x - self.x - self.width), max(self.y - y, 0, y - self.y - self.height))
+
 
 @dataclass(frozen=True)
 class Named:
@@ -136,8 +141,11 @@ class Named:
     class_: str = ""
 
 
-def place(names: Sequence[Named], inside: Box, avoid: Sequence[Box], size: float = 13.0, gap: float = 9.0) -> list[Node]:
-    """Names beside their points, within `inside` if they can be, where they cover each other and `avoid` least.
+def place(
+    names: Sequence[Named], inside: Box, avoid: Sequence[Box], size: float = 13.0, gap: float = 9.0
+) -> list[Node]:
+    """Names beside their points, within `inside` if they can be, where they cover each other and `avoid` least and
+    are not taken for a neighbour's.
 
     Greedy, in the given order, over eight places around the point at growing distances; a name that had to go far is
     tied to its point by a thin line.
@@ -152,17 +160,19 @@ def place(names: Sequence[Named], inside: Box, avoid: Sequence[Box], size: float
                 reach = gap * ring
                 x = name.x + dx * reach - width * (1 - dx) / 2
                 y = name.y + dy * (reach if dx == 0 else 0.75 * reach) - height * (1 - dy) / 2
-                box = Box(x, y, width, height)
+                box = Box(x - 3, y, width + 6, height)
                 outside = width * height - box.overlap(inside)
                 cost = sum(box.overlap(other) for other in taken) + 4 * outside + 6 * (ring - 1) * size
+                own = box.distance(name.x, name.y)
+                cost += 8 * size * sum(box.distance(n.x, n.y) < 1.2 * own for n in names if n is not name)
                 if best is None or cost < best[0]:
                     best = cost, box
         assert best is not None
         box = best[1]
         taken.append(box)
-        centre = box.x + width / 2, box.y + height / 2
-        if max(abs(centre[0] - name.x) - width / 2, abs(centre[1] - name.y) - height / 2) > 1.6 * gap:
-            nearest = min(max(name.x, box.x), box.x + width), min(max(name.y, box.y), box.y + height)
+        centre = box.x + box.width / 2, box.y + height / 2
+        if box.distance(name.x, name.y) > 1.6 * gap:
+            nearest = min(max(name.x, box.x), box.x + box.width), min(max(name.y, box.y), box.y + height)
             nodes.append(line(name.x, name.y, *nearest, "tie"))
         nodes.append(label(centre[0], box.y + 0.82 * height, name.text, f"name {name.class_}".strip(), "middle"))
     return nodes

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from ..units import format_bytes, format_seconds
 
 NOTHING = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -77,12 +79,17 @@ def small(value: float | None) -> str:
     mantissa = f"{value / 10.0**exponent:.1f}"
     if mantissa.startswith("10"):
         mantissa, exponent = "1.0", exponent + 1
-    return f"{mantissa}{_NO_BREAK}×{_NO_BREAK}10{str(exponent).translate(_SUPERSCRIPT)}"
+    return f"{mantissa}{_NO_BREAK}{TIMES}{_NO_BREAK}10{str(exponent).translate(_SUPERSCRIPT)}"
 
 
 def times(value: float | None) -> str:
     """A ratio: `28 ×`."""
-    return NOTHING if value is None else f"{value:.2g}{_NO_BREAK}×" if value < 100 else f"{value:.0f}{_NO_BREAK}×"
+    return NOTHING if value is None else f"{value:.2g}{_NO_BREAK}{TIMES}" if value < 99.5 else f"{value:.0f} {TIMES}"
+
+
+def shape(extents: Sequence[int]) -> str:
+    """Extents of an image: `14 × 14`."""
+    return f"{_NO_BREAK}{TIMES}{_NO_BREAK}".join(map(str, extents))
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

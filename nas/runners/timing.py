@@ -58,9 +58,10 @@ class Plan:
 
     def calls_and_readings(self, per_call_s: float) -> tuple[int, int]:
         """Calls per reading and readings per block of something that takes so many seconds."""
-        reading_s = max(self.reading_s, self.block_s / self.max_readings)
-        calls = max(1, math.ceil(reading_s / max(per_call_s, 1e-9)))
-        readings = round(self.block_s / (calls * max(per_call_s, 1e-9)))
+        # No call takes less than that, whatever a coarse clock says.
+        per_call_s = max(per_call_s, 1e-7)
+        calls = max(1, math.ceil(max(self.reading_s, self.block_s / self.max_readings) / per_call_s))
+        readings = round(self.block_s / (calls * per_call_s))
         return calls, min(max(readings, self.min_readings), self.max_readings)
 
 

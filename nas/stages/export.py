@@ -6,7 +6,7 @@ libraries for the target where a compiler is found, the scripts that run them, a
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def _libraries(
     if not tvm_ready(context) or target.device != HOST:
         return {}
     profile = context.profiles[target.device]
-    key = f"tvm-{target.key}"
+    key = replace(target, runner="tvm").key
     compiled = segments_to_tvm(files, folder, {**(profile.tvm_target or {}), "num-cores": target.threads}, folder / key)
     return {key: tuple(f"{key}/{file.file}" for file in compiled)}
 

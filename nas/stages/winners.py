@@ -1,8 +1,8 @@
 """Choose a winner per budget by measuring candidates, most accurate first, before any of them is trained.
 
 A measurement that breaks the budget corrects the latency model, and the next candidate is chosen with the corrected
-one, a bounded number of times. Appends to measurements.jsonl and writes winners/NAME/architecture.json. Since the log
-of measurements is all that the choice depends on, running this again after a failed verification chooses anew.
+one, a bounded number of times. Appends to measurements.jsonl and writes winners/NAME/architecture.json. A
+choice that is written down stands until a measurement shows that it breaks its budget.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def choose(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
     winners, unmet = {}, {}
     for number, budget in enumerate(context.experiment.budgets):
         candidates = [Trial.from_json(record) for record in front["budgets"][budget.name]]
-        found = _choose(context, number, budget, _pool(candidates, logged, number))
+        pool = _pool(candidates, logged, number)
+        found = _chosen_before(context, number, budget, pool) or _choose(context, number, budget, pool)
         folder = winner_folder(context, budget)
         if isinstance(found, str):
             unmet[budget.name] = found
@@ -86,6 +87,19 @@ def _pool(candidates: list[Trial], logged: list[Trial], number: int) -> list[Tri
 def _accuracy(trial: Trial, number: int) -> float:
     at = trial.budgets[number]
     return -1.0 if at is None else at.accuracy
+
+
+def _chosen_before(context: Context, number: int, budget: Budget, pool: list[Trial]) -> Winner | None:
+    """The winner that stands in architecture.json, unless it was seen to break its budget since."""
+    path = winner_folder(context, budget) / ARCHITECTURE
+    if not path.exists():
+        return None
+    key = json.loads(path.read_text())["key"]
+    trial = next((trial for trial in pool if trial.key == key), None)
+    rows = {row.key: row for row in candidate_rows(context, budget)}
+    if trial is None or (key in rows and budget.name in rows[key].broken):
+        return None
+    return Winner(budget, trial, number, rows.get(key))
 
 
 def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) -> Winner | str:
@@ -179,7 +193,9 @@ def _rates(trial: Trial, number: int) -> tuple[float, ...]:
 def _record(context: Context, folder: Path, winner: Winner) -> None:
     """Write architecture.json; what belongs to a winner that was chosen before and now is not goes away."""
     path = folder / ARCHITECTURE
-    if path.exists() and json.loads(path.read_text())["key"] != winner.trial.key:
+    if path.exists():
+        if json.loads(path.read_text())["key"] == winner.trial.key:
+            return
         shutil.rmtree(folder)
     network = context.space.decode(winner.genome)
     attempts = [attempt(row, winner.budget) for row in candidate_rows(context, winner.budget)]

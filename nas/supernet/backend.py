@@ -35,12 +35,13 @@ def keep_heap() -> bool:
     except AttributeError:
         return False
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_ARENA_MAX, 1), (_M_TOP_PAD, 1 << 26))
-    return all([bool(mallopt(option, value)) for option, value in settings])
+    done = [bool(mallopt(option, value)) for option, value in settings]
+    return all(done)
 
 
 def prepare() -> None:
     """Set up this process for training: keep the heap and, unless the user chose a folder, keep compiled programs."""
     keep_heap()
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING_S)
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))  # type: ignore[no-untyped-call]
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING_S)  # type: ignore[no-untyped-call]

@@ -198,7 +198,7 @@ def apply(
     """Run `network` on named inputs [batch, ...] in the IR's layout.
 
     `params` and `stats` (mean and variance of the batch norms; unused in mode "train") hold arrays by weight name;
-    `carry` names operators whose outputs are wanted besides the exits'. Raises KeyError naming a missing input or weight.
+    `carry` names operators whose outputs are wanted besides the exits'. Raises KeyError for a missing input or weight.
     """
     kept = frozenset(network.exits) | {i for i, op in enumerate(network.ops) if op.name in set(carry)}
     merged = merged_activations(network.ops, readers(network), kept)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +17,15 @@ from jax import Array, lax
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
-#: Stops XLA from computing a producer again for each of the k*k taps that read it.
-_materialise = lax.optimization_barrier
+T = TypeVar("T")
 
 #: Beyond this many groups, one convolution per group is a program too large to compile.
 _MOST_SPLIT_GROUPS = 16
+
+
+def materialise(x: T) -> T:
+    """x, stored: stops XLA from computing its producer again for each of many readers."""
+    return cast(T, lax.optimization_barrier(x))  # type: ignore[no-untyped-call]
 
 
 def _window(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -48,11 +52,11 @@ def _taps(x: Array, out: tuple[int, int], kernel: int, stride: int, axis: int = 
 def _correlate(padded: Array, w: Array, out: tuple[int, int], stride: int) -> Array:
     """Sum of the k*k shifted images, each times its kernel element: depthwise convolution of a padded image."""
     kernel = w.shape[0]
-    taps = _taps(_materialise(padded), out, kernel, stride)
+    taps = _taps(materialise(padded), out, kernel, stride)
     y = taps[0] * w[0, 0]
     for t in range(1, kernel * kernel):
         y = y + taps[t] * w[t // kernel, t % kernel]
-    return _materialise(y)
+    return materialise(y)
 
 
 def _shift_forward(x: Array, w: Array, stride: int, padding: int) -> Array:
@@ -63,7 +67,7 @@ def _shift_forward(x: Array, w: Array, stride: int, padding: int) -> Array:
 
 def _shift_backward(x: Array, w: Array, g: Array, stride: int, padding: int) -> tuple[Array, Array]:
     """Gradients of input and kernel. The kernel's is a scan over images with one accumulator per kernel element."""
-    x, g = _materialise((x, g))
+    x, g = materialise((x, g))
     kernel, (height, width, channels), out = w.shape[0], x.shape[1:], (g.shape[1], g.shape[2])
     spread = [(size - 1) * stride + 1 for size in out]
     after = (height + padding - spread[0], width + padding - spread[1])
@@ -190,13 +194,13 @@ def average_pool(x: Array, kernel: int, stride: int, padding: int) -> Array:
     """Means of windows; zeros of the padding count."""
     window, edges = (1, kernel, kernel, 1), ((0, 0), (padding, padding), (padding, padding), (0, 0))
     total = lax.reduce_window(x, 0.0, lax.add, window, (1, stride, stride, 1), edges)
-    return total / (kernel * kernel)
+    return cast(Array, total / (kernel * kernel))
 
 
 def max_pool(x: Array, kernel: int, stride: int, padding: int) -> Array:
     """Maxima of windows; the padding never wins."""
     window, edges = (1, kernel, kernel, 1), ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    return lax.reduce_window(x, -jnp.inf, lax.max, window, (1, stride, stride, 1), edges)
+    return cast(Array, lax.reduce_window(x, -jnp.inf, lax.max, window, (1, stride, stride, 1), edges))
 
 
 def _identity(x: Array) -> Array:

@@ -34,7 +34,8 @@ class Recipe:
     """How weights are trained: SGD with Nesterov momentum, linear warm-up, cosine decay to 0.
 
     `warmup` is a share of the `steps`; `weight_decay` acts on kernels alone; gradients longer than `clip` are scaled
-    down to it. For `distillation` and `exit_weight` see `losses.exits_loss`, for `equilibrium` the function of that name.
+    down to it; `zero_residual` starts residual blocks as the identity. For `distillation` and `exit_weight` see
+    `losses.exits_loss`, for `equilibrium` the function of that name.
     """
 
     steps: int
@@ -48,14 +49,15 @@ class Recipe:
     exit_weight: float = 1.0
     equilibrium: bool = False
     clip: float = 10.0
+    zero_residual: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 0 or not 0 <= self.warmup < 1:
             raise InputError(f"training of {self.steps} steps with a warm-up share of {self.warmup} is not possible")
         if not 0 <= self.distillation <= 1 or not 0 <= self.label_smoothing < 1 or self.exit_weight < 0:
             raise InputError(
-                f"distillation {self.distillation} must be in [0, 1], label_smoothing {self.label_smoothing} in [0, 1), "
-                f"exit_weight {self.exit_weight} at least 0"
+                f"distillation {self.distillation} must be in [0, 1], label_smoothing {self.label_smoothing} in "
+                f"[0, 1), exit_weight {self.exit_weight} at least 0"
             )
 
     def optimiser(self) -> optax.GradientTransformation:
@@ -134,8 +136,8 @@ def run(
     checkpoint: Callable[[State], None] | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> State:
-    """Train to step `until`; `checkpoint` is called after each `every` steps and at the end, `progress(step, loss)` after
-    each step.
+    """Train to step `until`; calls `checkpoint` after each `every` steps and at the end, `progress(step, loss)` each
+    step.
 
     Raises InputError when the loss is no longer a number.
     """
@@ -162,7 +164,7 @@ def time_steps(state: State, step: Step, steps: int) -> list[float]:
     for _ in range(steps):
         begin = time.perf_counter()
         state = run(state, state.step + 1, step)
-        jax.block_until_ready(state.params)
+        jax.block_until_ready(state.params)  # type: ignore[no-untyped-call]
         seconds.append(time.perf_counter() - begin)
     return seconds
 

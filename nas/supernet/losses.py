@@ -17,7 +17,7 @@ def exits_loss(
 ) -> Array:
     """Scalar loss of logits [positions, n, classes], the last position being the final exit.
 
-    Every exit is told `distillation` parts of the teacher's probabilities and the rest of `targets` (both [n, classes]).
+    Every exit learns `distillation` parts of the teacher's probabilities and the rest of `targets`, both [n, classes].
     Where `is_teacher` (a scalar, 0 or 1), the final exit learns from `targets` alone and is itself the early exits'
     teacher: in-place distillation (BigNAS, arXiv 2003.11142). The final exit counts 1, the mean of the `legal` early
     ones `exits`.
@@ -36,8 +36,8 @@ def exits_loss(
 def equilibrium(legal: Array) -> tuple[Array, Array]:
     """Factors [positions] of the gradients out of each head and from behind it: gradient equilibrium.
 
-    With k exits from here on, the head's gradient counts 1 / k and that of the rest (k - 1) / k, so that the variance of
-    the sum does not grow with the number of exits behind (Li et al. 2019, arXiv 1908.06294).
+    With k exits from here on, the head's gradient counts 1 / k and that of the rest (k - 1) / k, so that the variance
+    of the sum does not grow with the number of exits behind (Li et al. 2019, arXiv 1908.06294).
     """
     ahead = jnp.cumsum(legal[::-1])[::-1]
     head = legal / jnp.maximum(ahead, 1)

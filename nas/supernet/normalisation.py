@@ -12,9 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from .layers import ACTIVATIONS
-
-_materialise = lax.optimization_barrier
+from .layers import ACTIVATIONS, materialise
 
 
 def batch_statistics(x: Array) -> tuple[Array, Array]:
@@ -50,10 +48,10 @@ def batch_norm(x: Array, scale: Array, offset: Array, eps: float, activation: st
 def _forward(
     x: Array, scale: Array, offset: Array, eps: float, activation: str
 ) -> tuple[Array, tuple[Array, Array, Array, Array, Array]]:
-    x = _materialise(x)
+    x = materialise(x)
     mean, variance = batch_statistics(x)
     factor, constant = _affine(scale, offset, mean, variance, eps)
-    y = _materialise(ACTIVATIONS[activation](x * factor + constant))
+    y = materialise(ACTIVATIONS[activation](x * factor + constant))
     return y, (x, mean, lax.rsqrt(variance + eps), factor, constant)
 
 
@@ -61,7 +59,7 @@ def _backward(
     eps: float, activation: str, kept: tuple[Array, Array, Array, Array, Array], g: Array
 ) -> tuple[Array, Array, Array]:
     x, mean, inverse, factor, constant = kept
-    g = _materialise(g)
+    g = materialise(g)
     if activation:
         (g,) = jax.vjp(ACTIVATIONS[activation], x * factor + constant)[1](g)
     axes, n = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
@@ -70,8 +68,8 @@ def _backward(
     # dx = factor * (g - mean(g) - normalised x * mean(g * normalised x)), with per-channel constants gathered.
     slope = -factor * inverse * d_scale / n
     level = -factor * d_offset / n - slope * mean
-    d_offset, d_scale, slope, level = _materialise((d_offset, d_scale, slope, level))
-    return _materialise(g * factor + x * slope + level), d_scale, d_offset
+    d_offset, d_scale, slope, level = materialise((d_offset, d_scale, slope, level))
+    return materialise(g * factor + x * slope + level), d_scale, d_offset
 
 
 batch_norm.defvjp(_forward, _backward)

@@ -20,7 +20,7 @@ from . import backend, interpreter, loop, losses
 from .batches import Batches, TrainingSet
 from .loop import Params, Recipe, State
 from .module import NetworkModule
-from .weights import Weights, initialise
+from .weights import Weights, initialise, residual_norms
 
 #: Images whose statistics the finished network keeps, and how many are normalised together.
 _STATISTICS_IMAGES: Final = 4096
@@ -52,10 +52,12 @@ class NetworkTrainer:
         self._step = jax.jit(self._one_step, donate_argnums=(0, 1))
 
     def start(self, weights: Mapping[str, Any] | None = None) -> State:
-        """The state before the first step, with the given weights or initial ones; running statistics are not needed."""
+        """The state before the first step, with given or initial weights; running statistics are not needed."""
         shapes = {name: weight for name, weight in self.network.weight_shapes.items() if weight.trainable}
-        chosen = initialise(shapes, self.seed) if weights is None else {name: weights[name] for name in shapes}
-        return loop.start(self.recipe, chosen)
+        if weights is not None:
+            return loop.start(self.recipe, {name: weights[name] for name in shapes})
+        zero_scale = residual_norms([self.network]) if self.recipe.zero_residual else frozenset()
+        return loop.start(self.recipe, initialise(shapes, self.seed, zero_scale))
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -85,7 +87,7 @@ class NetworkTrainer:
         checkpoint: Callable[[State], None] | None = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> State:
-        """Train to step `until` (the recipe's last by default); see `loop.run`. The given state's arrays are used up."""
+        """Train to step `until` (the recipe's last by default); see `loop.run`. The state's arrays are used up."""
         end = self.recipe.steps if until is None else until
         return loop.run(state, end, self.step, every=every, checkpoint=checkpoint, progress=progress)
 
@@ -96,7 +98,8 @@ class NetworkTrainer:
     def step(self, params: Params, optimiser: Any, step: int) -> tuple[Params, Any, Array]:
         """One update; returns the loss. The arrays given are used up."""
         images, labels = self.batches(step)
-        return self._step(params, optimiser, jnp.asarray(images), jnp.asarray(labels))
+        params, optimiser, loss = self._step(params, optimiser, jnp.asarray(images), jnp.asarray(labels))
+        return params, optimiser, loss
 
     def finish(self, state: State) -> Weights:
         """The trained weights with running statistics measured on training images without augmentation."""

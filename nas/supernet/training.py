@@ -1,8 +1,9 @@
 """Training of a supernet: the sandwich rule with in-place distillation, through one compiled program.
 
 BigNAS (Yu et al. 2020, arXiv 2003.11142): each step trains the largest, the smallest and some random networks on one
-batch; the largest learns from labels, the others from it. Their gradients are added up, not averaged, for one update. Batch norm uses the batch's
-statistics; whoever evaluates a network measures its statistics first (`evaluators.supernet`).
+batch; the largest learns from labels, the others from it as well. Their gradients are added up, not averaged, for one
+update. Batch norm uses the batch's statistics; whoever evaluates a network measures its statistics first
+(`evaluators.supernet`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from . import backend, loop, losses, sampling
 from .batches import Batches, TrainingSet
 from .elastic import Supernet
 from .loop import Params, Recipe, State
-from .weights import initialise, supernet_shapes
+from .weights import initialise, residual_norms, slot_networks, supernet_shapes
 
 
 class SupernetTrainer:
@@ -48,8 +49,9 @@ class SupernetTrainer:
 
     def start(self) -> State:
         """The state before the first step."""
-        weights = initialise(supernet_shapes(self.space), self.seed)
-        return loop.start(self.recipe, {n: v for n, v in weights.items() if not n.endswith(("/mean", "/variance"))})
+        shapes = {name: weight for name, weight in supernet_shapes(self.space).items() if weight.trainable}
+        zero_scale = residual_norms(slot_networks(self.space)) if self.recipe.zero_residual else frozenset()
+        return loop.start(self.recipe, initialise(shapes, self.seed, zero_scale))
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -79,7 +81,7 @@ class SupernetTrainer:
         checkpoint: Callable[[State], None] | None = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> State:
-        """Train to step `until` (the recipe's last by default); see `loop.run`. The given state's arrays are used up."""
+        """Train to step `until` (the recipe's last by default); see `loop.run`. The state's arrays are used up."""
         end = self.recipe.steps if until is None else until
         return loop.run(state, end, self.step, every=every, checkpoint=checkpoint, progress=progress)
 

@@ -1,7 +1,7 @@
 """What a slot can be, as one graph: the operators of all its combinations, and tables of what each combination uses.
 
-Elastic weight sharing (Cai et al. 2020, arXiv 1908.09791) keeps one set of tensors of the largest size, from which every
-combination takes the first channels and the centre of kernels. This file derives, by comparing the networks of all
+Elastic weight sharing (Cai et al. 2020, arXiv 1908.09791) keeps one set of tensors of the largest size; from these,
+combinations take the first channels and the centre of kernels. This file derives, by comparing the networks of all
 combinations operator by operator, which operators there are, how large each can become, and per combination whether it
 is present, how many channels count and how large its kernel is. Numpy only.
 """
@@ -191,16 +191,16 @@ class _Merge:
         )
         kernels, kernel = self.kernel_table(ops)
         if kind in NEUTRAL:
-            elastic = sources[0].elastic
-        else:
-            varying = [axis for axis in range(len(shape)) if len({s[axis] for s in shapes}) > 1]
-            if len(varying) > 1:
-                self.refuse(name, f"varies along {len(varying)} axes, {sorted(set(shapes))}")
-            elastic = varying[0] if varying else None
-        if elastic is not None and not (kind in NEUTRAL or self.is_prefix(op, elastic, sources)):
-            self.refuse(name, f"({kind}) would not keep the first elements of axis {elastic} together")
+            # Its output is its first operand's size, be it present or not.
+            return Member(op, present, sources[0].elastic, sources[0].active, kernels, kernel)
+        varying = [axis for axis in range(len(shape)) if len({s[axis] for s in shapes}) > 1]
+        if len(varying) > 1:
+            self.refuse(name, f"varies along {len(varying)} axes, {sorted(set(shapes))}")
+        elastic = varying[0] if varying else None
         active = np.full(self.combinations, 0 if elastic is None else shape[elastic], np.int32)
         if elastic is not None:
+            if not self.is_prefix(op, elastic, sources):
+                self.refuse(name, f"({kind}) would not keep the first elements of axis {elastic} together")
             for i, there in ops.items():
                 active[i] = there.shape[elastic]
         return Member(op, present, elastic, active, kernels, kernel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -25,18 +25,23 @@ _METADATA: Final = "hwnas"
 def supernet_shapes(space: SearchSpace) -> dict[str, Weight]:
     """Every weight of a space by name, with the elementwise largest of its shapes over all combinations of its slot."""
     largest: dict[str, Weight] = {}
-    for slot in space.slots:
-        for values in slot.combinations():
-            network = slot.network(values)
-            for name, weight in network.weight_shapes.items() if network else ():
-                if name in largest:
-                    shape = tuple(map(max, largest[name].shape, weight.shape))
-                    weight = Weight(shape, weight.role)
-                largest[name] = weight
+    for network in slot_networks(space):
+        for name, weight in network.weight_shapes.items():
+            shape = tuple(map(max, largest[name].shape, weight.shape)) if name in largest else weight.shape
+            largest[name] = Weight(shape, weight.role)
     return largest
 
 
-def residual_norms(networks: Sequence[Network]) -> frozenset[str]:
+def slot_networks(space: SearchSpace) -> Iterator[Network]:
+    """The networks of all combinations of all slots, those in which the slot is absent excepted."""
+    for slot in space.slots:
+        for values in slot.combinations():
+            network = slot.network(values)
+            if network is not None:
+                yield network
+
+
+def residual_norms(networks: Iterable[Network]) -> frozenset[str]:
     """Names of the batch norms that, in every one of `networks` that has them, are the first operand of an addition."""
     seen: dict[str, bool] = {}
     for network in networks:
@@ -51,7 +56,7 @@ def initialise(shapes: Mapping[str, Weight], seed: int, zero_scale: frozenset[st
     """Initial values, drawn for each weight from (seed, its name): neither order nor other weights matter.
 
     Convolutions after He et al. 2015 (arXiv 1502.01852) by fan-out, dense layers normal with variance 1 / inputs. Batch
-    norms named in `zero_scale` start at scale 0, so that residual blocks start as the identity (BigNAS, arXiv 2003.11142).
+    norms named in `zero_scale` start at scale 0, so that residual blocks start as the identity (arXiv 2003.11142).
     """
     return {
         name: np.zeros(weight.shape, np.float32)
@@ -76,7 +81,7 @@ def _initial(weight: Weight, seed: int) -> NDArray[np.float32]:
 
 
 def cut(weight: Any, shape: Shape) -> Any:
-    """The part of a shared weight that a smaller shape uses: the first channels, the centre of a convolution's kernel."""
+    """The part of a shared weight that a smaller shape uses: the first channels, the centre of the kernel."""
     spatial = 2 if len(shape) == 4 else len(shape)
     starts = [(have - want) // 2 if axis >= spatial else 0 for axis, (have, want) in _axes(weight.shape, shape)]
     return weight[tuple(slice(start, start + want) for start, want in zip(starts, shape, strict=True))]

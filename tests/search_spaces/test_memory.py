@@ -65,6 +65,14 @@ def test_a_tensor_is_not_overwritten_while_another_reader_of_its_view_waits() ->
     assert b.network(b("add", "sum", x, back)).peak_memory == 120
 
 
+def test_a_view_is_no_reader_of_its_own() -> None:
+    b = Builder()
+    x = b("dense", "x", b.input("features", (1,)), units=10)  #     4 + 40
+    view = b("reshape", "view", x, shape=(1, 2, 5))
+    active = b("relu", "active", view)  #                            in place, through the view
+    assert b.network(b("global_pool", "answer", active)).peak_memory == 44  # 40 + 4
+
+
 def test_an_activation_read_once_costs_nothing_and_read_twice_its_size() -> None:
     def peak(both: bool) -> int:
         b = Builder()

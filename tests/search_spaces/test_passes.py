@@ -135,6 +135,15 @@ def test_kernels_are_listed_in_an_order_in_which_they_can_run(fusions: frozenset
                 done.add(name)
 
 
+def test_a_kernel_that_takes_in_an_addition_waits_for_its_other_operand() -> None:
+    b = Builder()
+    image = b.input("image", (2, 4, 4))
+    early = b("conv", "early", image, filters=2, kernel=3)
+    late = b("max_pool", "late", image, kernel=3, padding=1)
+    network = b.network(b("add", "sum", early, late))
+    assert [" ".join(kernel.ops) for kernel in fuse(network)] == ["late", "early sum"]
+
+
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.key[:6])
 def test_merging_more_never_moves_more_and_never_launches_more(network: Network) -> None:
     kernels = {fusions: fuse(network, fusions) for fusions in FUSION_SETS}

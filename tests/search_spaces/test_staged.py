@@ -72,6 +72,9 @@ def test_width_kernel_expansion_and_gate_are_those_of_the_options() -> None:
     assert network.op("stage0.block0.project").shape == (16, 16, 16)
     assert network.op("stage1.block0.depthwise").shape == (32, 8, 8)
     assert "stage1.block0.se.reduce" not in network.by_name
+    gated = decode(small(), stage0_width=16, stage1_block0_expansion=4, stage1_block0_se=True)
+    # A gate squeezes the 16 * 4 hidden channels to a quarter.
+    assert gated.op("stage1.block0.se.reduce").shape == (16, 1, 1)
 
 
 def test_a_block_has_a_residual_exactly_where_its_shape_stays() -> None:

@@ -15,6 +15,17 @@ from search_spaces.operators import conv_padding
 
 Array = NDArray[np.float32]
 
+#: How images of `three_exits` are prepared.
+PREPROCESSING = {
+    "schema": 1,
+    "size": [8, 8],
+    "channels": 3,
+    "mean": [0.1, 0.2, 0.3],
+    "std": [0.5, 0.5, 0.5],
+    "scale": 1 / 255,
+    "class_names": ["a", "b", "c", "d", "e"],
+}
+
 
 def random_weights(network: Network, seed: int = 0) -> dict[str, Array]:
     """Every array of the network, statistics of batch norm included, so that folding is tested on real ones."""

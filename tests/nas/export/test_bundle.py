@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_networks import random_weights, reference, three_exits
-from test_manifest import PREPROCESSING
 
 from nas.data.preprocessing import Preprocessing
 from nas.export.manifest import Manifest, add_scripts, write
 from nas.export.onnx import export_segments, to_onnx
 from nas.runners.cascade import confidence
+from tests.nas.export.small_networks import PREPROCESSING, random_weights, reference, three_exits
 
 RNG = np.random.default_rng(3)
 IMAGES = RNG.integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)

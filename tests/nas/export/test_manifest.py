@@ -8,22 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_networks import random_weights, three_exits
 
 import nas
 from nas.errors import InputError
 from nas.export.manifest import NAME, Manifest, add_scripts, differences, load, write
 from nas.export.onnx import export_segments, to_onnx
-
-PREPROCESSING = {
-    "schema": 1,
-    "size": [8, 8],
-    "channels": 3,
-    "mean": [0.1, 0.2, 0.3],
-    "std": [0.5, 0.5, 0.5],
-    "scale": 1 / 255,
-    "class_names": ["a", "b", "c", "d", "e"],
-}
+from tests.nas.export.small_networks import PREPROCESSING, random_weights, three_exits
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_networks import one_exit, random_inputs, random_weights, reference, singles
 
 from hardware_profiles import Target, load, names
 from nas.errors import InputError
@@ -16,6 +15,7 @@ from nas.export import tvm as module
 from nas.export.onnx import to_onnx
 from nas.export.tvm import Compiler, available, compiler, to_tvm
 from nas.runners.tvm_runner import Tvm
+from tests.nas.export.small_networks import one_exit, random_inputs, random_weights, reference, singles
 
 HERE = {"kind": "llvm", "num-cores": 1}
 SINGLES = singles()

@@ -34,7 +34,8 @@ def space() -> SearchSpace:
 class _Maker:
     """Numbers from a seed: latencies near a roofline, accuracies that grow with the logarithm of the MACs."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, budgets: Sequence[Mapping[str, Any]]) -> None:
+        self.budgets = budgets
         self.space = space()
         self.rng = np.random.default_rng(seed)
 
@@ -56,11 +57,12 @@ class _Maker:
         network, reach, right = self.space.decode(genome), self.reach(genome), self.accuracies(genome)
         base = Trial(number // 32, number % 32, 32, tuple(genome), network.key, "complete")
         if reach[-1] > 1.15e-3:
-            return replace(base, status="infeasible", violation=(0.3,) * 3, budgets=(None,) * 3)
+            return replace(base, status="infeasible", violation=(0.3,) * len(self.budgets),
+                           budgets=(None,) * len(self.budgets))  # fmt: skip
         rates = self.rng.dirichlet(np.linspace(2, 1, len(reach)))
         expected, best = float(rates @ reach), float(right[-1] - 0.004)
         curve = [
-            (f, float(min(f * reach[-1], reach[-1])), float(best - 0.09 * (1 - f) ** 2.5 / (0.7 if len(reach) > 1 else 0.1)))
+            (f, float(f * reach[-1]), float(best - 0.13 * (1 - f) ** 2.5))
             for f in FRACTIONS
             if len(reach) > 1 or f == 1
         ]
@@ -71,8 +73,8 @@ class _Maker:
             "peak_memory_bytes": network.peak_memory, "weight_bytes": network.weight_bytes, "exits": len(reach),
         }  # fmt: skip
         return replace(
-            base, metrics=metrics, curve=tuple(curve), violation=(0.0,) * 3,
-            budgets=tuple(at if reach[-1] <= b["latency_s"] or b["of"] == "expected" else None for b in BUDGETS),
+            base, metrics=metrics, curve=tuple(curve), violation=(0.0,) * len(self.budgets),
+            budgets=tuple(at if reach[-1] <= b["latency_s"] or b["of"] == "expected" else None for b in self.budgets),
         )  # fmt: skip
 
     def measurement(self, purpose: str, genome: Sequence[int], spread: float) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def write_run(
     folder.mkdir(parents=True, exist_ok=True)
     if until == "nothing":
         return folder
-    maker = _Maker(seed)
+    maker = _Maker(seed, budgets)
     listed = [{"latency": f"{b['latency_s']!r} s", "of": b["of"], "name": b["name"], "target": None} for b in budgets]
     experiment = {
         "name": name, "budgets": listed, "target": {"device": "host", "runner": "onnxruntime"}, "seed": seed,
@@ -117,16 +119,19 @@ def write_run(
         atomic_write_json(folder / "front.json", _front(trials, budgets))
         done += ["supernet", "search"]
     if until == "verify":
-        winners = [_winner(maker, trials, number, b, (kept or {}).get(b["name"], True)) for number, b in enumerate(budgets)]
+        states = [(kept or {}).get(budget["name"], True) for budget in budgets]
+        winners = [
+            _winner(maker, trials, n, b, state) for n, (b, state) in enumerate(zip(budgets, states, strict=True))
+        ]
         for winner in winners:
             genome = winner["genome"]
-            append_jsonl(folder / "measurements.jsonl", [maker.measurement("candidate", g, 0.05) for g in winner.pop("_tried")])
-            append_jsonl(folder / "measurements.jsonl", [maker.measurement("winner", genome, 0.02)])
+            rows = [maker.measurement("candidate", tried, 0.05) for tried in winner.pop("_tried")]
+            append_jsonl(folder / "measurements.jsonl", [*rows, maker.measurement("winner", genome, 0.02)])
         whole = {"schema": 1, "kept": all(w["kept"] for w in winners), "winners": winners, "unmet": []}
         atomic_write_json(folder / "verify.json", whole)
         done += ["train", "export", "verify"]
         for winner in winners:
-            atomic_write_text(folder / "winners" / Path(winner["name"]).name / "manifest.json", "{}\n")
+            atomic_write_text(folder / "winners" / winner["name"].replace("/", "_") / "manifest.json", "{}\n")
     for stage in done:
         append_jsonl(folder / "log.jsonl", [
             {"time": 0.0, "event": "begin", "stage": stage},
@@ -141,10 +146,10 @@ def _environment(seed: int) -> dict[str, Any]:
     parts = {"train": 48000, "arch": 3000, "val": 5000, "cert": 3992, "test": 10000}
     return {
         "schema": 1,
-        "versions": {"python": "3.11.9", "hwnas": "0.1.0", "jax": "0.10.2", "onnxruntime": "1.31.1", "apache-tvm": "0.27.0"},
+        "versions": {"python": "3.11.9", "hwnas": "0.1.0", "jax": "0.10.2", "onnxruntime": "1.31.1"},
         "machine": {"platform": "Linux-6.1-x86_64", "processor": "A Processor With Eight Cores", "cores": 2},
         "seed": seed,
-        "splits": {**{p: {"images": n, "sha256": f"{hash_:064x}"} for hash_, (p, n) in enumerate(parts.items())}, "left_out": 8},
+        "splits": {**{p: {"images": n, "sha256": f"{n:064x}"} for p, n in parts.items()}, "left_out": 8},
         "profiles": {"host": {"name": "this machine"}},
     }  # fmt: skip
 
@@ -173,9 +178,8 @@ def _winner(
 
     fitting = sorted((t for t in complete if latency(t) <= limit), key=worth, reverse=True)
     trial = fitting[0]
-    at = trial.budgets[number] if number < len(trial.budgets) else None
-    rates = at.rates if at else (1.0,) * int(trial.metrics["exits"])
-    thresholds = at.thresholds if at else ()
+    at = trial.budgets[number]
+    assert at is not None
     reach, right = maker.reach(trial.genome), [a + 0.018 for a in maker.accuracies(trial.genome)]
     predicted = latency(trial)
     measured = 1.06 * budget["latency_s"] if kept is False else 1.006 * predicted
@@ -191,21 +195,22 @@ def _winner(
         "contended": False, "key": trial.key, "genome": trial.genome,
         "exits": [
             {"name": "final" if k == count - 1 else f"exit {k + 1}", "reach_s": reach[k], "accuracy": right[k],
-             "interval": [right[k] - 0.006, right[k] + 0.005], "rate": rates[k],
-             "threshold": thresholds[k] if k < count - 1 else None}
+             "interval": [right[k] - 0.006, right[k] + 0.005], "rate": at.rates[k],
+             "threshold": at.thresholds[k] if k < count - 1 else None}
             for k in range(count)
         ],
         "accuracy": {"val": accuracy + 0.002, "test_before_export": accuracy, "test_exported": accuracy,
                      "interval": [accuracy - 0.0058, accuracy + 0.0055], "images": 10000},
-        "worst_case_s": reach[-1], "expected_s": float(np.dot(rates, reach)),
+        "worst_case_s": reach[-1], "expected_s": float(np.dot(at.rates, reach)),
         "parity": {
             "onnxruntime": {"max_difference": 2.86e-6, "disagreement": 0.0, "ok": True},
             "tvm": {"max_difference": 3.1e-6, "disagreement": 0.0, "ok": True},
             "tvm_rpc": {"skipped": "no RPC server was named"},
         },
-        "tvm_s": 21.5 * reach[-1], "counts": {k: trial.metrics[k] for k in ("params", "macs", "weight_bytes", "peak_memory_bytes")},
+        "tvm_s": 21.5 * reach[-1],
+        "counts": {name: trial.metrics[name] for name in ("params", "macs", "weight_bytes", "peak_memory_bytes")},
         "attempts": [
-            {"key": t.key, "predicted_s": latency(t), "measured_s": latency(t) * (1.09 if i == 0 else 1.0), "kept": i > 0}
+            {"key": t.key, "predicted_s": latency(t), "measured_s": latency(t) * (1.0 if i else 1.09), "kept": i > 0}
             for i, t in enumerate(reversed(fitting[: 1 + number]))
         ],
         "files": ["manifest.json"], "_tried": [t.genome for t in fitting[1 : 1 + number]],

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
-
-from small_networks import Array, random_inputs, random_weights, reference, three_exits
-
 from nas.export.onnx import SegmentFile, export_segments, to_onnx
 from nas.export.tvm import available, compiler, segments_to_tvm, to_tvm
+from tests.nas.export.small_networks import Array, random_inputs, random_weights, reference, three_exits
 
 
 @dataclass(frozen=True)

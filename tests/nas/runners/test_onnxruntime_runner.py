@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from small_networks import one_exit, random_weights
 
 from hardware_profiles import Target
 from hardware_profiles.target import RUNNERS as NAMES
@@ -18,6 +17,7 @@ from nas.runners import RUNNERS, runner_for
 from nas.runners.base import random_inputs, run, time
 from nas.runners.onnxruntime_runner import OnnxRuntime
 from nas.runners.timing import Plan
+from tests.nas.export.small_networks import one_exit, random_weights
 
 
 def test_every_runner_of_a_target_has_an_entry() -> None:

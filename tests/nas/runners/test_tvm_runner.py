@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_networks import one_exit, random_inputs, random_weights
 
 from hardware_profiles import Target
 from nas.errors import InputError
@@ -18,6 +17,7 @@ from nas.runners import runner_for
 from nas.runners.base import load_cascade, run
 from nas.runners.parity import compare_exits
 from nas.runners.tvm_runner import Tvm
+from tests.nas.export.small_networks import one_exit, random_inputs, random_weights
 
 TARGET = Target("host", "tvm")
 

@@ -1,0 +1,164 @@
+"""One slot at its largest size, with everything masked that a combination known at run time does not use.
+
+Masks cost no pass over memory where a batch norm follows: its scale and offset are masked instead. Elsewhere an
+operator's output is masked if its inactive elements would not be zero and an operator behind it adds them up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jax.numpy as jnp
+from jax import Array
+from numpy.typing import NDArray
+
+from search_spaces.ir import Op
+from search_spaces.operators import OPERATORS
+
+from .interpreter import FORMS, Arrays, Call, Kernels, Mode, merged_activations, to_private
+from .union import NEUTRAL, Member, Union
+
+#: f(0) = 0, so that inactive channels stay zero.
+_KEEPS_ZERO: Final = frozenset({"relu", "relu6", "hard_swish", "silu", "gelu", "avg_pool", "max_pool", "global_pool"})
+_MOVES: Final = frozenset({"reshape", "transpose", "concat"})
+#: Operators that add up along the channels, and therefore need the inactive ones to be zero.
+_MIXES: Final = frozenset({"conv", "dense", "matmul", "layer_norm"})
+
+
+@dataclass(frozen=True)
+class Program:
+    """A union ready to run: activations merged into batch norms, and the members whose output must be masked."""
+
+    union: Union
+    merged: Mapping[int, int]
+    masked: frozenset[int]
+
+
+def _depthwise(op: Op, source: Member) -> bool:
+    return op.kind == "conv" and op.attr("groups") == source.op.shape[0] == op.shape[0]
+
+
+def _clean(member: Member, members: Sequence[Member], clean: Sequence[bool]) -> bool:
+    """Whether the inactive elements of an operator's output are zero when it runs without a mask of its own."""
+    op = member.op
+    sources = [clean[index] for index, _ in op.inputs]
+    if member.elastic is None or op.kind in ("input", "matmul"):
+        return True
+    if op.kind == "batch_norm" or (op.kind == "layer_norm" and member.elastic == len(op.shape) - 1):
+        return True
+    if op.kind == "mul":
+        return any(sources)
+    if op.kind in _KEEPS_ZERO | _MOVES | {"add"}:
+        return all(sources)
+    return _depthwise(op, members[op.inputs[0][0]]) and not op.attr("bias") and all(sources)
+
+
+def program(union: Union) -> Program:
+    members = union.members
+    masked: set[int] = {union.output}
+    while True:
+        clean: list[bool] = []
+        for index, member in enumerate(members):
+            clean.append(index in masked or _clean(member, members, clean))
+        needed = {
+            index
+            for member in members
+            if member.op.kind in _MIXES and not _depthwise(member.op, members[member.op.inputs[0][0]])
+            for index, _ in member.op.inputs
+            if not clean[index]
+        }
+        if not needed:
+            break
+        masked |= needed
+    free = {index for index in masked if _clean(members[index], members, clean)}
+    read: list[list[int]] = [[] for _ in members]
+    for index, member in enumerate(members):
+        for source, _ in member.op.inputs:
+            read[source].append(index)
+    merged = merged_activations([member.op for member in members], read, frozenset({union.output}))
+    return Program(union, merged, frozenset(masked - free))
+
+
+class Run:
+    """One pass of a union for one combination; masks that are equal are made once."""
+
+    def __init__(self, program: Program, combination: Array, mode: Mode, found: dict[str, Array]) -> None:
+        self.program, self.combination, self.mode, self.found = program, combination, mode, found
+        self.masks: dict[tuple[int, bytes], Array] = {}
+
+    def pick(self, table: NDArray[Any]) -> Array:
+        return jnp.asarray(table)[self.combination]
+
+    def mask(self, member: Member) -> Array:
+        """Bool [size of the elastic axis]."""
+        assert member.elastic is not None
+        size, table = member.op.shape[member.elastic], member.active
+        key = (size, table.tobytes())
+        if key not in self.masks:
+            self.masks[key] = jnp.arange(size) < self.pick(table)
+        return self.masks[key]
+
+    def cleaned(self, member: Member, x: Array) -> Array:
+        """x with zeros where the combination has no channels."""
+        if member.elastic is None:
+            return x
+        shape = [1] * (x.ndim - 1)
+        shape[member.elastic] = -1
+        return jnp.where(to_private(self.mask(member).reshape(1, *shape)), x, 0)
+
+    def neutral(self, member: Member, first: Array, second: Array) -> Array:
+        """An addition or multiplication that hands on its first operand where it is absent."""
+        if second.ndim == 4 and first.shape[-1] != second.shape[-1]:
+            # Present only where both are equally wide, so that what is cut or filled is inactive.
+            second = second[..., : first.shape[-1]]
+            second = jnp.pad(second, ((0, 0), (0, 0), (0, 0), (0, first.shape[-1] - second.shape[-1])))
+        adds = member.op.kind == "add"
+        if not member.present.all():
+            second = jnp.where(self.pick(member.present), second, 0 if adds else 1)
+        return first + second if adds else first * second
+
+    def weights(self, member: Member, params: Arrays, stats: Arrays) -> dict[str, Array]:
+        members, op = self.program.union.members, member.op
+        shapes = tuple(members[index].op.shape for index, _ in op.inputs)
+        weights = {}
+        for param, weight in OPERATORS[op.kind].weights(shapes, op.attributes).items():
+            if weight.trainable or self.mode == "eval":
+                weights[param] = (params if weight.trainable else stats)[f"{op.name}/{param}"]
+        masks_itself = op.kind == "batch_norm" or (op.kind == "layer_norm" and member.elastic == len(op.shape) - 1)
+        if masks_itself and member.elastic is not None:
+            for param in ("scale", "offset"):
+                weights[param] = weights[param] * self.mask(member)
+        return weights
+
+    def __call__(self, params: Arrays, stats: Arrays, inputs: Sequence[Array]) -> Array:
+        members, merged = self.program.union.members, self.program.merged
+        behind, given = set(merged.values()), iter(inputs)
+        tensors: list[Array] = []
+        for index, member in enumerate(members):
+            op = member.op
+            sources = tuple(tensors[source] for source, _ in op.inputs)
+            if op.kind == "input":
+                y = next(given)
+            elif index in behind:
+                y = sources[0]
+            elif op.kind in NEUTRAL:
+                y = self.neutral(member, *sources)
+            else:
+                y = FORMS[op.kind](self.call(index, member, sources, params, stats))
+            tensors.append(self.cleaned(member, y) if index in self.program.masked else y)
+        return tensors[self.program.union.output]
+
+    def call(self, index: int, member: Member, sources: tuple[Array, ...], params: Arrays, stats: Arrays) -> Call:
+        op, merged, members = member.op, self.program.merged, self.program.union.members
+        return Call(
+            op,
+            sources,
+            self.weights(member, params, stats),
+            self.mode,
+            members[merged[index]].op.kind if index in merged else "",
+            Kernels(member.kernels, self.pick(member.kernel)) if member.kernels else None,
+            self.pick(member.active) if op.kind == "layer_norm" and member.elastic == len(op.shape) - 1 else None,
+            self.found,
+        )

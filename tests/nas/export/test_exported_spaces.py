@@ -1,0 +1,47 @@
+"""Networks drawn from the search spaces: JAX, ONNX Runtime whole and ONNX Runtime exit by exit are one network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hardware_profiles import Target
+from nas.export.onnx import export_segments, to_onnx
+from nas.runners.base import load_cascade
+from nas.runners.onnxruntime_runner import OnnxRuntime
+from nas.runners.parity import compare_exits
+from nas.supernet.interpreter import apply, split
+from search_spaces.mobile import mobile
+from search_spaces.slots import random_genomes
+from search_spaces.toy import toy
+from tests.nas.export.small_networks import random_inputs, random_weights
+
+SPACES = {"mobile": mobile((3, 32, 32), 10), "toy": toy((1, 8, 8), 4, max_exits=2)}
+BATCH = 16
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_all_runtimes_agree_on_every_exit(name: str, tmp_path: Path) -> None:
+    space = SPACES[name]
+    runner = OnnxRuntime(Target("host", "onnxruntime", batch=BATCH))
+    exits = set()
+    for seed, genome in enumerate(space.canonical(random_genomes(space, 4, np.random.default_rng(5)))):
+        network = space.decode(tuple(genome))
+        weights, inputs = random_weights(network, seed), random_inputs(network, BATCH, seed)
+        params, stats = split(network, {key: jnp.asarray(value) for key, value in weights.items()})
+        segments = export_segments(network, weights, tmp_path / str(seed), BATCH)
+        cascade = load_cascade(runner, tmp_path / str(seed), segments, [None] * (len(segments) - 1))
+        parity = compare_exits(
+            {
+                "jax": [np.asarray(output) for output in apply(network, params, stats, inputs).outputs],
+                "whole": runner.load_bytes(to_onnx(network, weights, batch=BATCH))(*inputs.values()),
+                "segments": cascade.run_all(*inputs.values()),
+            }
+        )
+        for runtime, results in parity.items():
+            assert all(result.same for result in results), (runtime, genome, results)
+        exits.add(len(network.exits))
+    assert len(exits) > 1

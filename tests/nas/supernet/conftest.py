@@ -1,0 +1,47 @@
+"""Spaces small enough to compile in seconds, and a folder of compiled programs that ends with the tests."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from nas.data.preprocessing import Preprocessing
+from nas.supernet.batches import TrainingSet
+from search_spaces.mobile import mobile
+from search_spaces.slots import SearchSpace
+from search_spaces.staged import Stage
+
+CLASSES = 4
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Programs compiled by several tests are compiled once, and nothing is left in the user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def tiny_stage(widths: tuple[int, ...], stride: int, depths: tuple[int, ...] = (1, 2)) -> Stage:
+    """A stage in which everything is elastic that can be."""
+    return Stage(widths, depths, stride, {"kernel": (3, 5), "expansion": (1, 2), "se": (False, True)})
+
+
+@pytest.fixture(scope="session")
+def tiny() -> SearchSpace:
+    """One block that is always there, two that may be absent, two early exits."""
+    stages = (tiny_stage((6, 8), 1), tiny_stage((8, 12), 2))
+    return mobile((1, 8, 8), CLASSES, "8x8", stages=stages, max_exits=2)
+
+
+@pytest.fixture(scope="session")
+def pictures() -> TrainingSet:
+    """96 noisy pictures 8x8 whose class is the bright quadrant, as 8-bit pixels."""
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, CLASSES, 96).astype(np.int32)
+    images = rng.integers(0, 60, (96, 1, 8, 8)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        row, column = divmod(int(label), 2)
+        image[0, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 120
+    names = tuple(f"quadrant {number}" for number in range(CLASSES))
+    return TrainingSet(images, labels, Preprocessing((8, 8), 1, (0.25,), (0.25,), 1 / 255, names))
