@@ -28,7 +28,14 @@ Bytes = Annotated[float, Unit("B")]
 
 # Decimal, so that "3 us" is the float nearest to 3e-6 and not 3 * 1e-6. Largest first, for formatting.
 _SCALES: dict[str, dict[str, Decimal]] = {
-    "s": {"s": Decimal(1), "ms": Decimal("1e-3"), "us": Decimal("1e-6"), "ns": Decimal("1e-9")},
+    "s": {
+        "h": Decimal(3600),
+        "min": Decimal(60),
+        "s": Decimal(1),
+        "ms": Decimal("1e-3"),
+        "us": Decimal("1e-6"),
+        "ns": Decimal("1e-9"),
+    },
     "J": {"J": Decimal(1), "mJ": Decimal("1e-3")},
     "B": {
         "GiB": Decimal(2**30),
@@ -39,6 +46,8 @@ _SCALES: dict[str, dict[str, Decimal]] = {
         "kB": Decimal(10**3),
     },
 }
+#: Units that are read and not written.
+_READ_ONLY = frozenset({"MB", "kB", "min", "h"})
 _MICRO = {"\N{MICRO SIGN}s": "us", "\N{GREEK SMALL LETTER MU}s": "us"}
 _EXAMPLES = {"s": ("ms", "s"), "J": ("mJ", "J"), "B": ("MiB", "B")}
 _QUANTITY = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([^\W\d_]*)\s*")
@@ -77,7 +86,7 @@ def format_quantity(value: float, unit: str) -> str:
     """Write `value`, in `unit` ("s", "J" or "B"), with three significant digits and the unit that suits its size."""
     if not math.isfinite(value) or value == 0:
         return f"{value:g} {unit}"
-    names = [name for name in _SCALES[unit] if name not in ("MB", "kB")]
+    names = [name for name in _SCALES[unit] if name not in _READ_ONLY]
     for name in names:
         scaled = float(f"{value / float(_SCALES[unit][name]):.3g}")  # rounded first: 999.9 us is 1.00 ms
         if abs(scaled) >= 1 or name == names[-1]:

@@ -1,0 +1,107 @@
+"""YAML as plain data and nothing more: mappings, lists, texts, numbers; and single keys replaced from the command line.
+
+PyYAML reads YAML 1.1; what differs here: a key given twice is refused, so are aliases and tags, because nothing in a
+file is ever executed or expanded, and 1e-3 is a number, as in YAML 1.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+from .errors import InputError
+
+_FLOAT = "tag:yaml.org,2002:float"
+_EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
+
+
+class _Loader(yaml.SafeLoader):
+    """Tags that would run code are refused by SafeLoader already."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.MarkedYAMLError(None, None, f"the alias *{event.anchor} has to be written out", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Hashable] = set()
+        for name, _ in node.value:
+            key = self.construct_object(name, deep=True)
+            if isinstance(key, Hashable):
+                if key in seen:
+                    raise yaml.MarkedYAMLError(None, None, f"the key {key!r} is given twice", name.start_mark)
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes the texts that `_Loader` would read as numbers."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(_FLOAT, _EXPONENT, list("-+.0123456789"))
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The mapping in a YAML text; raises InputError, with the line, for anything that is not plain data."""
+    data = _read(text)
+    if not isinstance(data, dict):
+        raise InputError("the file must hold keys and values, such as `name: quickstart`")
+    return data
+
+
+def dump(data: Any) -> str:
+    """Plain data as YAML in the order of its keys; `parse` of it gives equal data."""
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def override(data: dict[str, Any], text: str) -> None:
+    """Replace in `data` what `text`, such as "budgets.0.latency=5 ms", names; raises InputError if that is not possible.
+
+    Sections that are missing are created; whether their keys mean anything is not known here.
+    """
+    path, sign, value = text.partition("=")
+    if not sign or not path:
+        raise InputError(f"--set {text!r} must look like key=value or section.key=value")
+    *parents, last = path.split(".")
+    here: Any = data
+    for name in parents:
+        here = here.setdefault(name, {}) if isinstance(here, dict) else here[_index(here, name, text)]
+    try:
+        read = _read(value)
+    except InputError as error:
+        raise InputError(f"--set {text!r}: {error}") from error
+    if isinstance(here, dict):
+        here[last] = read
+    else:
+        here[_index(here, last, text)] = read
+
+
+def _index(here: Any, name: str, text: str) -> int:
+    if not isinstance(here, list):
+        raise InputError(f"--set {text!r}: there is nothing that could hold {name!r}")
+    if not name.isdecimal() or int(name) >= len(here):
+        raise InputError(f"--set {text!r}: {name!r} is no place in a list of {len(here)}; the first is 0")
+    return int(name)
+
+
+def _read(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "this is not valid YAML"
+        raise InputError(f"{where}{reason}; an experiment is plain data, without tags or code") from error
+    except RecursionError:
+        raise InputError("this is nested too deeply to be an experiment") from None
+    except ValueError as error:
+        raise InputError(f"a value cannot be read: {error}") from error
