@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with commands.interruptible():
             return handlers[args.command](args)
     except commands.user_errors() as error:
-        print(f"nas: error: {error}", file=sys.stderr)  # noqa: T201
+        print("nas: error:", " ".join(str(error).splitlines()), file=sys.stderr)  # noqa: T201
         return MALFORMED
     except NothingFits as error:
         print(f"nas: {error.statement}", file=sys.stderr)  # noqa: T201

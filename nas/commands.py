@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +44,9 @@ def interruptible() -> Iterator[None]:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False)
+    # No line is broken: paths and genomes are there to be copied. Tables in a file or a pipe have room.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+    return Console(highlight=False, soft_wrap=True, width=width)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,10 +70,10 @@ def _start(args: argparse.Namespace, work: object) -> int:
 
     overrides = [*args.set, *([f"seed={args.seed}"] if args.seed is not None else [])]
     experiment = config.load(Path(args.experiment), tuple(overrides))
-    found = materials(experiment)
     out = Path(args.out or Path("runs") / experiment.name)
     # --resume on a folder that is not there yet starts the run, so that one command line serves both.
     resume = args.resume and out.is_dir() and any(out.iterdir())
+    found = materials(experiment, begun=resume)
     with RunFolder.open(out, resume=resume) as folder:
         context = open_context(experiment, found, folder, _console())
         return work(context)  # type: ignore[operator, no-any-return]
@@ -85,7 +89,7 @@ def stage(args: argparse.Namespace) -> int:
     if not (folder_path / EXPERIMENT).is_file():
         raise InputError(f"{folder_path} is not a run: it has no {EXPERIMENT}; start one with `nas run`")
     settings = config.load(folder_path / EXPERIMENT)
-    found = materials(settings)
+    found = materials(settings, begun=True)
     with RunFolder.open(folder_path, resume=True) as folder:
         context = open_context(settings, found, folder, _console())
         return experiment.one_stage(args.command, context)
@@ -133,24 +137,32 @@ def devices(args: argparse.Namespace) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """`nas doctor`: what works on this machine; exit code 0 if the main path does."""
+    from rich.markup import escape
+
     from .doctor import diagnose
 
     console = _console()
     findings = diagnose()
     for finding in findings:
         mark = "[green]ok[/]" if finding.works else "[red]no[/]" if finding.required else "[yellow]no[/]"
-        console.print(f"{mark:>4}  [bold]{finding.what}[/bold]: {finding.detail}")
+        console.print(f"{mark:>4}  [bold]{finding.what}[/bold]: {escape(finding.detail)}")
     return 0 if all(finding.works for finding in findings if finding.required) else 3
 
 
 def check(args: argparse.Namespace) -> int:
     """`nas check`: an experiment file, or the contract of a search space."""
+    from rich.markup import escape
+
+    from search_spaces import SPACES
+
+    from .registry import is_reference
+
     console = _console()
-    if ":" in args.subject and not Path(args.subject).exists():
+    if (args.subject in SPACES or is_reference(args.subject)) and not Path(args.subject).exists():
         from .space_check import check_space
 
         for line in check_space(args.subject):
-            console.print(f"[green]ok[/] {line}")
+            console.print(f"[green]ok[/] {escape(line)}")
         return 0
     from . import config
     from .stages.context import materials
@@ -159,7 +171,7 @@ def check(args: argparse.Namespace) -> int:
     found = materials(experiment)
     images = len(found.data.splits.train)
     console.print(
-        f"[green]ok[/] {args.subject}: {images:,} training images of {found.space.input_shape}, "
+        f"[green]ok[/] {escape(args.subject)}: {images:,} training images of {found.space.input_shape}, "
         f"space {found.space.name} with {len(found.space.genes)} genes, "
         + "; ".join(f"{budget.name}: {budget.describe()}" for budget in experiment.budgets)
     )

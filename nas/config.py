@@ -1,41 +1,42 @@
 """YAML to Experiment and back: the only place where pydantic is used.
 
 A section's schema is generated from the signature of what it configures, so there is no second list of keys: fields of
-the frozen settings, parameters of a data loader, a space or a searcher. Unknown keys name the nearest known one, bare
-numbers are refused where a unit is due, and nothing in a file is ever executed.
+the frozen settings, parameters of a data loader, a space or a searcher. Unknown keys name the nearest known one, and
+bare numbers are refused where a unit is due.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import reprlib
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from hardware_profiles import Target
 from latency_models import LATENCY_MODELS
 from search_spaces import SPACES
 
-from . import registry, settings
+from . import plain_yaml, registry, settings
 from .data import DATASETS
-from .data.fractions import SplitFractions
 from .errors import InputError
 from .searchers import SEARCHERS
 from .units import Unit, parse_quantity
 
-#: Parameters that the program fills in, by kind of part: a YAML may not give them.
-_GIVEN: Mapping[str, frozenset[str]] = {
-    "data": frozenset(),
-    "space": frozenset({"input_shape", "classes"}),
-    "latency model": frozenset({"profile", "target", "calibration"}),
-    "searcher": frozenset({"problem"}),
+#: Parameters that the program fills in, by kind of part: every part of that kind has them, a YAML may not give them.
+_GIVEN: Mapping[str, tuple[str, ...]] = {
+    "data": (),
+    "space": ("input_shape", "classes"),
+    "latency model": ("profile", "target"),
+    "searcher": ("problem",),
 }
+#: Parameters that are nobody's to configure.
+_HIDDEN = ("calibration",)
 _REGISTRIES: Mapping[str, Mapping[str, str]] = {
     "data": DATASETS,
     "space": SPACES,
@@ -43,17 +44,28 @@ _REGISTRIES: Mapping[str, Mapping[str, str]] = {
     "searcher": SEARCHERS,
 }
 _SUFFIXES = {"s": "_s", "J": "_j", "B": "_bytes"}
+_EXAMPLES = {
+    "data": "write for example `data: {name: digits}`",
+    "target": "write for example `target: {device: host, runner: onnxruntime}`",
+    "budgets": "write for example `budgets: [{latency: 8 ms}]`",
+}
+_Shown = reprlib.Repr()
+_Shown.maxstring = _Shown.maxother = 80
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice; tags that would run code are refused by SafeLoader."""
+@dataclasses.dataclass(frozen=True)
+class _Parameter:
+    """One thing that can be configured: how Python calls it, its annotation and its default."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise InputError(f"line {node.start_mark.line + 1}: the key {key!r} is given twice")
-        return super().construct_mapping(node, deep)
+    name: str
+    hint: Any
+    default: Any
+
+    @property
+    def key(self) -> str:
+        """What it is called in YAML: without the suffix of its unit."""
+        unit = _unit(self.hint)
+        return self.name.removesuffix(_SUFFIXES[unit]) if unit else self.name
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> settings.Experiment:
@@ -64,100 +76,51 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> settings.Experiment:
     if not path.is_file():
         raise InputError(f"there is no experiment file {str(path)!r}; give the path of a YAML file")
     try:
-        data = parse(path.read_text(encoding="utf-8"))
+        data = plain_yaml.parse(path.read_text(encoding="utf-8"))
         for override in overrides:
-            _override(data, override)
+            plain_yaml.override(data, override)
         return experiment(data)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: this is not a text file ({error.reason})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def parse(text: str) -> dict[str, Any]:
-    """The mapping in a YAML text; raises InputError for anything that is not plain data."""
-    try:
-        data = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        reason = getattr(error, "problem", None) or "this is not valid YAML"
-        raise InputError(f"{where}{reason}; an experiment is plain data, without tags or code") from error
-    if not isinstance(data, dict):
-        raise InputError("the file must hold keys and values, such as `name: quickstart`")
-    return data
-
-
-def _override(data: dict[str, Any], text: str) -> None:
-    key, sign, value = text.partition("=")
-    if not sign or not key:
-        raise InputError(f"--set {text!r} must look like key.path=value")
-    *parents, last = key.split(".")
-    here: Any = data
-    for name in parents:
-        here = here.setdefault(name, {}) if isinstance(here, dict) else _item(here, name, text)
-    if isinstance(here, list):
-        _item(here, last, text)
-        here[int(last)] = yaml.load(value, Loader=_Loader)
-    elif isinstance(here, dict):
-        here[last] = yaml.load(value, Loader=_Loader)
-    else:
-        raise InputError(f"--set {text!r}: {parents[-1]!r} holds no keys")
-
-
-def _item(here: Any, name: str, text: str) -> Any:
-    if not isinstance(here, list) or not name.isdigit() or int(name) >= len(here):
-        raise InputError(f"--set {text!r}: there is no {name!r} here")
-    return here[int(name)]
 
 
 def experiment(data: Mapping[str, Any]) -> settings.Experiment:
     """The experiment that a mapping describes; raises InputError naming key, value, reason and what to do."""
     rest = dict(data)
-    for key in ("data", "target", "budgets"):
+    _refuse_unknown(rest, _parameters(settings.Experiment, "an experiment"), "", "an experiment")
+    for key, example in _EXAMPLES.items():
         if key not in rest:
-            raise InputError(f"`{key}` is missing; {_EXAMPLES[key]}")
+            raise InputError(f"`{key}` is missing; {example}")
     built: dict[str, Any] = {
         "data": part(rest.pop("data"), "data", "data"),
-        "space": part(rest.pop("space", {"name": "mobile"}), "space", "space"),
-        "latency_model": part(rest.pop("latency_model", {"name": "roofline"}), "latency model", "latency_model"),
+        "space": part(rest.pop("space", "mobile"), "space", "space"),
+        "latency_model": part(rest.pop("latency_model", "roofline"), "latency model", "latency_model"),
         "target": _build(Target, rest.pop("target"), "target"),
         "budgets": _budgets(rest.pop("budgets")),
+        "search": _search(rest.pop("search", {})),
     }
-    search = rest.pop("search", {})
-    if not isinstance(search, dict):
-        raise InputError(f"search: expected keys and values, got {search!r}")
-    searcher = part(search.get("searcher", {"name": "nsga2"}), "searcher", "search.searcher")
-    built["search"] = _build(
-        settings.SearchSettings, {k: v for k, v in search.items() if k != "searcher"}, "search", {"searcher": searcher}
-    )
-    for name, kind in (
-        ("splits", SplitFractions),
-        ("calibration", settings.CalibrationSettings),
-        ("supernet", settings.SupernetSettings),
-        ("winners", settings.WinnerSettings),
-        ("verify", settings.VerifySettings),
-    ):
-        built[name] = _build(kind, rest.pop(name, {}), name)
     return typing.cast(settings.Experiment, _build(settings.Experiment, rest, "", built))
 
 
-_EXAMPLES = {
-    "data": "write for example `data: {name: digits}`",
-    "target": "write for example `target: {device: host, runner: onnxruntime}`",
-    "budgets": "write for example `budgets: [{latency: 8 ms}]`",
-}
+def _search(data: Any) -> settings.SearchSettings:
+    if not isinstance(data, dict):
+        raise InputError(f"search: expected keys and values, got {_shown(data)}")
+    _refuse_unknown(data, _parameters(settings.SearchSettings, "search"), "search.", "search")
+    searcher = part(data.get("searcher", "nsga2"), "searcher", "search.searcher")
+    rest = {key: value for key, value in data.items() if key != "searcher"}
+    return typing.cast(settings.SearchSettings, _build(settings.SearchSettings, rest, "search", {"searcher": searcher}))
 
 
 def _budgets(data: Any) -> tuple[settings.Budget, ...]:
     if not isinstance(data, list):
-        raise InputError(f"budgets: expected a list such as `- latency: 8 ms`, got {data!r}")
+        raise InputError(f"budgets: expected a list such as `- latency: 8 ms`, got {_shown(data)}")
     budgets = []
     for number, item in enumerate(data):
-        where = f"budgets[{number}]"
-        if isinstance(item, dict) and isinstance(item.get("target"), dict):
-            item = {**item, "target": _build(Target, item["target"], f"{where}.target")}
-        budget = typing.cast(settings.Budget, _build(settings.Budget, item, where))
+        budget = typing.cast(settings.Budget, _build(settings.Budget, item, f"budgets[{number}]"))
         if not budget.name:
             name = f"{budget.of}-{item['latency']}".replace(" ", "").replace("_case", "")
             budget = dataclasses.replace(budget, name=name)
@@ -166,95 +129,123 @@ def _budgets(data: Any) -> tuple[settings.Budget, ...]:
 
 
 def part(data: Any, kind: str, where: str) -> settings.Part:
-    """A named implementation with arguments checked against its signature; a text is the name alone."""
+    """A named implementation with arguments checked against its signature; a text is the name alone.
+
+    `kind` is "data", "space", "latency model" or "searcher". Defaults that a YAML can hold stand among the arguments.
+    """
     if isinstance(data, str):
         data = {"name": data}
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
-        raise InputError(f"{where}: expected `name:` and its arguments, got {data!r}")
+        raise InputError(f"{where}: expected `name:` and its arguments, got {_shown(data)}")
+    name = data["name"]
     try:
-        reference = registry.resolve(data["name"], _REGISTRIES[kind], kind)
+        reference = registry.resolve(name, _REGISTRIES[kind], kind)
+        made = registry.load(reference)
     except InputError as error:
         raise InputError(f"{where}.name: {error}") from error
-    arguments = {key: value for key, value in data.items() if key != "name"}
-    values = _validated(registry.load(reference), arguments, where, _GIVEN[kind], data["name"])
-    return settings.Part(data["name"], reference, values)
+    takes = _parameters(made, name)
+    _check_kind(made, takes, kind, f"{where}.name: {name}")
+    free = {key: parameter for key, parameter in takes.items() if parameter.name not in (*_GIVEN[kind], *_HIDDEN)}
+    given = {key: value for key, value in data.items() if key != "name"}
+    defaults = {p.name: p.default for p in free.values() if _is_plain(p.default)}
+    return settings.Part(name, reference, {**defaults, **_validated(free, given, where, name)})
 
 
-def _build(target: Callable[..., Any], data: Any, where: str, given: Mapping[str, Any] | None = None) -> Any:
+def _check_kind(made: Callable[..., Any], takes: Mapping[str, _Parameter], kind: str, what: str) -> None:
+    """Refuse what cannot be a part of that kind before it is called: a file must not be able to call just anything."""
+    names = {parameter.name for parameter in takes.values()}
+    if missing := [name for name in _GIVEN[kind] if name not in names]:
+        raise InputError(f"{what} is no {kind}: it has no parameter {missing[0]!r}")
+    if kind == "data":
+        from .data.dataset import RawData
+
+        if typing.get_type_hints(made).get("return") is not RawData:
+            raise InputError(f"{what} is no loader of data: it has to be annotated to return nas.data.dataset.RawData")
+
+
+def _build(target: Callable[..., Any], data: Any, where: str, built: Mapping[str, Any] | None = None) -> Any:
+    """Call `target` with checked `data`, and with what is `built` already."""
     if not isinstance(data, dict):
-        raise InputError(f"{where}: expected keys and values, got {data!r}")
-    values = _validated(target, data, where, frozenset(given or ()), where or "an experiment")
-    return target(**values, **(given or {}))
+        raise InputError(f"{where}: expected keys and values, got {_shown(data)}")
+    what, built = where or "an experiment", built or {}
+    takes = {key: parameter for key, parameter in _parameters(target, what).items() if parameter.name not in built}
+    return target(**_validated(takes, data, where, what), **built)
 
 
-def _validated(
-    target: Callable[..., Any], data: Mapping[str, Any], where: str, given: frozenset[str], what: str
-) -> dict[str, Any]:
-    """Check `data` against the parameters of `target` and return its keyword arguments."""
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
-    parameters = {
-        _key(name, hints.get(name)): name
-        for name, parameter in inspect.signature(target).parameters.items()
-        if name not in given and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    }
-    prefix = f"{where}." if where else ""
+def _parameters(target: Callable[..., Any], what: str) -> dict[str, _Parameter]:
+    """The parameters of a class or function by their keys in YAML."""
+    try:
+        hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+        signature = inspect.signature(target)
+    except (NameError, TypeError, ValueError) as error:
+        raise InputError(f"{what}: its parameters cannot be read ({error}); annotate them with known types") from error
+    found = (
+        _Parameter(name, hints.get(name, Any), parameter.default)
+        for name, parameter in signature.parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    )
+    return {parameter.key: parameter for parameter in found}
+
+
+def _refuse_unknown(data: Mapping[Any, Any], known: Collection[str], prefix: str, what: str) -> None:
     for key in data:
-        if key not in parameters:
-            takes = ", ".join(parameters) or "no keys"
-            near = registry.nearest(str(key), list(parameters))
-            raise InputError(f"{prefix}{key}: {what} has no key {key!r}{near} It takes {takes}")
+        if key not in known:
+            takes = ", ".join(known) or "none"
+            near = registry.nearest(str(key), known)
+            raise InputError(f"{prefix}{key}: {what} has no key {str(key)!r}{near} Its keys: {takes}")
+
+
+def _validated(takes: Mapping[str, _Parameter], data: Mapping[str, Any], where: str, what: str) -> dict[str, Any]:
+    """Check `data` against parameters and return keyword arguments."""
+    prefix = f"{where}." if where else ""
+    _refuse_unknown(data, takes, prefix, what)
     result = {}
-    for key, name in parameters.items():
+    for key, parameter in takes.items():
         if key in data:
-            result[name] = _value(hints.get(name, Any), data[key], f"{prefix}{key}")
-        elif inspect.signature(target).parameters[name].default is inspect.Parameter.empty:
+            result[parameter.name] = _value(parameter.hint, data[key], f"{prefix}{key}")
+        elif parameter.default is inspect.Parameter.empty:
             raise InputError(f"{prefix}{key} is missing; {what} needs it")
     return result
 
 
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, or the hint itself."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
 def _unit(hint: Any) -> str | None:
     """The unit in an annotation, also inside an optional one."""
-    for part_ in (hint, *typing.get_args(hint)):
-        for mark in getattr(part_, "__metadata__", ()):
-            if isinstance(mark, Unit):
-                return mark.symbol
-    return None
-
-
-def _key(name: str, hint: Any) -> str:
-    unit = _unit(hint)
-    return name.removesuffix(_SUFFIXES[unit]) if unit else name
+    marks = (mark for option in _options(hint) for mark in getattr(option, "__metadata__", ()))
+    return next((mark.symbol for mark in marks if isinstance(mark, Unit)), None)
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
     unit = _unit(hint)
-    if unit is not None and value is not None:
-        return parse_quantity(value, unit, where)
-    nested = _dataclass_in(hint)
-    if nested is not None and isinstance(value, list):
-        return tuple(_build(nested, item, f"{where}[{i}]") for i, item in enumerate(value))
-    if nested is not None and isinstance(value, dict):
-        return _build(nested, value, where)
-    if dataclasses.is_dataclass(value):
-        return value
+    if value is not None:
+        if unit is not None:
+            return parse_quantity(value, unit, where)
+        for option in _options(hint):
+            inner, *_ = typing.get_args(option) or (None,)
+            if _is_dataclass(option):
+                return _build(option, value, where)
+            if typing.get_origin(option) is tuple and _is_dataclass(inner) and isinstance(value, list):
+                return tuple(_build(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(
-            typing.Annotated[hint, BeforeValidator(_tuples)], config=ConfigDict(strict=True)
+            typing.Annotated[hint, BeforeValidator(_tuples)], config=ConfigDict(strict=True, allow_inf_nan=False)
         )
         return adapter.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        inner = "".join(f"[{i}]" for i in first["loc"] if isinstance(i, int))
-        raise InputError(f"{where}{inner}: {first['msg'].lower()}, got {first['input']!r}") from error
+        inside = "".join(f"[{i}]" for i in first["loc"] if isinstance(i, int))
+        message = first["msg"][:1].lower() + first["msg"][1:]
+        raise InputError(f"{where}{inside}: {message}, got {_shown(first['input'])}") from error
+    except PydanticUserError as error:
+        raise InputError(f"{where}: a value of type {hint} cannot be written in YAML; leave it out") from error
 
 
-def _dataclass_in(hint: Any) -> Any:
-    """The dataclass in `X`, `tuple[X, ...]` or `X | None`, if there is one."""
-    if inspect.isclass(hint) and dataclasses.is_dataclass(hint):
-        return hint
-    if typing.get_origin(hint) in (tuple, typing.Union, types.UnionType):
-        return next((found for arg in typing.get_args(hint) if (found := _dataclass_in(arg))), None)
-    return None
+def _is_dataclass(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 
 def _tuples(value: Any) -> Any:
@@ -266,24 +257,39 @@ def _tuples(value: Any) -> Any:
     return value
 
 
+def _shown(value: Any) -> str:
+    """A value in a message: as Python writes it, but short and on one line."""
+    return _Shown.repr(value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether YAML can hold a value."""
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def dump(value: settings.Experiment) -> str:
     """The experiment as YAML, every default spelled out; `load` of it gives an equal experiment."""
-    return yaml.safe_dump(_plain(value), sort_keys=False, allow_unicode=True)
+    return plain_yaml.dump(_plain(value))
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, settings.Part):
-        return {"name": value.name, **{key: _plain(item) for key, item in value.arguments.items()}}
+        hints = {p.name: p for p in _parameters(registry.load(value.reference), value.name).values()}
+        return {"name": value.name, **dict(_keyed(hints[name], item) for name, item in value.arguments.items())}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        hints = typing.get_type_hints(type(value).__init__, include_extras=True)
-        result = {}
-        for f in dataclasses.fields(value):
-            item = getattr(value, f.name)
-            unit = _unit(hints[f.name])
-            result[_key(f.name, hints[f.name])] = f"{item!r} {unit}" if unit and item is not None else _plain(item)
-        return result
+        known = _parameters(type(value), type(value).__name__).values()
+        return dict(_keyed(parameter, getattr(value, parameter.name)) for parameter in known)
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return value
+
+
+def _keyed(parameter: _Parameter, value: Any) -> tuple[str, Any]:
+    unit = _unit(parameter.hint)
+    return parameter.key, f"{value!r} {unit}" if unit and value is not None else _plain(value)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import NothingFits
 from .stages.context import Context
+
+if TYPE_CHECKING:
+    from .stages.test import Verdict
 
 OK, NOT_KEPT = 0, 3
 
@@ -31,7 +35,7 @@ def search(context: Context) -> int:
 
 def run(context: Context) -> int:
     """Every stage; a winner that fails its verification is replaced, as often as `winners.attempts` allows."""
-    from .stages import export, train, verify
+    from .stages import export, test, train, verify
 
     try:
         search(context)
@@ -39,7 +43,7 @@ def run(context: Context) -> int:
         with context.timed("report"):
             _report(context)
         raise
-    for _ in range(context.experiment.winners.attempts):
+    for _ in range(0 if test.is_settled(context) else context.experiment.winners.attempts):
         with context.timed("train"):
             train.train_winners(context)
         with context.timed("export"):
@@ -49,7 +53,7 @@ def run(context: Context) -> int:
         if settled:
             break
     with context.timed("test"):
-        verdict = verify.test_winners(context)
+        verdict = test.test_winners(context)
     with context.timed("report"):
         page = _report(context)
     _summary(context, verdict, page)
@@ -58,7 +62,7 @@ def run(context: Context) -> int:
 
 def one_stage(name: str, context: Context) -> int:
     """`nas train|export|verify|report`: one stage of a run that has come far enough for it."""
-    from .stages import export, train, verify
+    from .stages import export, test, train, verify
 
     with context.timed(name):
         if name == "train":
@@ -67,7 +71,7 @@ def one_stage(name: str, context: Context) -> int:
             export.export_winners(context)
         elif name == "verify":
             verify.measure_winners(context)
-            verdict = verify.test_winners(context)
+            verdict = test.test_winners(context)
             _summary(context, verdict, None)
             return OK if verdict.kept else NOT_KEPT
         else:
@@ -81,7 +85,7 @@ def _report(context: Context) -> Path:
     return write_report(context.run.path, context.space)
 
 
-def _summary(context: Context, verdict: verify.Verdict, page: Path | None) -> None:
+def _summary(context: Context, verdict: Verdict, page: Path | None) -> None:
     for line in verdict.lines:
         context.console.print(line)
     if page is not None:

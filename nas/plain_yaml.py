@@ -23,7 +23,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(None, None, f"the alias *{event.anchor} has to be written out", event.start_mark)
         return super().compose_node(parent, index)
 
@@ -64,7 +64,7 @@ def dump(data: Any) -> str:
 
 
 def override(data: dict[str, Any], text: str) -> None:
-    """Replace in `data` what `text`, such as "budgets.0.latency=5 ms", names; raises InputError if that is not possible.
+    """Replace in `data` what `text` names, such as "budgets.0.latency=5 ms"; raises InputError where it names nothing.
 
     Sections that are missing are created; whether their keys mean anything is not known here.
     """

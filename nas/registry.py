@@ -5,17 +5,17 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
 
 
-def nearest(word: str, choices: list[str]) -> str:
-    """`; did you mean …?` for the nearest of `choices`, or nothing when none is near."""
+def nearest(word: str, choices: Collection[str]) -> str:
+    """The end of a sentence: `; did you mean …?` for the nearest of `choices`, or a full stop when none is near."""
     near = difflib.get_close_matches(word, choices, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean {near[0]!r}?" if near else "."
 
 
 def resolve(name: str, registry: Mapping[str, str], what: str) -> str:
@@ -25,14 +25,19 @@ def resolve(name: str, registry: Mapping[str, str], what: str) -> str:
     """
     if name in registry:
         return registry[name]
-    module, _, attribute = name.partition(":")
-    if all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier():
+    if is_reference(name):
         return name
     known = sorted(registry)
     raise InputError(
         f"there is no {what} {name!r}{nearest(name, known)} Known: {', '.join(known)}; "
         f"your own is named as `module:name`"
     )
+
+
+def is_reference(name: str) -> bool:
+    """Whether a text has the form `module:name`."""
+    module, _, attribute = name.partition(":")
+    return all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier()
 
 
 def load(reference: str) -> Callable[..., Any]:
@@ -48,9 +53,13 @@ def load(reference: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError(f"{reference!r}: there is no module {error.name!r} on the path or in {here}") from error
+    except ImportError as error:
+        raise InputError(f"{reference!r}: {error}") from error
+    except SyntaxError as error:
+        raise InputError(f"{reference!r}: {error.filename}, line {error.lineno}: {error.msg}") from error
     found = getattr(module, attribute, None)
     if not callable(found):
-        names = [name for name in vars(module) if not name.startswith("_")]
+        names = [name for name, value in vars(module).items() if callable(value) and name[0] != "_"]
         near = nearest(attribute, names)
         raise InputError(f"{reference!r}: module {module_name!r} has no callable {attribute!r}{near}")
     return found  # type: ignore[no-any-return]  # getattr of a module is Any

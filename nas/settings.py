@@ -24,8 +24,15 @@ Objective = Literal[
 
 def _at_least(section: str, **limits: tuple[float, float]) -> None:
     for name, (value, least) in limits.items():
-        if value < least:
+        if not value >= least:
             raise InputError(f"{section}.{name} must be at least {least:g}, got {value:g}")
+
+
+def _becomes_a_folder(what: str, name: str) -> None:
+    if not name[:1].isalnum() or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise InputError(
+            f"{what} {name!r} becomes a folder: begin with a letter or digit, go on with these, '-', '_' and '.'"
+        )
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,8 @@ class SupernetSettings:
         _at_least("supernet", random_subnets=(self.random_subnets, 0), weight_decay=(self.weight_decay, 0))
         if not 0 < self.learning_rate < 10:
             raise InputError(f"supernet.learning_rate must lie between 0 and 10, got {self.learning_rate}")
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(f"supernet.label_smoothing must be at least 0 and below 1, got {self.label_smoothing}")
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,7 @@ class WinnerSettings:
     def __post_init__(self) -> None:
         _at_least("winners", epochs=(self.epochs, 0), batch_size=(self.batch_size, 2))
         _at_least("winners", candidates=(self.candidates, 1), attempts=(self.attempts, 1))
+        _at_least("winners", weight_decay=(self.weight_decay, 0))
         if not 0 < self.learning_rate < 10:
             raise InputError(f"winners.learning_rate must lie between 0 and 10, got {self.learning_rate}")
 
@@ -171,9 +181,17 @@ class Experiment:
         names = [budget.name for budget in self.budgets]
         if len(set(names)) != len(names):
             raise InputError(f"two budgets have the same name: {', '.join(names)}")
+        _becomes_a_folder("the experiment's name", self.name)
         for name in names:
-            if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-                raise InputError(f"budget name {name!r} becomes a folder: use letters, digits, '-', '_' and '.'")
+            _becomes_a_folder("budget name", name)
+        for target in self.targets:
+            _check_target(target)
+        for budget in self.budgets:
+            if budget.of == "expected" and self.target_of(budget).batch != 1:
+                raise InputError(
+                    f"budget {budget.name} is about the mean over samples, which leave at different exits one by one: "
+                    f"it needs a target with batch 1, not {self.target_of(budget).batch}"
+                )
 
     def target_of(self, budget: Budget) -> Target:
         """The deployment a budget is about: its own, or the experiment's."""
@@ -183,3 +201,15 @@ class Experiment:
     def targets(self) -> tuple[Target, ...]:
         """All deployments that budgets name, the experiment's own first."""
         return tuple(dict.fromkeys((self.target, *(self.target_of(budget) for budget in self.budgets))))
+
+
+def _check_target(target: Target) -> None:
+    if target.device != "host" and target.device.strip().lower() == "host":
+        raise InputError(f"target.device is {target.device!r}; this machine is written `host`")
+    if target.runner != "onnxruntime":
+        raise InputError(
+            f"target.runner is {target.runner!r}, but budgets are measured with onnxruntime; TVM libraries are "
+            "exported and timed beside it: write `runner: onnxruntime`"
+        )
+    if target.dtype != "float32":
+        raise InputError(f"target.dtype is {target.dtype!r}, but networks are exported in float32: leave dtype out")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from search_spaces.slots import SearchSpace, SpaceError, random_genomes, sizes
 
-from . import registry
+from . import config, registry
 
-_IMAGE, _CLASSES, _SAMPLES = (3, 32, 32), 10, 64
+_IMAGE, _CLASSES, _SAMPLES, _NEIGHBOURHOODS = (3, 32, 32), 10, 64, 3
 
 
 def check_space(reference: str) -> Iterator[str]:
@@ -18,9 +19,10 @@ def check_space(reference: str) -> Iterator[str]:
 
     Raises SpaceError naming the law that is broken and the genome, InputError where there is no such space.
     """
-    space: SearchSpace = registry.load(reference)(input_shape=_IMAGE, classes=_CLASSES)
-    genomes = random_genomes(space, _SAMPLES, np.random.default_rng(0))
+    part = config.part(reference, "space", "space")
+    space: SearchSpace = registry.load(part.reference)(input_shape=_IMAGE, classes=_CLASSES, **part.arguments)
     limits = sizes(space)
+    genomes = _with_neighbours(space, random_genomes(space, _SAMPLES, np.random.default_rng(0)))
     yield f"{reference}: {len(limits)} genes, {float(np.prod(limits.astype(float))):.1e} genomes"
     again = space.canonical(genomes)
     if not np.array_equal(again, genomes):
@@ -37,15 +39,27 @@ def check_space(reference: str) -> Iterator[str]:
         known = keys.setdefault(network.key, tuple(genome.tolist()))
         if known != tuple(genome.tolist()):
             raise SpaceError(f"{reference}: {known} and {genome.tolist()} differ and give the same network")
-    yield f"{_SAMPLES} random genomes decode, and equal networks have equal genomes"
+    yield f"{len(genomes)} genomes decode, and equal networks have equal genomes"
     for slot in space.slots:
         for number, values in enumerate(slot.combinations()):
             slot.network(values)
-            row = np.zeros((1, len(limits)), np.int64)
-            row[0, list(slot.genes)] = values
-            if slot.index(row)[0] != number:
+            one = np.zeros((1, len(limits)), np.int64)
+            one[0, list(slot.genes)] = values
+            if slot.index(one)[0] != number:
                 raise SpaceError(f"{reference}: slot {slot.name} numbers its combination {values} wrongly")
     yield f"all {sum(slot.count for slot in space.slots)} combinations of {len(space.slots)} slots build"
+
+
+def _with_neighbours(space: SearchSpace, genomes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The genomes, and for the first few all that differ in one gene: equal networks are found among those."""
+    limits = sizes(space)
+    changed = [genomes]
+    for gene, options in enumerate(limits):
+        for value in range(options):
+            row = genomes[:_NEIGHBOURHOODS].copy()
+            row[:, gene] = value
+            changed.append(space.canonical(row).astype(np.int64))
+    return np.unique(np.concatenate(changed), axis=0)
 
 
 def _within(name: str, slots: set[str]) -> bool:

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from .operators import ACTIVATIONS, OPERATORS, VIEWS, Shape, ShapeError, Weight, resolve
+from .attributes import resolve
+from .memory import peak_memory
+from .operators import OPERATORS, Shape, ShapeError, Weight
 
 #: (index of an operator, index of its output); all present operators have one output.
 Ref = tuple[int, int]
@@ -207,42 +209,8 @@ class Network:
 
     @cached_property
     def peak_memory(self) -> int:
-        """Largest sum of live activation bytes while running the operators in order, for one sample.
-
-        A tensor lives from its operator to its last reader; answers live to the end. Batch norm and activations
-        overwrite their input where nobody else reads it, as every runtime in use here does; inputs are the caller's.
-        """
-        viewed = list(range(len(self.ops)))
-        for index, op in enumerate(self.ops):
-            if op.kind in VIEWS and op.inputs:
-                viewed[index] = viewed[op.inputs[0][0]]
-        readers = [0] * len(self.ops)
-        for op in self.ops:
-            for source, _ in op.inputs:
-                readers[viewed[source]] += op.kind not in VIEWS
-        for index in self.exits:
-            readers[viewed[index]] += 1
-        buffer = list(range(len(self.ops)))
-        for index, op in enumerate(self.ops):
-            if op.inputs:
-                source = viewed[op.inputs[0][0]]
-                overwrites = op.kind in ACTIVATIONS | {"batch_norm"} and readers[source] == 1
-                if op.kind in VIEWS or (overwrites and self.ops[source].kind != "input"):
-                    buffer[index] = buffer[source]
-        last = list(range(len(self.ops)))
-        for index, op in enumerate(self.ops):
-            for source, _ in op.inputs:
-                last[buffer[source]] = max(last[buffer[source]], index)
-            last[buffer[index]] = max(last[buffer[index]], index)
-        for index in self.exits:
-            last[buffer[index]] = len(self.ops)
-        live: dict[int, int] = {}
-        peak = 0
-        for index, op in enumerate(self.ops):
-            live.setdefault(buffer[index], op.bytes)
-            peak = max(peak, sum(live.values()))
-            live = {owner: size for owner, size in live.items() if last[owner] > index}
-        return peak
+        """Largest sum of live activation bytes for one sample; see `memory.peak_memory`."""
+        return peak_memory(self)
 
     @cached_property
     def key(self) -> str:

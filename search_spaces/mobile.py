@@ -171,6 +171,7 @@ def mobile(
             raise SpaceError(f"stage {number} has the options {sorted(stage.options)}; mobile needs {sorted(wanted)}")
         if any(kernel % 2 == 0 for kernel in stage.options["kernel"]):
             raise SpaceError(f"stage {number} has the kernels {stage.options['kernel']}; they must be odd")
+    _check_expansions(row)
     return StagedSpace(
         name=f"mobile-{table}",
         input_shape=tuple(input_shape),
@@ -182,3 +183,17 @@ def mobile(
         final_head=partial(_final, row.head_features, row.head_hidden, row.activation),
         max_exits=max_exits,
     )
+
+
+def _check_expansions(row: MobileTable) -> None:
+    """Different expansions must give different widths, or different genomes would be the same network."""
+    entering: tuple[int, ...] = (row.stem_filters,)
+    for number, stage in enumerate(row.stages):
+        for width in {*entering, *(stage.widths if max(stage.depths) > 1 else ())}:
+            hidden = [round_channels(width * expansion) for expansion in stage.options["expansion"]]
+            if len(set(hidden)) < len(hidden):
+                raise SpaceError(
+                    f"stage {number}: expansions {stage.options['expansion']} of {width} channels round to {hidden}; "
+                    "choose expansions that stay apart"
+                )
+        entering = stage.widths

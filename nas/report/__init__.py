@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from ..run_folder import atomic_write_text
 from . import page, reading, words
 
 REPORT = "report.html"
+#: The functions of `words` that the template uses.
+_FILTERS = (
+    "seconds", "duration", "percent", "signed_percent", "percent_range", "count", "size", "small", "times", "plural",
+    "runtime",
+)  # fmt: skip
 
 
 def write_report(folder: Path, space: SearchSpace) -> Path:
@@ -29,17 +35,17 @@ def write_report(folder: Path, space: SearchSpace) -> Path:
 
 def render(content: page.Page) -> str:
     """The page as HTML."""
+    return _template().render(page=content, run=content.run, style=Markup(_resource("report.css")))
+
+
+@cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update({
-        name: getattr(words, name)
-        for name in (
-            "seconds", "duration", "percent", "signed_percent", "percent_range", "count", "size", "small", "times",
-            "plural", "runtime",
-        )
-    })  # fmt: skip
-    here = resources.files(__package__)
-    style = Markup(here.joinpath("report.css").read_text(encoding="utf-8"))
-    template = environment.from_string(here.joinpath("report.html").read_text(encoding="utf-8"))
-    return template.render(page=content, run=content.run, style=style)
+    environment.filters |= {name: getattr(words, name) for name in _FILTERS}
+    return environment.from_string(_resource("report.html"))
+
+
+def _resource(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -143,7 +143,9 @@ def _card(run: Run, number: int, budget: BudgetRow) -> Card:
     winner = run.winner_of(budget)
     statement = run.unmet.get(budget.name, "")
     state: State = winner.state if winner else "not kept" if budget.name in run.unmet else "not measured"
-    if winner is None and not statement:
+    if winner is None and _nothing_fits(run):
+        state, statement = "not kept", statement or "No network of the space keeps it."
+    elif winner is None and not statement:
         statement = (
             "The verification names no network for this budget."
             if run.verified
@@ -162,7 +164,14 @@ def icon(number: int) -> Markup:
     return svg.drawing(20, 20, "", [svg.mark(shape, 10, 10, 7, f"winner-mark b{number % 6}")], "icon")
 
 
+def _nothing_fits(run: Run) -> bool:
+    """Whether the run ended because no network of its space can keep any budget."""
+    return bool(run.statements) and not run.verified
+
+
 def _verdict(run: Run, cards: tuple[Card, ...]) -> Verdict:
+    if _nothing_fits(run):
+        return Verdict("not kept", "Nothing fits.", " ".join(dict.fromkeys(run.statements)))
     kept = sum(card.state == "kept" for card in cards)
     broken = sum(card.state == "not kept" for card in cards)
     total = len(cards)
@@ -175,7 +184,7 @@ def _verdict(run: Run, cards: tuple[Card, ...]) -> Verdict:
         if kept:
             headline = f"{kept} of {total} budgets {'is' if kept == 1 else 'are'} kept."
         waiting = total - kept - broken
-        text = "A network that breaks its budget is not called a winner. What was found, and by how much it fails, follows."
+        text = "A network that breaks its budget is not called a winner. What was found, and how it fails, follows."
         return Verdict("not kept", headline, text + (f" Not measured: {waiting} of {total}." if waiting else ""))
     if run.verified and kept:
         return Verdict("not measured", f"{kept} of {total} budgets kept, the rest not measured.", "The reasons follow.")
@@ -183,8 +192,7 @@ def _verdict(run: Run, cards: tuple[Card, ...]) -> Verdict:
         return Verdict("not measured", "Nothing was measured.", "The reasons follow.")
     stopped = next((stage.name for stage in run.stages if not stage.ended), "")
     text = f"The run stopped during “{stopped}”. " if stopped else "The run ended before its networks were verified. "
-    text += " ".join((*run.statements, "What there is so far follows."))
-    return Verdict("not measured", "Not verified yet.", text)
+    return Verdict("not measured", "Not verified yet.", text + "What there is so far follows.")
 
 
 def _front(run: Run) -> FrontView | None:

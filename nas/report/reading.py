@@ -49,7 +49,6 @@ class Run:
     budgets: tuple[BudgetRow, ...]
     trials: tuple[Trial, ...]
     pareto: frozenset[str]
-    candidates: dict[str, tuple[Loose, ...]]
     measured: int
     pairs: tuple[Pair, ...]
     held_out_error: float | None
@@ -141,7 +140,6 @@ def read(folder: Path, space: SearchSpace) -> Run:
         budgets=tuple(budgets),
         trials=_trials(files),
         pareto=frozenset(row["key"].text for row in front["pareto"].items),
-        candidates={name: rows.items for name, rows in front["budgets"].pairs.items()},
         measured=measured,
         pairs=pairs,
         held_out_error=held_out_error,
@@ -212,7 +210,8 @@ def _stages(log: Sequence[Loose]) -> tuple[StageTime, ...]:
     found: dict[str, StageTime] = {}
     for row in log:
         name, event = row["stage"].text, row["event"].text
-        if not name or event not in ("begin", "end"):
+        # This page is written while the log's last stage is the report itself.
+        if not name or name == "report" or event not in ("begin", "end"):
             continue
         before = found.get(name, StageTime(name, 0.0, False))
         found[name] = StageTime(name, before.seconds + (row["seconds"].number or 0.0), event == "end")

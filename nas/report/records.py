@@ -5,6 +5,7 @@ Built from the run's files; None or nothing stands where a file does not say.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,6 @@ from ..units import parse_quantity
 from .loose import Loose
 
 State = Literal["kept", "not kept", "not measured"]
-CHECKS = ("onnxruntime", "tvm", "tvm_rpc")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,10 @@ class BudgetRow:
 
 @dataclass(frozen=True)
 class ExitRow:
-    """One exit of a winner; `threshold` None at an early exit means that nothing ever leaves there."""
+    """One exit of a winner: `accuracy` if all left there, `rate` the share that does leave there.
+
+    `threshold` None at an early exit means that nothing ever leaves there.
+    """
 
     name: str
     reach_s: float | None
@@ -50,9 +53,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A network that was measured for a budget before it was trained."""
+    """A measurement behind the choice for a budget: of the worst case, before training or of a winner."""
 
     key: str
+    purpose: str
     predicted_s: float | None
     measured_s: float | None
     kept: bool | None
@@ -154,27 +158,40 @@ def winner(record: Loose) -> Winner:
         test_images=accuracy["images"].number,
         key=record["key"].text,
         genome=record["genome"].genome,
-        exits=tuple(_exit(item, number) for number, item in enumerate(record["exits"].items)),
+        exits=_exits(record["exits"].items),
         checks=tuple(_check(name, item) for name, item in record["parity"].pairs.items()),
         tvm_s=record["tvm_s"].number,
         counts={name: item.number for name, item in record["counts"].pairs.items()},
         attempts=tuple(
-            Attempt(item["key"].text, item["predicted_s"].number, item["measured_s"].number, item["kept"].flag)
+            Attempt(
+                item["key"].text,
+                item["purpose"].text,
+                item["predicted_s"].number,
+                item["measured_s"].number,
+                item["kept"].flag,
+            )
             for item in record["attempts"].items
         ),
         files=tuple(item.text or item["path"].text or item["file"].text for item in record["files"].items),
     )
 
 
-def _exit(record: Loose, number: int) -> ExitRow:
-    return ExitRow(
-        record["name"].text or f"exit {number + 1}",
-        record["reach_s"].number,
-        record["accuracy"].number,
-        record["interval"].interval,
-        record["rate"].number,
-        record["threshold"].number,
-    )
+def _exits(records: Sequence[Loose]) -> tuple[ExitRow, ...]:
+    """Exits, called by their order: the names of their operators count places where an exit could be."""
+    rows = []
+    for number, record in enumerate(records, start=1):
+        test_rate = record["test_rate"].number
+        rows.append(
+            ExitRow(
+                "final" if number == len(records) else f"exit {number}",
+                record["reach_s"].number,
+                record["accuracy"].number,
+                record["interval"].interval,
+                record["rate"].number if test_rate is None else test_rate,
+                record["threshold"].number,
+            )
+        )
+    return tuple(rows)
 
 
 def _check(name: str, record: Loose) -> Check:

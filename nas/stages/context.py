@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from .. import config, registry
 from ..data.prepared import Dataset, prepare
 from ..data.seeds import derive_seed
 from ..errors import InputError
+from ..measurement import HOST
 from ..run_folder import EXPERIMENT, RunFolder, atomic_write_json, atomic_write_text
 from ..settings import Experiment
 
@@ -70,16 +71,36 @@ class Context:
         self.run.log("end", stage=stage, seconds=round(time.perf_counter() - start, 3))
 
 
-def materials(experiment: Experiment) -> Materials:
-    """Load the data and build the space; raises InputError (and the rooms' own) for what cannot be used."""
+def materials(experiment: Experiment, begun: bool = False) -> Materials:
+    """Load the data and build the space; raises InputError (and the rooms' own) for what cannot be used.
+
+    A run that has `begun` holds its devices' profiles and its readings itself.
+    """
+    if not begun:
+        _check_sources(experiment)
     raw = registry.load(experiment.data.reference)(**experiment.data.arguments)
     data = prepare(raw, experiment.seed, fractions=experiment.splits)
+    for section, batch in (("supernet", experiment.supernet.batch_size), ("winners", experiment.winners.batch_size)):
+        if batch > len(data.splits.train):
+            raise InputError(
+                f"{section}.batch_size is {batch}, but only {len(data.splits.train)} images are left to train on; "
+                "give a smaller one"
+            )
     size = data.preprocessing
     make_space = registry.load(experiment.space.reference)
     space = make_space(
         input_shape=(size.channels, *size.size), classes=len(size.class_names), **experiment.space.arguments
     )
     return Materials(data, space)
+
+
+def _check_sources(experiment: Experiment) -> None:
+    for target in experiment.targets:
+        if target.device != HOST:
+            load_profile(target.device)
+    readings = experiment.calibration.measurements
+    if readings is not None and not Path(readings).is_file():
+        raise InputError(f"calibration.measurements: there is no file {readings!r}")
 
 
 def open_context(experiment: Experiment, found: Materials, run: RunFolder, console: Console) -> Context:
@@ -119,14 +140,15 @@ def open_context(experiment: Experiment, found: Materials, run: RunFolder, conso
 
 
 def _same_experiment(path: Path, experiment: Experiment) -> None:
-    before, now = config.parse(path.read_text()), config.parse(config.dump(experiment))
-    changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    if changed:
-        key = changed[0]
-        raise InputError(
-            f"{path.parent} was begun with another experiment: {key} was {before.get(key)} and is {now.get(key)}; "
-            f"start anew with another --out, or resume with the same file and options"
-        )
+    # Compared as experiments, not as texts: what an older release did not write has its default.
+    before = config.load(path)
+    for key in (field.name for field in fields(Experiment)):
+        was, now = getattr(before, key), getattr(experiment, key)
+        if was != now:
+            raise InputError(
+                f"{path.parent} was begun with another experiment: {key} was {was} and is {now}; "
+                "start anew with another --out, or resume with the same file and options"
+            )
 
 
 def _machine() -> dict[str, Any]:

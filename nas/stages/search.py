@@ -76,12 +76,12 @@ def search(context: Context) -> None:
     problem = problem_of(context)
     searcher: Searcher = registry.load(settings.searcher.reference)(problem, **settings.searcher.arguments)
     trials: list[Trial] = []
-    for batch in load_batches(context.path(TRIALS)):
+    for logged in load_batches(context.path(TRIALS)):
         asked = searcher.ask(min(settings.batch, settings.evaluations - len(trials)))
-        if [tuple(row) for row in asked.tolist()] != [trial.genome for trial in batch]:
+        if [tuple(row) for row in asked.tolist()] != [trial.genome for trial in logged]:
             raise AssertionError("the searcher asked for other genomes than the log holds: it is not replayable")
-        trials += batch
-        _tell(searcher, problem, batch)
+        trials += logged
+        _tell(searcher, problem, logged)
     judging = _Judge(context, problem)
     with Progress(console=context.console, transient=True) as progress:
         task = progress.add_task("networks judged", total=settings.evaluations, completed=len(trials))

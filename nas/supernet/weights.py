@@ -103,7 +103,7 @@ def to_bytes(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any] | N
     """A safetensors file of named arrays, with JSON-able metadata; equal contents give equal bytes."""
     from safetensors.numpy import save
 
-    contiguous = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    contiguous = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     data: bytes = save(contiguous, {_METADATA: json.dumps(metadata or {}, sort_keys=True)})
     return data
 

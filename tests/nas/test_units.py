@@ -42,7 +42,7 @@ def test_a_quantity_is_the_float_nearest_to_it(text: str, unit: str, value: floa
         (8, "s", "a budget of 8 has no unit; write '8 ms' or '8 s'"),
         (0.3, "J", "a budget of 0.3 has no unit; write '0.3 mJ' or '0.3 J'"),
         ("8", "s", "a budget of 8 has no unit; write '8 ms' or '8 s'"),
-        ("8 MB", "s", "has the unit 'MB'; it takes one of s, ms, us, ns"),
+        ("8 MB", "s", "has the unit 'MB'; it takes one of h, min, s, ms, us, ns"),
         ("8 MS", "s", "has the unit 'MS'"),
         ("0 ms", "s", "is impossible"),
         ("-8 ms", "s", "is impossible"),

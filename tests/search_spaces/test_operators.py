@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from search_spaces.attributes import resolve
 from search_spaces.ir import Builder
-from search_spaces.operators import ACTIVATIONS, OPERATORS, REQUIRED, VIEWS, Shape, ShapeError, resolve
+from search_spaces.operators import ACTIVATIONS, OPERATORS, REQUIRED, VIEWS, Shape, ShapeError
 
 
 @dataclass(frozen=True)

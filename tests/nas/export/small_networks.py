@@ -27,14 +27,18 @@ PREPROCESSING = {
 }
 
 
-def random_weights(network: Network, seed: int = 0) -> dict[str, Array]:
-    """Every array of the network, statistics of batch norm included, so that folding is tested on real ones."""
+def random_weights(network: Network, seed: int = 0, gain: float = 2.0) -> dict[str, Array]:
+    """Every array of the network, statistics of batch norm included, so that folding is tested on real ones.
+
+    The statistics do not belong to the activations: in a deep network a large `gain` lets those grow until the gates of
+    squeeze and excitation, whose slope is then thousands, turn rounding into another answer.
+    """
     rng = np.random.default_rng(seed)
     result = {}
     for key, weight in network.weight_shapes.items():
         if weight.role == "kernel":
             fan_in = np.prod(weight.shape[1:]) if len(weight.shape) == 4 else weight.shape[0]
-            value = rng.normal(0, np.sqrt(2 / fan_in), weight.shape)
+            value = rng.normal(0, np.sqrt(gain / fan_in), weight.shape)
         elif weight.role in ("scale", "variance"):
             value = rng.uniform(0.5, 2.0, weight.shape)
         else:

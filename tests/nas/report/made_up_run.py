@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from nas.run_folder import append_jsonl, atomic_write_json, atomic_write_text
 from nas.trial import AtBudget, Trial
+from search_spaces.ir import Network
 from search_spaces.mobile import mobile
 from search_spaces.slots import SearchSpace, random_genomes
 
@@ -26,9 +28,17 @@ BUDGETS: tuple[dict[str, Any], ...] = (
 _SECONDS = {"calibrate": 41.2, "supernet": 2711.0, "search": 388.4, "train": 912.6, "export": 14.1, "verify": 66.0}
 
 
+@cache
 def space() -> SearchSpace:
     """The space of the run."""
     return mobile((1, 28, 28), 10)
+
+
+@cache
+def _network(genome: tuple[int, ...]) -> tuple[Network, tuple[int, ...]]:
+    """A network, and the MACs to each of its exits."""
+    network = space().decode(genome)
+    return network, tuple(network.reach(k).macs for k in range(len(network.exits)))
 
 
 class _Maker:
@@ -36,25 +46,22 @@ class _Maker:
 
     def __init__(self, seed: int, budgets: Sequence[Mapping[str, Any]]) -> None:
         self.budgets = budgets
-        self.space = space()
         self.rng = np.random.default_rng(seed)
 
     def reach(self, genome: Sequence[int]) -> list[float]:
-        network = self.space.decode(genome)
+        network, macs = _network(tuple(genome))
         kernels = len(network.ops) / 3
         return [
-            14e-6 * (k + 1) + 5.5e-6 * kernels * (k + 1) / len(network.exits) + network.reach(k).macs / 9.5e9
-            for k in range(len(network.exits))
+            14e-6 * (k + 1) + 5.5e-6 * kernels * (k + 1) / len(macs) + count / 9.5e9 for k, count in enumerate(macs)
         ]
 
     def accuracies(self, genome: Sequence[int]) -> list[float]:
-        network = self.space.decode(genome)
-        macs = np.array([network.reach(k).macs for k in range(len(network.exits))])
+        macs = np.array(_network(tuple(genome))[1])
         ceiling = 0.905 + 0.003 * self.rng.standard_normal()
         return list(ceiling - 0.32 * np.exp(-macs / 8e5) - 0.012 * (4e6 / (macs + 2e6) - 0.5))
 
     def trial(self, genome: Sequence[int], number: int) -> Trial:
-        network, reach, right = self.space.decode(genome), self.reach(genome), self.accuracies(genome)
+        network, reach, right = _network(tuple(genome))[0], self.reach(genome), self.accuracies(genome)
         base = Trial(number // 32, number % 32, 32, tuple(genome), network.key, "complete")
         if reach[-1] > 1.15e-3:
             return replace(base, status="infeasible", violation=(0.3,) * len(self.budgets),
@@ -82,7 +89,7 @@ class _Maker:
         measured = reach * (1 + spread * self.rng.standard_normal() + (0.02 if purpose != "calibration" else 0))
         return {
             "schema": 1, "purpose": purpose, "target": TARGET, "genome": list(genome),
-            "key": self.space.decode(genome).key, "predicted_s": reach, "predicted_std_s": 0.03 * reach,
+            "key": _network(tuple(genome))[0].key, "predicted_s": reach, "predicted_std_s": 0.03 * reach,
             "exits": [
                 {"exit": k, "median_s": s, "upper_95_s": 1.012 * s, "contended": False} for k, s in enumerate(measured)
             ],
@@ -110,7 +117,7 @@ def write_run(
     }  # fmt: skip
     atomic_write_text(folder / "experiment.yaml", json.dumps(experiment, indent=2) + "\n")
     atomic_write_json(folder / "environment.json", _environment(seed))
-    genomes = random_genomes(maker.space, networks, maker.rng).tolist()
+    genomes = random_genomes(space(), networks, maker.rng).tolist()
     append_jsonl(folder / "measurements.jsonl", [maker.measurement("calibration", g, 0.025) for g in genomes[:12]])
     done = ["calibrate"]
     if until != "calibrate":
@@ -191,11 +198,11 @@ def _winner(
         "measured_s": None if kept is None else measured, "upper_95_s": None if kept is None else 1.011 * measured,
         "kept": kept,
         "reason": {False: "The upper bound is 7.2 % over the budget; 4 candidates were measured and none keeps it.",
-                   None: "Its device is not this machine; run verify there."}.get(kept, ""),  # type: ignore[call-overload]
+                   None: "Its device is not this machine; run verify there."}.get(kept, ""),
         "contended": False, "key": trial.key, "genome": trial.genome,
         "exits": [
-            {"name": "final" if k == count - 1 else f"exit {k + 1}", "reach_s": reach[k], "accuracy": right[k],
-             "interval": [right[k] - 0.006, right[k] + 0.005], "rate": at.rates[k],
+            {"name": "final.dense" if k == count - 1 else f"exit{2 * k}.dense", "reach_s": reach[k],
+             "accuracy": right[k], "interval": [right[k] - 0.006, right[k] + 0.005], "rate": at.rates[k],
              "threshold": at.thresholds[k] if k < count - 1 else None}
             for k in range(count)
         ],
@@ -210,7 +217,8 @@ def _winner(
         "tvm_s": 21.5 * reach[-1],
         "counts": {name: trial.metrics[name] for name in ("params", "macs", "weight_bytes", "peak_memory_bytes")},
         "attempts": [
-            {"key": t.key, "predicted_s": latency(t), "measured_s": latency(t) * (1.0 if i else 1.09), "kept": i > 0}
+            {"key": t.key, "purpose": "candidate", "predicted_s": latency(t),
+             "measured_s": latency(t) * (1.0 if i else 1.09), "kept": i > 0}
             for i, t in enumerate(reversed(fitting[: 1 + number]))
         ],
         "files": ["manifest.json"], "_tried": [t.genome for t in fitting[1 : 1 + number]],
