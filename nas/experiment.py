@@ -37,9 +37,12 @@ def run(context: Context) -> int:
     """Every stage; a winner that fails its verification is replaced, as often as `winners.attempts` allows."""
     from .stages import export, test, train, verify
 
+    if context.experiment.verify.tvm and not export.tvm_ready(context):
+        context.console.print(f"[yellow]No TVM libraries: {export.why_no_tvm(context)}. The run goes on with ONNX.[/]")
     try:
         search(context)
-    except NothingFits:
+    except NothingFits as error:
+        context.run.log("nothing fits", statement=error.statement)
         with context.timed("report"):
             _report(context)
         raise

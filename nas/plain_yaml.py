@@ -59,7 +59,7 @@ def parse(text: str) -> dict[str, Any]:
 
 def dump(data: Any) -> str:
     """Plain data as YAML in the order of its keys; `parse` of it gives equal data."""
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False)
     return text
 
 

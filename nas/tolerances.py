@@ -12,9 +12,6 @@ TABLES_RELATIVE = 1e-6
 TOP1_DISAGREEMENT_SHARE = 1e-3
 """Largest share of samples whose predicted class may change on export: these are ties, not errors."""
 
-TOP1_MARGIN_FACTOR = 2.0
-"""A class may change only where the logit margin is below this many measured differences: both logits can move."""
-
 KEPT_LEVEL = 0.95
 """One-sided confidence with which a measured median must lie within the budget before a network is called a winner."""
 

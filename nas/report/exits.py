@@ -65,9 +65,9 @@ def accuracy_over_time(winner: Winner, mark: int, width: float = 400, height: fl
     if len(exits) < 2:
         return None
     frame = Frame(46, 32, width - 12, height - 46)
-    whole = (winner.expected_s, winner.test_accuracy) if winner.expected_s and winner.test_accuracy else None
-    values = [v for _, e, _, a in exits for v in (a, *(e.interval or ()))] + ([whole[1]] if whole else [])
-    x = fitted([r for _, _, r, _ in exits], frame.left, frame.right, zero=True, pad=0.1)
+    whole = (winner.expected_s, winner.test_accuracy) if winner.expected_s and winner.test_accuracy else ()
+    values = [v for _, e, _, a in exits for v in (a, *(e.interval or ()))] + [*whole[1:]]
+    x = fitted([*(r for _, _, r, _ in exits), *whole[:1]], frame.left, frame.right, zero=True, pad=0.1)
     y = fitted(values, frame.bottom, frame.top, pad=0.14)
     unit, symbol = latency_unit(x.high)
     nodes = draw(

@@ -90,7 +90,8 @@ def _placed(run: Run, number: int, winner: Winner) -> Placed | None:
     if accuracy is None or not latency:
         return None
     expected_at = None
-    for trial in run.trials:
+    # A candidate may be a neighbour of what the search asked for, and was judged on more images.
+    for trial in (*run.trials, *run.candidates.get(winner.name, ())):
         at = trial.budgets[number] if trial.key == winner.key and number < len(trial.budgets) else None
         if at is not None and winner.budget.of == "expected":
             expected_at = at.latency_s, at.accuracy

@@ -177,7 +177,8 @@ def _verdict(run: Run, cards: tuple[Card, ...]) -> Verdict:
     total = len(cards)
     if total and kept == total:
         headline = {1: "The budget is kept.", 2: "Both budgets are kept."}.get(total, f"All {total} budgets are kept.")
-        text = "Measured on the target: the upper 95 % bound of every winner's median latency is within its budget."
+        bound = f"the upper {words.percent(tolerances.KEPT_LEVEL, 0)} bound of every winner's latency"
+        text = f"Measured on the target: {bound} is within its budget."
         return Verdict("kept", headline, text)
     if broken:
         headline = "The budget is not kept." if total == 1 else "No budget is kept."

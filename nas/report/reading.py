@@ -49,6 +49,7 @@ class Run:
     budgets: tuple[BudgetRow, ...]
     trials: tuple[Trial, ...]
     pareto: frozenset[str]
+    candidates: dict[str, tuple[Trial, ...]]
     measured: int
     pairs: tuple[Pair, ...]
     held_out_error: float | None
@@ -138,8 +139,9 @@ def read(folder: Path, space: SearchSpace) -> Run:
         environment=files.json("environment.json"),
         target=target or next((w.target for w in winners), ""),
         budgets=tuple(budgets),
-        trials=_trials(files),
+        trials=_trials(files, "trials.jsonl", files.lines("trials.jsonl")),
         pareto=frozenset(row["key"].text for row in front["pareto"].items),
+        candidates={n: _trials(files, "front.json", rows.items) for n, rows in front["budgets"].pairs.items()},
         measured=measured,
         pairs=pairs,
         held_out_error=held_out_error,
@@ -161,15 +163,15 @@ def _target_key(record: Loose) -> str:
         return record.text
 
 
-def _trials(files: _Files) -> tuple[Trial, ...]:
+def _trials(files: _Files, name: str, rows: Sequence[Loose]) -> tuple[Trial, ...]:
     trials, unreadable = [], 0
-    for line in files.lines("trials.jsonl"):
+    for line in rows:
         try:
             trials.append(Trial.from_json(line.value))
         except InputError:
             unreadable += 1
     if unreadable:
-        files.problems.append(f"trials.jsonl: {unreadable} of {unreadable + len(trials)} lines are of another release")
+        files.problems.append(f"{name}: {unreadable} of {unreadable + len(trials)} networks are of another release")
     return tuple(trials)
 
 

@@ -168,7 +168,12 @@ def _front(trials: Sequence[Trial], budgets: Sequence[Mapping[str, Any]]) -> dic
         if not best or trial.metrics["accuracy"] > best[-1].metrics["accuracy"]:
             best.append(trial)
     pareto = [{"key": t.key, "genome": t.genome, "metrics": t.metrics, "budgets": []} for t in best]
-    return {"schema": 1, "model_version": 0, "pareto": pareto, "budgets": {b["name"]: [] for b in budgets}}
+    return {
+        "schema": 1,
+        "model_version": 0,
+        "pareto": pareto,
+        "budgets": {b["name"]: [asdict(best[-1])] for b in budgets},
+    }
 
 
 def _winner(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import jax
 import numpy as np
 import pytest
 
@@ -16,10 +17,12 @@ CLASSES = 4
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Programs compiled by several tests are compiled once, and nothing is left in the user's folder."""
+    """Programs compiled by several tests are compiled once and in a hurry; nothing is left in the user's folder."""
+    jax.config.update("jax_disable_most_optimizations", True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def tiny_stage(widths: tuple[int, ...], stride: int, depths: tuple[int, ...] = (1, 2)) -> Stage:
@@ -29,8 +32,8 @@ def tiny_stage(widths: tuple[int, ...], stride: int, depths: tuple[int, ...] = (
 
 @pytest.fixture(scope="session")
 def tiny() -> SearchSpace:
-    """One block that is always there, two that may be absent, two early exits."""
-    stages = (tiny_stage((6, 8), 1), tiny_stage((8, 12), 2))
+    """Two blocks that are always there, one that may be absent, two early exits."""
+    stages = (tiny_stage((6, 8), 1, (1,)), tiny_stage((8, 12), 2))
     return mobile((1, 8, 8), CLASSES, "8x8", stages=stages, max_exits=2)
 
 

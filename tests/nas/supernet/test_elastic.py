@@ -43,11 +43,6 @@ def exits_of(supernet: Supernet, genome: Any) -> list[int]:
     return [i for i, p in enumerate(plans) if p.slot.network(p.slot.values(genome)) is not None]
 
 
-def quick_jit(f: Callable[..., Any]) -> Any:
-    """Compiled in a hurry: these programs run once."""
-    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
-
-
 def run(network: Network, mode: Any, params: Any, stats: Any, x: Array) -> Any:
     result = apply(network, params, stats, {"image": x}, mode)
     return result.outputs, result.stats
@@ -59,7 +54,7 @@ def check_equal(space: SearchSpace, modes: tuple[Any, ...], genomes: Any) -> Non
     x = jnp.asarray(np.random.default_rng(1).normal(size=(6, *space.input_shape)), jnp.float32)
     choices = supernet.choices(genomes)
     for mode in modes:
-        forward = quick_jit(lambda p, s, x, c, mode=mode: supernet.forward(p, s, x, c, mode))
+        forward = jax.jit(lambda p, s, x, c, mode=mode: supernet.forward(p, s, x, c, mode))
         for genome, combination, legal in zip(genomes, choices.combination, choices.legal, strict=True):
             logits, found = forward(params, stats, x, combination)
             network = space.decode(genome)
@@ -176,7 +171,7 @@ def test_gradients_are_those_of_the_extracted_network(tiny: SearchSpace) -> None
         own = {name: cut(params[name], w.shape) for name, w in network.weight_shapes.items() if w.trainable}
         return (jnp.stack(apply(network, own, {}, {"image": x}, "train").outputs) * weight).sum()
 
-    got, expected = quick_jit(jax.grad(masked))(params, combination), quick_jit(jax.grad(static))(params)
+    got, expected = jax.jit(jax.grad(masked))(params, combination), jax.jit(jax.grad(static))(params)
     scale = max(float(jnp.linalg.norm(value)) for value in expected.values())
     for name in params:
         assert jnp.linalg.norm(got[name] - expected[name]) <= 1e-4 * scale, name

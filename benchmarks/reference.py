@@ -1,0 +1,159 @@
+"""Every section and key of an experiment file with its type and default, read from the signatures behind it.
+
+    python benchmarks/reference.py
+
+Prints the tables of docs/experiment.md without their last column, which is written by hand; `tests/test_docs.py` holds
+the page to them. A duration is text such as "8 ms".
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Any
+
+from nas import config, plain_yaml, registry, settings
+from nas.errors import InputError
+
+REQUIRED = "required"
+
+#: The shortest experiment; what an experiment without a key means is read from it.
+SHORTEST = """
+name: shortest
+data: digits
+target: {device: host, runner: onnxruntime}
+budgets: [{latency: 8 ms}]
+"""
+_WORDS: Mapping[Any, str] = {
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    str: "text",
+    type(None): "null",
+    Any: "any value",
+    settings.Part: "name, or its section",
+}
+#: What the sections of named implementations are called, by the kind of implementation.
+PARTS: Mapping[str, str] = {
+    "data": "data",
+    "space": "space",
+    "latency model": "latency_model",
+    "searcher": "search.searcher",
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: what it is called, what may be given, and what holds where it is not."""
+
+    name: str
+    type: str
+    default: str
+
+
+def sections() -> dict[str, tuple[Key, ...]]:
+    """The keys of every section by the section's name, `experiment` (the file itself) first."""
+    found = {"experiment": tuple(_of_experiment((), settings.Experiment))}
+    for key, parameter in config._parameters(settings.Experiment, "experiment").items():
+        for kind in _sections_in(parameter.hint):
+            path: tuple[str | int, ...] = (key, 0) if typing.get_origin(parameter.hint) is tuple else (key,)
+            found[key] = tuple(_of_experiment(path, kind))
+    for kind_of_part, name in PARTS.items():
+        for part, reference in config._REGISTRIES[kind_of_part].items():
+            found |= _of_part(f"{name}: {part}", kind_of_part, reference)
+    return found
+
+
+def _of_experiment(path: tuple[str | int, ...], kind: Any) -> Iterator[Key]:
+    """The keys of a section that every experiment has, at `path`; defaults are what leaving them out gives."""
+    whole = plain_yaml.parse(config.dump(config.experiment(plain_yaml.parse(SHORTEST))))
+    for key, parameter in config._parameters(kind, str(kind)).items():
+        without = copy.deepcopy(whole)
+        del _at(without, path)[key]
+        if key == "name" and path:
+            # A budget without a name is named after its limit.
+            _at(without, path)["latency"] = "8 ms"
+        try:
+            default = _written(_at(plain_yaml.parse(config.dump(config.experiment(without))), path)[key])
+        except InputError:
+            default = REQUIRED
+        yield Key(key, _type(parameter.hint), default)
+
+
+def _at(data: Any, path: tuple[str | int, ...]) -> Any:
+    for step in path:
+        data = data[step]
+    return data
+
+
+def _of_part(name: str, kind: str, reference: str) -> dict[str, tuple[Key, ...]]:
+    """The keys that a named implementation takes beside its name, and the sections within them."""
+    made = registry.load(reference)
+    given = (*config._GIVEN[kind], *config._HIDDEN)
+    return _of_signature(name, made, given)
+
+
+def _of_signature(name: str, made: Any, given: tuple[str, ...] = ()) -> dict[str, tuple[Key, ...]]:
+    keys, within = [], {}
+    for key, parameter in config._parameters(made, name).items():
+        if parameter.name in given:
+            continue
+        default = REQUIRED if parameter.default is inspect.Parameter.empty else _written(parameter.default)
+        keys.append(Key(key, _type(parameter.hint), default))
+        for kind in _sections_in(parameter.hint):
+            within |= _of_signature(f"{name}, {key}", kind)
+    return {name: tuple(keys), **within}
+
+
+def _sections_in(hint: Any) -> Iterator[Any]:
+    """The dataclasses in an annotation that a file writes as sections of their own."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        if hint is not settings.Part:
+            yield hint
+        return
+    for inner in typing.get_args(hint):
+        yield from _sections_in(inner)
+
+
+def _type(hint: Any) -> str:
+    if config._unit(hint) is not None:
+        return " or ".join(["duration", *(["null"] if type(None) in typing.get_args(hint) else [])])
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return ", ".join(f"`{choice}`" for choice in inner)
+    if origin is tuple:
+        return f"list of {_type(inner[0])}"
+    if origin is not None and issubclass(origin, Mapping):
+        return f"keys, each with a {_type(inner[1])}"
+    if inner:
+        return " or ".join(map(_type, config._options(hint)))
+    if is_dataclass(hint) and hint is not settings.Part:
+        return "section"
+    return _WORDS[hint]
+
+
+def _written(value: Any) -> str:
+    """A default as a file writes it; of a section its name or nothing, as its keys have defaults of their own."""
+    if isinstance(value, Mapping):
+        return str(value.get("name", "{}"))
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_written, value))}]"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return str(value)
+
+
+def main() -> None:
+    for name, keys in sections().items():
+        print(f"\n## {name}\n")
+        if keys:
+            print("| key | type | default |\n|---|---|---|")
+        for key in keys:
+            print(f"| `{key.name}` | {key.type} | {key.default if key.default == REQUIRED else f'`{key.default}`'} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Training: it learns, and a resumed training is the same training."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from nas.data.augment import Augmentation
+from nas.errors import InputError
+from nas.supernet.batches import Batches, TrainingSet
+from nas.supernet.interpreter import apply, split
+from nas.supernet.loop import Recipe, State, steps_within
+from nas.supernet.static import NetworkTrainer
+from nas.supernet.training import SupernetTrainer, shared_weights
+from nas.supernet.weights import cut
+from search_spaces.slots import SearchSpace
+
+RECIPE = Recipe(20, batch_size=16, learning_rate=0.05)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: SearchSpace, pictures: TrainingSet) -> tuple[SupernetTrainer, State, list[float], dict[int, bytes]]:
+    """A finished supernet training with its losses, and its checkpoints by step."""
+    trainer = SupernetTrainer(tiny, pictures, RECIPE, seed=1, random_subnets=1)
+    losses: list[float] = []
+    kept: dict[int, bytes] = {}
+    state = trainer.run(
+        trainer.start(), every=8, checkpoint=lambda s: kept.__setitem__(s.step, trainer.save(s)),
+        progress=lambda step, loss: losses.append(loss),
+    )  # fmt: skip
+    return trainer, state, losses, kept
+
+
+def same(a: State, b: State) -> bool:
+    leaves = zip(jax.tree.leaves((a.params, a.optimiser)), jax.tree.leaves((b.params, b.optimiser)), strict=True)
+    return a.step == b.step and all(np.array_equal(x, y) and x.shape == y.shape for x, y in leaves)
+
+
+def test_the_loss_falls(trained: tuple[SupernetTrainer, State, list[float], dict[int, bytes]]) -> None:
+    _, state, losses, kept = trained
+    assert state.step == len(losses) == 20 and sorted(kept) == [8, 16, 20]
+    assert np.mean(losses[-4:]) < 0.8 * losses[0]
+
+
+def test_a_resumed_training_gives_identical_weights(
+    tiny: SearchSpace,
+    pictures: TrainingSet,
+    trained: tuple[SupernetTrainer, State, list[float], dict[int, bytes]],
+) -> None:
+    _, finished, _, kept = trained
+    again = SupernetTrainer(tiny, pictures, RECIPE, seed=1, random_subnets=1)
+    resumed = again.load(kept[8])
+    assert resumed.step == 8
+    assert same(again.run(resumed), finished)
+    assert again.save(again.load(kept[20])) == kept[20]
+
+
+def test_a_checkpoint_of_another_training_is_refused(
+    tiny: SearchSpace,
+    pictures: TrainingSet,
+    trained: tuple[SupernetTrainer, State, list[float], dict[int, bytes]],
+) -> None:
+    kept = trained[3]
+    for trainer, what in (
+        (SupernetTrainer(tiny, pictures, RECIPE, seed=2, random_subnets=1), "seed"),
+        (SupernetTrainer(tiny, pictures, replace(RECIPE, steps=21), seed=1, random_subnets=1), "recipe"),
+    ):
+        with pytest.raises(InputError, match=f"another training: {what}"):
+            trainer.load(kept[8])
+
+
+def test_steps_draw_from_the_seed_not_from_what_was_drawn_before(pictures: TrainingSet) -> None:
+    data = replace(pictures, augmentation=Augmentation(shift=1))
+    one, other = Batches(data, 16, seed=5), Batches(data, 16, seed=5)
+    expected = [one(step) for step in range(8)]
+    for step in reversed(range(8)):
+        images, labels = other(step)
+        assert np.array_equal(images, expected[step][0]) and np.array_equal(labels, expected[step][1])
+        assert one.rng(step).integers(2**40) == other.rng(step).integers(2**40)
+    assert one.per_epoch == 6 and not np.array_equal(expected[0][1], expected[6][1])
+    assert not np.array_equal(Batches(data, 16, seed=6)(0)[0], expected[0][0])
+
+
+def test_a_batch_larger_than_the_data_is_refused(pictures: TrainingSet) -> None:
+    with pytest.raises(InputError, match="batch size 97 with 96"):
+        Batches(pictures, 97, 0)
+
+
+def test_divergence_is_reported(tiny: SearchSpace, pictures: TrainingSet) -> None:
+    network = tiny.decode([0] * len(tiny.genes))
+    trainer = NetworkTrainer(network, pictures, replace(RECIPE, learning_rate=1e12, warmup=0, clip=1e12), seed=0)
+    with pytest.raises(InputError, match="lower the learning rate"):
+        trainer.run(trainer.start())
+
+
+def test_one_network_is_finetuned_resumably_and_gets_statistics(
+    tiny: SearchSpace,
+    pictures: TrainingSet,
+    trained: tuple[SupernetTrainer, State, list[float], dict[int, bytes]],
+) -> None:
+    network = tiny.decode([1] * len(tiny.genes))
+    shapes = network.weight_shapes
+    shared = shared_weights(trained[1])
+    first = {name: cut(shared[name], weight.shape) for name, weight in shapes.items() if weight.trainable}
+    recipe = replace(RECIPE, steps=30, equilibrium=True)
+    trainer = NetworkTrainer(network, pictures, recipe, seed=2)
+    losses: list[float] = []
+    kept: dict[int, bytes] = {}
+    state = trainer.run(
+        trainer.start(first), every=20, checkpoint=lambda s: kept.__setitem__(s.step, trainer.save(s)),
+        progress=lambda step, loss: losses.append(loss),
+    )  # fmt: skip
+    assert same(trainer.run(trainer.load(kept[20])), state)
+    weights = trainer.finish(state)
+    assert weights.keys() == shapes.keys()
+    x = pictures.prepared(np.arange(96))
+    params, stats = split(network, weights)
+    calibrated = apply(network, params, {}, {"image": x}, "calibrate")
+    for name, value in stats.items():
+        assert np.allclose(value, calibrated.stats[name], rtol=1e-3, atol=1e-4), name
+    answers = trainer.module(state)(x)
+    assert len(answers) == len(network.exits) > 1
+    assert (np.asarray(answers[-1]).argmax(1) == pictures.labels).mean() > 0.9
+    assert losses[-1] < losses[0]
+
+
+def test_a_teacher_changes_what_is_learnt(tiny: SearchSpace, pictures: TrainingSet) -> None:
+    network = tiny.decode([0] * len(tiny.genes))
+    alone = NetworkTrainer(network, pictures, replace(RECIPE, steps=2), seed=0)
+    weights = alone.finish(alone.start())
+    taught = NetworkTrainer(network, pictures, replace(RECIPE, steps=2), seed=0, teacher=(network, weights))
+    a, b = alone.run(alone.start()), taught.run(taught.start())
+    assert any(not np.array_equal(a.params[name], b.params[name]) for name in a.params)
+    with pytest.raises(InputError, match="teacher"):
+        taught.load(alone.save(a))
+
+
+def test_steps_within() -> None:
+    assert steps_within(10, [0.5, 0.4, 9.0], 100) == 20
+    assert steps_within(10, [0.001], 100) == 100
+    assert steps_within(1, [20.0], 100) == 1
+
+
+def test_timing_leaves_nothing_behind(tiny: SearchSpace, pictures: TrainingSet) -> None:
+    network = tiny.decode([0] * len(tiny.genes))
+    trainer = NetworkTrainer(network, pictures, replace(RECIPE, steps=3), seed=0)
+    seconds = trainer.time_steps(2)
+    assert len(seconds) == 2 and min(seconds) > 0
+    fresh = NetworkTrainer(network, pictures, replace(RECIPE, steps=3), seed=0)
+    assert same(trainer.run(trainer.start()), fresh.run(fresh.start()))
+
+
+@pytest.mark.parametrize("wrong", [{"steps": -1}, {"warmup": 1.0}, {"distillation": 1.5}, {"exit_weight": -1}])
+def test_impossible_recipes_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        replace(RECIPE, **wrong)
