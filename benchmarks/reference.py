@@ -33,7 +33,7 @@ _WORDS: Mapping[Any, str] = {
     bool: "true or false",
     str: "text",
     type(None): "null",
-    Any: "any value",
+    Any: "value",
     settings.Part: "name, or its section",
 }
 #: What the sections of named implementations are called, by the kind of implementation.
@@ -125,14 +125,18 @@ def _type(hint: Any) -> str:
     if origin is typing.Literal:
         return ", ".join(f"`{choice}`" for choice in inner)
     if origin is tuple:
-        return f"list of {_type(inner[0])}"
+        return f"list of {_many(_type(inner[0]))}"
     if origin is not None and issubclass(origin, Mapping):
-        return f"keys, each with a {_type(inner[1])}"
+        return f"names, each with a {_type(inner[1])}"
     if inner:
         return " or ".join(map(_type, config._options(hint)))
     if is_dataclass(hint) and hint is not settings.Part:
         return "section"
     return _WORDS[hint]
+
+
+def _many(word: str) -> str:
+    return word if word.startswith("`") else f"{word}s"
 
 
 def _written(value: Any) -> str:

@@ -169,7 +169,13 @@ def _build(target: Callable[..., Any], data: Any, where: str, built: Mapping[str
         raise InputError(f"{where}: expected keys and values, got {_shown(data)}")
     what, built = where or "an experiment", built or {}
     takes = {key: parameter for key, parameter in _parameters(target, what).items() if parameter.name not in built}
-    return target(**_validated(takes, data, where, what), **built)
+    values = _validated(takes, data, where, what)
+    try:
+        return target(**values, **built)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _parameters(target: Callable[..., Any], what: str) -> dict[str, _Parameter]:

@@ -89,10 +89,13 @@ class SupernetTrainer:
         """Seconds of each of the first `steps` steps, compilation excluded; for `loop.steps_within`."""
         return loop.time_steps(self.start(), self.step, steps)
 
+    def genomes(self, step: int) -> NDArray[np.int64]:
+        """The networks [n, genes] that a step trains, the teacher first."""
+        return sampling.sandwich(self.space, self.random_subnets, self.batches.rng(step))
+
     def step(self, params: Params, optimiser: Any, step: int) -> tuple[Params, Any, Array]:
         """One update; returns the largest network's loss. The arrays given are used up."""
-        genomes = sampling.sandwich(self.space, self.random_subnets, self.batches.rng(step))
-        choices = self.supernet.choices(genomes)
+        choices = self.supernet.choices(self.genomes(step))
         images, labels = self.batches(step)
         x, y = jnp.asarray(images), jnp.asarray(labels)
         sums = self._sums if self._sums is not None else jax.tree.map(jnp.zeros_like, params)

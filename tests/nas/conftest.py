@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nas.__main__ import main
-from tests.nas.small_runs import SMALL, Outcome, write
-
-Command = Callable[..., Outcome]
+from tests.nas.small_runs import SMALL, Command, Outcome, write
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,10 @@ class Outcome:
         assert self.err.count("\n") == 1 and self.err.endswith("\n"), self.err
         assert "Traceback" not in self.err
         return self.err.removeprefix("nas: error: ").rstrip("\n")
+
+
+#: Runs a command with its arguments.
+Command = Callable[..., Outcome]
 
 
 def small(*without: str, **sections: Any) -> dict[str, Any]:

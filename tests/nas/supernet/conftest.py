@@ -25,15 +25,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-def tiny_stage(widths: tuple[int, ...], stride: int, depths: tuple[int, ...] = (1, 2)) -> Stage:
-    """A stage in which everything is elastic that can be."""
-    return Stage(widths, depths, stride, {"kernel": (3, 5), "expansion": (1, 2), "se": (False, True)})
-
-
 @pytest.fixture(scope="session")
 def tiny() -> SearchSpace:
-    """Two blocks that are always there, one that may be absent, two early exits."""
-    stages = (tiny_stage((6, 8), 1, (1,)), tiny_stage((8, 12), 2))
+    """A block in which all is elastic that can be, one that is always there, one that may be absent; two early exits."""
+    stages = (
+        Stage((6, 8), (1,), 1, {"kernel": (3, 5), "expansion": (1, 2), "se": (False, True)}),
+        Stage((8, 12), (1, 2), 2, {"kernel": (3,), "expansion": (1, 2), "se": (False,)}),
+    )
     return mobile((1, 8, 8), CLASSES, "8x8", stages=stages, max_exits=2)
 
 

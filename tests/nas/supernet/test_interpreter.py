@@ -186,7 +186,9 @@ def test_segments_chain_to_the_whole() -> None:
     known = {"image": image(network)}
     whole = apply(network, params, stats, known).outputs
     for segment, expected in zip(network.segments(), whole, strict=True):
-        result = apply(segment.network, params, stats, {name: known[name] for name in segment.takes}, carry=segment.gives)
+        result = apply(
+            segment.network, params, stats, {name: known[name] for name in segment.takes}, carry=segment.gives
+        )
         known.update(result.carried)
         assert np.allclose(result.outputs[0], expected, atol=1e-6)
 

@@ -66,7 +66,9 @@ def test_elastic_depthwise_uses_the_centre_of_the_kernel(choice: int, stride: in
     assert (np.asarray(found)[:, :, None] == mask).all()
 
 
-@pytest.mark.parametrize(("kernel", "stride", "padding", "groups"), [(1, 1, 0, 1), (1, 2, 0, 1), (3, 2, 1, 2), (1, 1, 0, 4)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "groups"), [(1, 1, 0, 1), (1, 2, 0, 1), (3, 2, 1, 2), (1, 1, 0, 4)]
+)
 def test_convolution_dispatch(kernel: int, stride: int, padding: int, groups: int) -> None:
     x, w = random(2, 6, 5, 4), random(kernel, kernel, 4 // groups, 8)
     assert_same(
@@ -87,7 +89,11 @@ def test_batch_norm(shape: tuple[int, ...], activation: str) -> None:
 
     x = random(*shape) * 3 + 2
     assert_same(
-        lambda *args: normalisation.batch_norm(*args, 1e-5, activation), plain, x, random(shape[-1]), random(shape[-1], seed=1)
+        lambda *args: normalisation.batch_norm(*args, 1e-5, activation),
+        plain,
+        x,
+        random(shape[-1]),
+        random(shape[-1], seed=1),
     )
 
 

@@ -27,7 +27,9 @@ def test_the_extremes_go_by_value_not_by_the_order_of_options() -> None:
 
 def test_sandwich_is_canonical_and_follows_from_the_generator(tiny: SearchSpace) -> None:
     genomes = sandwich(tiny, 3, np.random.default_rng(4))
-    assert np.array_equal(genomes[0], largest(tiny)) and np.array_equal(genomes[1], smallest(tiny)) and len(genomes) == 5
+    assert (
+        np.array_equal(genomes[0], largest(tiny)) and np.array_equal(genomes[1], smallest(tiny)) and len(genomes) == 5
+    )
     assert np.array_equal(genomes, tiny.canonical(genomes))
     assert np.array_equal(genomes, sandwich(tiny, 3, np.random.default_rng(4)))
 

@@ -11,10 +11,11 @@ from nas.errors import InputError
 from nas.supernet.batches import Batches, TrainingSet
 from nas.supernet.interpreter import apply, split
 from nas.supernet.loop import Recipe, State, steps_within
+from nas.supernet.sampling import smallest
 from nas.supernet.static import NetworkTrainer
 from nas.supernet.training import SupernetTrainer, shared_weights
 from nas.supernet.weights import cut
-from search_spaces.slots import SearchSpace
+from search_spaces.slots import SearchSpace, with_exits
 
 RECIPE = Recipe(20, batch_size=16, learning_rate=0.05)
 
@@ -99,7 +100,7 @@ def test_one_network_is_finetuned_resumably_and_gets_statistics(
     pictures: TrainingSet,
     trained: tuple[SupernetTrainer, State, list[float], dict[int, bytes]],
 ) -> None:
-    network = tiny.decode([1] * len(tiny.genes))
+    network = tiny.decode(with_exits(tiny, smallest(tiny), range(2)))
     shapes = network.weight_shapes
     shared = shared_weights(trained[1])
     first = {name: cut(shared[name], weight.shape) for name, weight in shapes.items() if weight.trainable}
