@@ -97,7 +97,8 @@ def _of_part(name: str, kind: str, reference: str) -> dict[str, tuple[Key, ...]]
 
 
 def _of_signature(name: str, made: Any, given: tuple[str, ...] = ()) -> dict[str, tuple[Key, ...]]:
-    keys, within = [], {}
+    keys: list[Key] = []
+    within: dict[str, tuple[Key, ...]] = {}
     for key, parameter in config._parameters(made, name).items():
         if parameter.name in given:
             continue

@@ -7,8 +7,11 @@ Exit codes: 0 every budget kept; 2 malformed input, nothing written; 3 a budget 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 OK, MALFORMED, NOT_KEPT, INTERRUPTED = 0, 2, 3, 4
 
@@ -79,9 +82,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nas: {error.statement}", file=sys.stderr)  # noqa: T201
         return NOT_KEPT
     except KeyboardInterrupt:
-        print("nas: interrupted; the same command with --resume goes on from here", file=sys.stderr)  # noqa: T201
+        print(commands.INTERRUPTED, file=sys.stderr)  # noqa: T201
         return INTERRUPTED
 
 
+def process() -> NoReturn:
+    """What the `nas` script calls: `main`, and then leave without tearing down what was loaded.
+
+    XLA may still be computing on threads of its own when a run is interrupted, and the end of the interpreter then
+    crashes: the exit code would be that of a crash.
+    """
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # a reader that went away
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    process()

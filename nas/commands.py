@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+#: What an interrupted run says.
+INTERRUPTED = "nas: interrupted; the same command with --resume goes on from here"
+_GRACE_S = 5.0
+
+
 def user_errors() -> tuple[type[Exception], ...]:
     """The errors that are the user's to mend: one line, exit code 2, no traceback."""
     from hardware_profiles import ProfileError
@@ -29,16 +34,31 @@ def user_errors() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C: stages stop between two writes and the run can be resumed."""
+    """Treat SIGTERM like Ctrl-C: the run ends between two writes and can be resumed.
+
+    Python raises KeyboardInterrupt wherever it happens to be; in a callback of native code it is printed and dropped.
+    A process that is still there after `_GRACE_S` is therefore left at once: what is on disk is whole at any instant.
+    """
 
     def stop(signum: int, frame: object) -> None:
+        if not signal.getitimer(signal.ITIMER_REAL)[0]:
+            signal.setitimer(signal.ITIMER_REAL, _GRACE_S)
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    def leave(signum: int, frame: object) -> None:
+        os.write(2, f"{INTERRUPTED}\n".encode())
+        os._exit(4)
+
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGALRM: leave}
+    # What the caller had made this process deaf to (nohup, a shell's background) stays ignored.
+    heard = [number for number in handlers if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, handlers[number]) for number in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _console() -> Console:

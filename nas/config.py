@@ -36,7 +36,7 @@ _GIVEN: Mapping[str, tuple[str, ...]] = {
     "searcher": ("problem",),
 }
 #: Parameters that are nobody's to configure.
-_HIDDEN = ("calibration",)
+_HIDDEN = ("calibration", "call_s", "decision_s")
 _REGISTRIES: Mapping[str, Mapping[str, str]] = {
     "data": DATASETS,
     "space": SPACES,

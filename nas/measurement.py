@@ -42,7 +42,7 @@ class ExitTime:
 class Measurement:
     """The seconds to every exit of one network on one target, and what had been predicted for them.
 
-    `broken` names the budgets that this reading showed to be broken.
+    `broken` names the budgets that this reading showed to be broken, `budget` the one that it was taken for.
     """
 
     purpose: Purpose
@@ -53,6 +53,7 @@ class Measurement:
     predicted_s: tuple[float, ...] | None = None
     predicted_std_s: tuple[float, ...] | None = None
     broken: tuple[str, ...] = ()
+    budget: str = ""
     schema: int = field(default=SCHEMA)
 
     @property

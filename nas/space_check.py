@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from search_spaces.slots import SearchSpace, SpaceError, random_genomes, sizes
 
 from . import config, registry
+from .supernet.union import plan
 
 _IMAGE, _CLASSES, _SAMPLES, _NEIGHBOURHOODS = (3, 32, 32), 10, 64, 3
 
@@ -40,14 +41,15 @@ def check_space(reference: str) -> Iterator[str]:
         if known != tuple(genome.tolist()):
             raise SpaceError(f"{reference}: {known} and {genome.tolist()} differ and give the same network")
     yield f"{len(genomes)} genomes decode, and equal networks have equal genomes"
+    users = [gene for slot in space.slots for gene in slot.genes]
     for slot in space.slots:
+        plan(slot, frozenset(gene for gene in slot.genes if users.count(gene) == 1))
         for number, values in enumerate(slot.combinations()):
-            slot.network(values)
             one = np.zeros((1, len(limits)), np.int64)
             one[0, list(slot.genes)] = values
             if slot.index(one)[0] != number:
                 raise SpaceError(f"{reference}: slot {slot.name} numbers its combination {values} wrongly")
-    yield f"all {sum(slot.count for slot in space.slots)} combinations of {len(space.slots)} slots build"
+    yield f"all {sum(slot.count for slot in space.slots)} combinations of {len(space.slots)} slots build, and share weights"
 
 
 def _with_neighbours(space: SearchSpace, genomes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -7,7 +7,6 @@ in it are relative to its folder. There is no date in it: the same export gives 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +18,7 @@ import nas
 from nas.data import preprocessing
 from nas.errors import InputError
 from nas.export.onnx import SegmentFile
-from nas.run_folder import atomic_write_json, sha256_file
+from nas.run_folder import atomic_write_bytes, atomic_write_json, sha256_file
 from nas.runners import cascade
 
 SCHEMA: Final = 1
@@ -150,7 +149,7 @@ def add_scripts(folder: Path) -> tuple[str, ...]:
     here = Path(__file__).parent
     sources = (here / "bundle" / "run.py", Path(preprocessing.__file__), Path(cascade.__file__))
     for source in sources:
-        shutil.copyfile(source, folder / source.name)
+        atomic_write_bytes(folder / source.name, source.read_bytes())
     return tuple(source.name for source in sources)
 
 

@@ -21,7 +21,7 @@ from ..measurement import HOST
 from ..settings import Budget
 from .context import Context
 from .train import load_network, val_scores
-from .winners import Winner, choose, winner_folder
+from .winners import Winner, standing, winner_folder
 
 MODEL = "model.onnx"
 #: Of an expected budget, what thresholds may use up: the rest is for exit rates that differ on other images.
@@ -30,7 +30,7 @@ _SHARE = 0.97
 
 def export_winners(context: Context) -> None:
     """Export every winner whose files are not there yet, or not of its present weights."""
-    winners, _ = choose(context)
+    winners, _ = standing(context)
     for winner in winners.values():
         folder = winner_folder(context, winner.budget)
         if _exported(folder, winner):
@@ -96,7 +96,7 @@ def _libraries(
     if not tvm_ready(context) or target.device != HOST:
         return {}
     profile = context.profiles[target.device]
-    key = replace(target, runner="tvm").key
+    key = replace(target, runner="tvm", runtime_version=None).key
     compiled = segments_to_tvm(files, folder, {**(profile.tvm_target or {}), "num-cores": target.threads}, folder / key)
     return {key: tuple(f"{key}/{file.file}" for file in compiled)}
 
@@ -106,8 +106,10 @@ def tvm_ready(context: Context) -> bool:
     return context.experiment.verify.tvm and available()[0] and compiler().command is not None
 
 
-def why_no_tvm(context: Context) -> str:
-    """The reason for the absence of TVM libraries, for people."""
+def why_no_tvm(context: Context, budget: Budget | None = None) -> str:
+    """The reason for the absence of TVM libraries, of a budget's winner or at all, for people."""
+    if budget is not None and context.experiment.target_of(budget).device != HOST:
+        return f"{context.experiment.target_of(budget).device} is not this machine"
     if not context.experiment.verify.tvm:
         return "turned off by verify.tvm"
     importable, reason = available()

@@ -122,6 +122,12 @@ def _borrowed(context: Context, target: Target, path: Path) -> tuple[Measurement
         rows = [row for row in rows if row.target == target.key and row.purpose == "calibration"]
         if not rows:
             raise InputError(f"calibration.measurements: {path} has no calibration readings of {target.key}")
+        for row in rows:
+            if context.space.decode(row.genome).key != row.key:
+                raise InputError(
+                    f"calibration.measurements: {path} is of another search space than {context.space.name}; "
+                    "latencies do not carry over, measure on this one"
+                )
         append_measurements(context, rows)
     return read_measurements(context, target, "calibration")
 

@@ -1,6 +1,6 @@
 """Test: settle what was verified, once no latency will change the choice any more.
 
-Compares JAX, ONNX Runtime and TVM on the same images, reads the test labels for the only time, and completes
+Compares JAX, ONNX Runtime and TVM on the same images, reads the test labels, once per verification, and completes
 verify.json.
 """
 
@@ -32,7 +32,7 @@ from .context import Context
 from .export import MODEL, why_no_tvm
 from .train import network_logits
 from .verify import VERIFY, libraries, load_cascade, plan_of
-from .winners import Winner, choose, winner_folder
+from .winners import Winner, standing, winner_folder
 
 _BATCH = 256
 
@@ -58,7 +58,7 @@ def test_winners(context: Context) -> Verdict:
         raise InputError(f"{context.run.path} has no {VERIFY} yet; run `nas verify {context.run.path}`")
     everything = json.loads(path.read_text())
     if not everything["tested"]:
-        winners, _ = choose(context)
+        winners, _ = standing(context)
         for record in everything["winners"]:
             _test(context, winners[record["name"]], record)
         everything["kept"] = not everything["unmet"] and all(record["kept"] is True for record in everything["winners"])
@@ -151,8 +151,9 @@ def _tvm(
 
     found = manifest.load(folder)
     if not found.libraries:
-        return {"tvm": {"skipped": why_no_tvm(context)}, "tvm_rpc": {"skipped": why_no_tvm(context)}}
-    target = replace(context.experiment.target_of(winner.budget), runner="tvm")
+        reason = why_no_tvm(context, winner.budget)
+        return {"tvm": {"skipped": reason}, "tvm_rpc": {"skipped": reason}}
+    target = replace(context.experiment.target_of(winner.budget), runner="tvm", runtime_version=None)
     cascade = load_cascade(folder, target)
     # The library has a fixed batch; a batch of one is what the parity of the others is compared with as well.
     answers = [np.stack(_each(cascade, image[None], target.batch), axis=1) for image in images]

@@ -1,6 +1,6 @@
 """Verify: time the exported winners where they will run, and say which budgets are kept.
 
-It is repeated while a broken budget leads to another choice, and looks at no label. Every reading goes to
+It is repeated while a broken budget leads to another choice, and looks at no label. The seconds to every exit go to
 measurements.jsonl, the verdicts to verify.json, which `test` completes.
 """
 
@@ -29,7 +29,7 @@ from .context import Context
 from .export import budget_record, exit_seconds, solve_thresholds, write_manifest
 from .latency import append_measurements, load_model
 from .train import val_scores
-from .winners import Winner, attempt, candidate_rows, choose, winner_folder
+from .winners import Winner, attempts, standing, winner_folder
 
 VERIFY = "verify.json"
 SCHEMA = 1
@@ -42,7 +42,7 @@ def measure_winners(context: Context) -> bool:
 
     A winner that breaks its budget is written to the measurements as having broken it, so that `choose` takes another.
     """
-    winners, unmet = choose(context)
+    winners, unmet = standing(context)
     records, settled = [], True
     for winner in winners.values():
         if not (winner_folder(context, winner.budget) / manifest.NAME).exists():
@@ -149,6 +149,7 @@ def _row(context: Context, winner: Winner, readings: list[Readings]) -> Measurem
         tuple(ExitTime(found.median_s, found.upper_95_s, found.contended) for found in readings),
         tuple(prediction.reach_s()[0].tolist()),
         tuple(prediction.reach_std_s()[0].tolist()),
+        budget=winner.budget.name,
     )
 
 
@@ -205,7 +206,7 @@ def _common(context: Context, winner: Winner, policy: Policy, reach_s: NDArray[n
             "weight_bytes": network.weight_bytes,
             "peak_memory_bytes": network.peak_memory,
         },
-        "attempts": [attempt(row, budget) for row in candidate_rows(context, budget)],
+        "attempts": attempts(context, budget),
         "files": sorted(
             str(path.relative_to(context.run.path))
             for path in winner_folder(context, budget).rglob("*")

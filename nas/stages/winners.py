@@ -29,7 +29,7 @@ from .context import Context
 from .latency import append_measurements, load_model, read_measurements, refit
 from .search import FRONT, TRIALS
 
-ARCHITECTURE = "architecture.json"
+ARCHITECTURE, UNMET = "architecture.json", "unmet.json"
 SCHEMA = 1
 
 
@@ -54,7 +54,7 @@ def winner_folder(context: Context, budget: Budget) -> Path:
 
 
 def choose(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
-    """The winner of each budget by name, and a statement for each budget that has none.
+    """The winner of each budget by name, and a statement for each budget that has none, both written down.
 
     Raises InputError where the search has not been done.
     """
@@ -74,6 +74,26 @@ def choose(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
             continue
         winners[budget.name] = found
         _record(context, folder, found)
+    atomic_write_json(context.path("winners", UNMET), unmet)
+    return winners, unmet
+
+
+def standing(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
+    """What `choose` wrote down last, kept or not: the winners, and statements for budgets without one.
+
+    Raises InputError where nothing was chosen yet.
+    """
+    path = context.path("winners", UNMET)
+    if not path.exists():
+        raise InputError(f"{context.run.path} has no winners yet; run `nas train {context.run.path}`")
+    unmet: dict[str, str] = json.loads(path.read_text())
+    winners = {}
+    for number, budget in enumerate(context.experiment.budgets):
+        if budget.name not in unmet:
+            record = json.loads((winner_folder(context, budget) / ARCHITECTURE).read_text())
+            trial = Trial.from_json(record["search"])
+            rows = {row.key: row for row in candidate_rows(context, budget)}
+            winners[budget.name] = Winner(budget, trial, number, rows.get(trial.key))
     return winners, unmet
 
 
@@ -164,6 +184,7 @@ def _measure(context: Context, budget: Budget, model: LinearModel, trial: Trial)
         row,
         predicted_s=tuple(prediction.reach_s()[0].tolist()),
         predicted_std_s=tuple(prediction.reach_std_s()[0].tolist()),
+        budget=budget.name,
     )
     append_measurements(context, [row])
     context.run.log("candidate", budget=budget.name, key=trial.key, seconds=float(row.reach_s[-1]))
@@ -198,7 +219,6 @@ def _record(context: Context, folder: Path, winner: Winner) -> None:
             return
         shutil.rmtree(folder)
     network = context.space.decode(winner.genome)
-    attempts = [attempt(row, winner.budget) for row in candidate_rows(context, winner.budget)]
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "key": winner.trial.key,
@@ -206,18 +226,23 @@ def _record(context: Context, folder: Path, winner: Winner) -> None:
         "genome": winner.trial.genome,
         "budget": asdict(winner.budget),
         "search": asdict(winner.trial),
-        "attempts": attempts,
         "network": json.loads(network.to_json()),
     }
     atomic_write_json(path, record)
 
 
-def attempt(row: Measurement, budget: Budget) -> dict[str, Any]:
-    """One measured candidate as the report shows it."""
+def attempts(context: Context, budget: Budget) -> list[dict[str, Any]]:
+    """The networks that were measured for a budget, in order, as verify.json and the report show them."""
+    return [_attempt(row, budget) for row in candidate_rows(context, budget) if row.budget == budget.name]
+
+
+def _attempt(row: Measurement, budget: Budget) -> dict[str, Any]:
+    """Worst cases; whether an expected budget is kept they cannot say, unless the reading was the deciding one."""
+    kept = row.worst_upper_s <= budget.latency_s if budget.of == "worst_case" else None
     return {
         "key": row.key,
         "purpose": row.purpose,
         "predicted_s": None if row.predicted_s is None else row.predicted_s[-1],
         "measured_s": float(row.reach_s[-1]),
-        "kept": row.worst_upper_s <= budget.latency_s if budget.of == "worst_case" else None,
+        "kept": budget.name not in row.broken if row.purpose == "winner" else kept,
     }

@@ -29,19 +29,11 @@ Arrays = Mapping[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
-class Kernels:
-    """An elastic kernel: the sizes there are, and which one is active, an int32 known at run time."""
-
-    sizes: tuple[int, ...]
-    choice: Array
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
     """One operator about to run: its attributes, inputs, weights by parameter, and what surrounds it.
 
-    `activation` is merged behind a batch norm; `kernels` and `active` (features that count) are set where the operator
-    is elastic; a batch norm that calibrates writes its statistics into `found`.
+    `activation` is merged behind a batch norm; `kernels` and `active` (channels or features that count) are set where
+    the operator is elastic; a batch norm that calibrates writes its statistics into `found`.
     """
 
     op: Op
@@ -49,7 +41,7 @@ class Call:
     weights: Arrays
     mode: Mode
     activation: str = ""
-    kernels: Kernels | None = None
+    kernels: layers.Kernels | None = None
     active: Array | None = None
     found: dict[str, Array] = field(default_factory=dict)
 
@@ -78,13 +70,12 @@ def _conv(call: Call) -> Array:
     op, (x,) = call.op, call.inputs
     w = jnp.transpose(call.weights["kernel"], (2, 3, 1, 0))
     padding, stride, groups = conv_padding(op.attributes), op.attr("stride"), op.attr("groups")
-    if call.kernels is None:
-        y = layers.convolution(x, w, stride, padding, groups)
-    elif groups == w.shape[-1] == x.shape[-1]:
-        y = layers.elastic_depthwise(x, w[:, :, 0], call.kernels.choice, call.kernels.sizes, stride, padding)
+    if groups == w.shape[-1] == x.shape[-1] > 1:
+        y = layers.depthwise(x, w[:, :, 0], stride, padding, call.kernels, call.active)
     else:
-        mask = layers.centre_mask(w.shape[0], call.kernels.sizes, call.kernels.choice)
-        y = layers.convolution(x, w * mask[:, :, None, None].astype(w.dtype), stride, padding, groups)
+        if call.kernels is not None:
+            w = w * layers.centre_mask(w.shape[0], call.kernels)[:, :, None, None].astype(w.dtype)
+        y = layers.convolution(x, w, stride, padding, groups)
     return y + call.weights["bias"] if op.attr("bias") else y
 
 

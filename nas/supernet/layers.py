@@ -1,19 +1,22 @@
 """Layers in the forms that XLA runs fast: arrays are [batch, height, width, channels].
 
 On a CPU, XLA's grouped convolution is 20 to 100 times slower than shifted multiply-adds, its gradient slower still, and
-a 1x1 convolution loses to a matrix product by up to three times. On accelerators the vendor's grouped convolution wins.
-The forms are chosen by `jax.default_backend()` when a program is traced.
+a 1x1 convolution loses to a matrix product by up to three times; a C++ kernel (`native`) is faster yet. On accelerators
+the vendor's grouped convolution wins. The forms are chosen by `jax.default_backend()` when a program is traced.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+from . import native
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -105,14 +108,6 @@ def grouped(x: Array, w: Array, stride: int, padding: int, groups: int) -> Array
     return lax.conv_general_dilated(x, w, (stride, stride), edges, dimension_numbers=_NHWC, feature_group_count=groups)
 
 
-def depthwise(x: Array, w: Array, stride: int = 1, padding: int | None = None) -> Array:
-    """Depthwise convolution of x [n, h, w, c] with w [k, k, c]; padding defaults to k // 2."""
-    padding = w.shape[0] // 2 if padding is None else padding
-    if jax.default_backend() == "cpu":
-        return _shift(x, w, stride, padding)
-    return grouped(x, w[:, :, None], stride, padding, x.shape[-1])
-
-
 def crop(w: Array, size: int) -> Array:
     """The centre of a kernel [k, k, ...]."""
     edge = (w.shape[0] - size) // 2
@@ -155,35 +150,56 @@ def _shift_of_bwd(
 _shift_of.defvjp(_shift_of_fwd, _shift_of_bwd)
 
 
-def elastic_depthwise(
-    x: Array, w: Array, choice: Array, sizes: tuple[int, ...], stride: int = 1, padding: int | None = None
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """An elastic kernel: the sizes there are, and which one is active, an int32 known at run time."""
+
+    sizes: tuple[int, ...]
+    choice: Array
+
+
+def depthwise(
+    x: Array,
+    w: Array,
+    stride: int = 1,
+    padding: int | None = None,
+    kernels: Kernels | None = None,
+    active: Array | None = None,
 ) -> Array:
-    """Depthwise convolution with the centre of w [k, k, c] of size `sizes[choice]`, an int32 known at run time.
+    """Depthwise convolution of x [n, h, w, c] with w [k, k, c], or with the centre of w that `kernels` chooses.
 
-    `padding` is that of the full kernel. On a CPU only the taps of the chosen size are computed.
+    `padding` is that of the full kernel, by default k // 2. Where an int32 `active` is given, channels of x from there
+    on must be zero; on a CPU they and the taps that were not chosen cost little or nothing.
     """
-    padding = w.shape[0] // 2 if padding is None else padding
+    size, channels = w.shape[0], x.shape[-1]
+    padding = size // 2 if padding is None else padding
     if jax.default_backend() == "cpu":
-        return _shift_of(x, w, choice, sizes, stride, padding)
-    return depthwise(x, w * centre_mask(w.shape[0], sizes, choice)[:, :, None].astype(w.dtype), stride, padding)
+        if x.dtype == w.dtype == jnp.float32 and native.available():
+            side = jnp.asarray(size if kernels is None else jnp.asarray(kernels.sizes)[kernels.choice], jnp.int32)
+            count = jnp.asarray(channels if active is None else active, jnp.int32)
+            return native.depthwise(x, w, side, count, stride, padding)
+        if kernels is None:
+            return _shift(x, w, stride, padding)
+        return _shift_of(x, w, kernels.choice, kernels.sizes, stride, padding)
+    if kernels is not None:
+        w = w * centre_mask(size, kernels)[:, :, None].astype(w.dtype)
+    return grouped(x, w[:, :, None], stride, padding, channels)
 
 
-def centre_mask(kernel: int, sizes: tuple[int, ...], choice: Array) -> Array:
-    """Bool [kernel, kernel]: the centred square of side `sizes[choice]`."""
+def centre_mask(kernel: int, kernels: Kernels) -> Array:
+    """Bool [kernel, kernel]: the centred square of the chosen size."""
     distance = jnp.abs(jnp.arange(kernel) - (kernel - 1) / 2)
-    inside = distance <= jnp.asarray(sizes)[choice] / 2 - 0.5
+    inside = distance <= jnp.asarray(kernels.sizes)[kernels.choice] / 2 - 0.5
     return inside[:, None] & inside[None, :]
 
 
 def convolution(x: Array, w: Array, stride: int = 1, padding: int = 0, groups: int = 1) -> Array:
-    """Any convolution of x [n, h, w, c] with w [k, k, c / groups, filters]."""
+    """Any convolution but a depthwise one of x [n, h, w, c] with w [k, k, c / groups, filters]."""
     kernel, filters = w.shape[0], w.shape[-1]
     if kernel == 1 and padding == 0 and groups == 1:
         if stride > 1:
             x = x[:, ::stride, ::stride]
         return jnp.dot(x.reshape(-1, x.shape[-1]), w[0, 0]).reshape(*x.shape[:-1], filters)
-    if groups == filters == x.shape[-1]:
-        return depthwise(x, w[:, :, 0], stride, padding)
     if jax.default_backend() == "cpu" and 1 < groups <= _MOST_SPLIT_GROUPS:
         parts = zip(jnp.split(x, groups, -1), jnp.split(w, groups, -1), strict=True)
         return jnp.concatenate([grouped(part, kernel_of, stride, padding, 1) for part, kernel_of in parts], -1)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from search_spaces.ir import Op
 from search_spaces.operators import OPERATORS
 
-from .interpreter import FORMS, Arrays, Call, Kernels, Mode, merged_activations, to_private
+from .interpreter import FORMS, Arrays, Call, Mode, merged_activations, to_private
+from .layers import Kernels
 from .union import NEUTRAL, Member, Union
 
 #: f(0) = 0, so that inactive channels stay zero.
@@ -40,13 +41,18 @@ def _depthwise(op: Op, source: Member) -> bool:
     return op.kind == "conv" and op.attr("groups") == source.op.shape[0] == op.shape[0]
 
 
+def _normalises_features(member: Member) -> bool:
+    """A layer norm along the elastic axis."""
+    return member.op.kind == "layer_norm" and member.elastic == len(member.op.shape) - 1
+
+
 def _clean(member: Member, members: Sequence[Member], clean: Sequence[bool]) -> bool:
     """Whether the inactive elements of an operator's output are zero when it runs without a mask of its own."""
     op = member.op
     sources = [clean[index] for index, _ in op.inputs]
     if member.elastic is None or op.kind in ("input", "matmul"):
         return True
-    if op.kind == "batch_norm" or (op.kind == "layer_norm" and member.elastic == len(op.shape) - 1):
+    if op.kind == "batch_norm" or _normalises_features(member):
         return True
     if op.kind == "mul":
         return any(sources)
@@ -126,8 +132,7 @@ class Run:
         for param, weight in OPERATORS[op.kind].weights(shapes, op.attributes).items():
             if weight.trainable or self.mode == "eval":
                 weights[param] = (params if weight.trainable else stats)[f"{op.name}/{param}"]
-        masks_itself = op.kind == "batch_norm" or (op.kind == "layer_norm" and member.elastic == len(op.shape) - 1)
-        if masks_itself and member.elastic is not None:
+        if member.elastic is not None and (op.kind == "batch_norm" or _normalises_features(member)):
             for param in ("scale", "offset"):
                 weights[param] = weights[param] * self.mask(member)
         return weights
@@ -152,6 +157,9 @@ class Run:
 
     def call(self, index: int, member: Member, sources: tuple[Array, ...], params: Arrays, stats: Arrays) -> Call:
         op, merged, members = member.op, self.program.merged, self.program.union.members
+        counts = member.elastic is not None and (
+            _normalises_features(member) or _depthwise(op, members[op.inputs[0][0]])
+        )
         return Call(
             op,
             sources,
@@ -159,6 +167,6 @@ class Run:
             self.mode,
             members[merged[index]].op.kind if index in merged else "",
             Kernels(member.kernels, self.pick(member.kernel)) if member.kernels else None,
-            self.pick(member.active) if op.kind == "layer_norm" and member.elastic == len(op.shape) - 1 else None,
+            self.pick(member.active) if counts else None,
             self.found,
         )

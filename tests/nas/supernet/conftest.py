@@ -27,7 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny() -> SearchSpace:
-    """A block in which all is elastic that can be, one that is always there, one that may be absent; two early exits."""
+    """A block in which all that can be is elastic, one always there, one that may be absent; two early exits."""
     stages = (
         Stage((6, 8), (1,), 1, {"kernel": (3, 5), "expansion": (1, 2), "se": (False, True)}),
         Stage((8, 12), (1, 2), 2, {"kernel": (3,), "expansion": (1, 2), "se": (False,)}),

@@ -97,7 +97,8 @@ def one_block(block: Callable[[Builder, Ref, int], Ref], sizes: int) -> SearchSp
         def slots(self) -> tuple[Slot, ...]:
             stem, body, final = super().slots
             head = Slot(
-                "final", "final", body.genes, body.sizes, final.inputs, lambda b, refs, values: final.build(b, refs, ()),
+                "final", "final", body.genes, body.sizes, final.inputs,
+                lambda b, refs, values: final.build(b, refs, ()),
                 lambda values: (_shape(body, values),),
             )  # fmt: skip
             return (stem, body, head)

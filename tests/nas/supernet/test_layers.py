@@ -53,16 +53,17 @@ def test_depthwise(kernel: int, stride: int, padding: int, size: tuple[int, int]
 @pytest.mark.parametrize("choice", [0, 1, 2])
 def test_elastic_depthwise_uses_the_centre_of_the_kernel(choice: int, stride: int) -> None:
     x, w, sizes = random(2, 7, 8, 3), random(7, 7, 3), (3, 5, 7)
+    kernels = layers.Kernels(sizes, jnp.asarray(choice, jnp.int32))
     mask = np.zeros((7, 7, 1))
     edge = (7 - sizes[choice]) // 2
     mask[edge : 7 - edge, edge : 7 - edge] = 1
     assert_same(
-        lambda x, w: layers.elastic_depthwise(x, w, jnp.asarray(choice, jnp.int32), sizes, stride),
+        lambda x, w: layers.depthwise(x, w, stride, kernels=kernels),
         lambda x, w: layers.grouped(x, (w * mask)[:, :, None], stride, 3, 3),
         x,
         w,
     )
-    found = layers.centre_mask(7, sizes, jnp.asarray(choice))
+    found = layers.centre_mask(7, kernels)
     assert (np.asarray(found)[:, :, None] == mask).all()
 
 

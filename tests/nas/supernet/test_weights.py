@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 from nas.supernet.weights import (
-    cut, extract, from_bytes, initialise, residual_norms, slot_networks, supernet_shapes, to_bytes,
-)  # fmt: skip
+    cut,
+    extract,
+    from_bytes,
+    initialise,
+    residual_norms,
+    slot_networks,
+    supernet_shapes,
+    to_bytes,
+)
 from search_spaces.operators import Weight
 from search_spaces.slots import SearchSpace, random_genomes
 

@@ -1,0 +1,267 @@
+"""How fast a supernet trains: images per second in JAX, and in PyTorch on the same network.
+
+For each table of the mobile space, on batches of random images:
+
+* `jax static`: one training step (forward, backward, SGD with momentum) of the largest network, compiled alone;
+* `jax masked`: the same network through the supernet's one program for all networks;
+* `sandwich`: one whole update of the supernet, largest + smallest + 2 random networks; images count once per update;
+* `torch`: the same step of the same network in PyTorch eager mode, channels last, where PyTorch is installed.
+
+The variants take turns, so that what else the machine does hits all of them. The ratio is JAX static to PyTorch.
+
+    python benchmarks/supernet.py --tables 8x8 28x28 --repeats 7 --json supernet.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.data.preprocessing import Preprocessing
+from nas.supernet import backend
+from nas.supernet.batches import TrainingSet
+from nas.supernet.loop import Recipe
+from nas.supernet.sampling import largest
+from nas.supernet.static import NetworkTrainer
+from nas.supernet.training import SupernetTrainer
+from search_spaces.ir import Network
+from search_spaces.mobile import TABLES, mobile
+from search_spaces.operators import conv_padding
+from search_spaces.slots import SearchSpace, with_exits
+
+CLASSES = 10
+#: Steps per reading.
+STEPS = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant on one table."""
+
+    table: str
+    variant: str
+    first_s: float
+    images_per_s_min: float
+    images_per_s_median: float
+    images_per_s_max: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=["8x8", "28x28"])
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of PyTorch")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    backend.prepare()
+    rows: list[Row] = []
+    for table in arguments.tables:
+        rows += measure(table, arguments.batch, arguments.repeats, arguments.threads)
+    print(f"{'table':8} {'variant':12} {'first step':>10} {'images/s min':>13} {'median':>8} {'max':>8}")
+    for row in rows:
+        rates = (row.images_per_s_min, row.images_per_s_median, row.images_per_s_max)
+        print(f"{row.table:8} {row.variant:12} {row.first_s:8.1f} s {rates[0]:13.0f} {rates[1]:8.0f} {rates[2]:8.0f}")
+    ratios = {table: ratio for table in arguments.tables if (ratio := ratio_to_torch(rows, table)) is not None}
+    for table, ratio in ratios.items():
+        print(f"{table}: JAX trains the largest network {ratio:.2f} times as fast as PyTorch eager")
+    if arguments.json:
+        record = {
+            "machine": machine(),
+            "batch": arguments.batch,
+            "rows": [asdict(row) for row in rows],
+            "ratios": ratios,
+        }
+        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    import jax
+
+    return {
+        "platform": platform.platform(),
+        "cores": len(os.sched_getaffinity(0)),
+        "jax": jax.__version__,
+        "backend": jax.default_backend(),
+        "load_average": os.getloadavg(),
+    }
+
+
+def ratio_to_torch(rows: list[Row], table: str) -> float | None:
+    """Median rate of the largest network alone, JAX over PyTorch; None without PyTorch."""
+    rates = {row.variant: row.images_per_s_median for row in rows if row.table == table}
+    return rates["jax static"] / rates["torch"] if "torch" in rates else None
+
+
+def measure(table: str, batch: int, repeats: int, threads: int) -> list[Row]:
+    """Interleaved readings of all variants."""
+    channels = 1 if TABLES[table].size[0] <= 28 else 3
+    space = mobile((channels, *TABLES[table].size), CLASSES, table)
+    variants = {
+        "jax static": jax_static(space, batch),
+        "jax masked": jax_masked(space, batch),
+        "sandwich": sandwich(space, batch),
+    }
+    if importlib.util.find_spec("torch"):
+        variants["torch"] = torch_static(space, batch, threads)
+    first = {name: timed(run, 1) for name, run in variants.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(repeats):
+        for name, run in variants.items():
+            seconds[name].append(timed(run, STEPS) / STEPS)
+    return [
+        Row(table, name, first[name], batch / max(s), batch / statistics.median(s), batch / min(s))
+        for name, s in seconds.items()
+    ]
+
+
+def timed(run: Callable[[int], None], steps: int) -> float:
+    """Seconds that `steps` steps take."""
+    begin = time.perf_counter()
+    run(steps)
+    return time.perf_counter() - begin
+
+
+def network_of(space: SearchSpace) -> Network:
+    """The largest network with as many exits as it may have."""
+    return space.decode(with_exits(space, largest(space), range(len(space.slots))))
+
+
+def random_set(space: SearchSpace, n: int) -> TrainingSet:
+    """Pictures of noise."""
+    rng = np.random.default_rng(0)
+    channels, height, width = space.input_shape
+    images = rng.integers(0, 256, (n, channels, height, width), dtype=np.uint8)
+    record = Preprocessing(
+        (height, width), channels, (0.5,) * channels, (0.3,) * channels, 1 / 255, tuple(map(str, range(CLASSES)))
+    )
+    return TrainingSet(images, rng.integers(0, CLASSES, n).astype(np.int32), record)
+
+
+def stepping(trainer: NetworkTrainer | SupernetTrainer) -> Callable[[int], None]:
+    """A function that trains some steps further and waits for the result."""
+    import jax
+
+    state = trainer.start()
+
+    def run(steps: int) -> None:
+        nonlocal state
+        state = trainer.run(state, state.step + steps)
+        jax.block_until_ready(state.params)
+
+    return run
+
+
+def jax_static(space: SearchSpace, batch: int) -> Callable[[int], None]:
+    """Training of the largest network by itself."""
+    return stepping(NetworkTrainer(network_of(space), random_set(space, 8 * batch), Recipe(10**6, batch), 0))
+
+
+def sandwich(space: SearchSpace, batch: int) -> Callable[[int], None]:
+    """Training of the supernet."""
+    return stepping(SupernetTrainer(space, random_set(space, 8 * batch), Recipe(10**6, batch), 0))
+
+
+class OnlyLargest(SupernetTrainer):
+    """A supernet trained in its largest network alone."""
+
+    def genomes(self, step: int) -> Any:
+        return largest(self.space)[None]
+
+
+def jax_masked(space: SearchSpace, batch: int) -> Callable[[int], None]:
+    """Training of the largest network through the supernet's program."""
+    return stepping(OnlyLargest(space, random_set(space, 8 * batch), Recipe(10**6, batch), 0))
+
+
+def torch_static(space: SearchSpace, batch: int, threads: int) -> Callable[[int], None]:
+    """The same network, optimiser and number of exits in PyTorch eager mode, images channels last."""
+    import torch
+
+    torch.set_num_threads(threads)
+    network = network_of(space)
+    model = torch_module(network).to(memory_format=torch.channels_last).train()
+    optimiser = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=3e-5)
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.normal(size=(batch, *space.input_shape)).astype(np.float32))
+    images = images.to(memory_format=torch.channels_last)
+    labels = torch.from_numpy(rng.integers(0, CLASSES, batch))
+    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            optimiser.zero_grad(set_to_none=True)
+            outputs = model(images)
+            teacher = outputs[-1].detach().softmax(1)
+            loss = loss_of(outputs[-1], labels)
+            for output in outputs[:-1]:
+                loss = loss + (0.5 * loss_of(output, teacher) + 0.5 * loss_of(output, labels)) / (len(outputs) - 1)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+            optimiser.step()
+
+    return run
+
+
+def torch_module(network: Network) -> Any:
+    """The IR's network as a PyTorch module; knows the operators of the mobile space."""
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    functions: dict[str, Callable[..., Any]] = {
+        "add": torch.add,
+        "mul": torch.mul,
+        "relu": functional.relu,
+        "hard_swish": functional.hardswish,
+        "hard_sigmoid": functional.hardsigmoid,
+        "global_pool": lambda x: x.mean((2, 3), keepdim=True),
+        "reshape": lambda x: x.flatten(1),
+    }
+
+    class Module(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleDict()
+            for op in network.ops:
+                inputs, a = network.input_shapes(op), op.attributes
+                name = op.name.replace(".", "_")
+                if op.kind == "conv":
+                    self.layers[name] = nn.Conv2d(
+                        inputs[0][0], a["filters"], a["kernel"], a["stride"], conv_padding(a), groups=a["groups"],
+                        bias=a["bias"],
+                    )  # fmt: skip
+                elif op.kind == "batch_norm":
+                    self.layers[name] = nn.BatchNorm2d(inputs[0][0])
+                elif op.kind == "dense":
+                    self.layers[name] = nn.Linear(inputs[0][0], a["units"])
+
+        def forward(self, x: Any) -> list[Any]:
+            tensors: list[Any] = []
+            for op in network.ops:
+                sources = [tensors[index] for index, _ in op.inputs]
+                if op.kind == "input":
+                    tensors.append(x)
+                elif op.kind in functions:
+                    tensors.append(functions[op.kind](*sources))
+                else:
+                    tensors.append(self.layers[op.name.replace(".", "_")](sources[0]))
+            return [tensors[index] for index in network.exits]
+
+    return Module()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import hardware_profiles
+from nas.__main__ import main
+from nas.stages import latency, supernet
+from search_spaces.toy import toy
+from tests.nas.small_runs import SMALL, Command, hashes, small, write
+
+STAGES = ("train", "export", "verify", "report")
+COMMANDS = ("run", "search", *STAGES, "devices", "doctor", "check")
+
+
+def test_help_says_the_commands_and_the_exit_codes(nas: Command) -> None:
+    done = nas("--help")
+    assert done.code == 0 and done.err == ""
+    assert all(re.search(rf"^    {command}  ", done.out, re.MULTILINE) for command in COMMANDS)
+    assert "exit codes: 0 every budget kept; 2 malformed input; 3 " in done.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, nas: Command) -> None:
+    done = nas(command, "--help")
+    assert done.code == 0 and done.out.startswith(f"usage: nas {command} ") and done.err == ""
+
+
+def test_the_version_is_the_packages(nas: Command) -> None:
+    from nas import __version__
+
+    assert nas("--version").out == f"hwnas {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("fly",), ("run",), ("run", "x.yaml", "--sed", "1"), ("train",)])
+def test_a_command_that_does_not_exist_is_malformed_input(arguments: tuple[str, ...], nas: Command) -> None:
+    done = nas(*arguments)
+    assert done.code == 2 and "usage: nas" in done.err and done.out == ""
+
+
+def test_devices_are_listed_whole_and_one_is_shown_with_the_source_of_every_number(nas: Command) -> None:
+    listed = nas("devices")
+    assert listed.code == 0
+    assert all(re.search(rf"^ {name} ", listed.out, re.MULTILINE) for name in hardware_profiles.names())
+    assert "…" not in listed.out
+    shown = nas("devices", "raspi4")
+    profile = hardware_profiles.load("raspi4")
+    assert shown.code == 0 and shown.out.startswith(f"{profile.name} ({profile.id}, ")
+    for label, quantity in profile.quantities():
+        line = next(line for line in shown.out.splitlines() if line.split()[:1] == [label])
+        assert f"{quantity.value:,.6g}" in line and quantity.grade in line
+
+
+def test_a_device_that_is_not_known_names_the_nearest(nas: Command) -> None:
+    assert "no device profile is called 'raspi44'; nearest: rpi4b" in nas("devices", "raspi44").error
+
+
+def test_a_device_of_your_own_is_shown_too(nas: Command) -> None:
+    shipped = Path(hardware_profiles.__file__).parent / "devices" / "rpi5.yaml"
+    text = re.sub(r"^id: .*$", "id: mine", shipped.read_text(), flags=re.MULTILINE)
+    Path("mine.yaml").write_text(re.sub(r"^aliases: .*$", "aliases: [my_board]", text, flags=re.MULTILINE))
+    assert "(mine, cpu, " in nas("devices", "mine.yaml").out
+
+
+def test_the_doctor_says_what_works_here(nas: Command) -> None:
+    done = nas("doctor")
+    assert done.code == 0
+    for what in ("Python", "JAX", "ONNX Runtime"):
+        assert re.search(rf"^ *ok  {what}: ", done.out, re.MULTILINE)
+    if "ray: not installed" in done.out:
+        assert "pip install 'hwnas[ray]'" in done.out
+
+
+def test_the_doctor_does_not_call_a_machine_well_that_cannot_run(nas: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    done = nas("doctor")
+    assert done.code == 3 and re.search(r"^ *no  ONNX Runtime: ", done.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("space", ["toy", "mobile", "search_spaces.toy:toy"])
+def test_our_spaces_keep_their_contract(space: str, nas: Command) -> None:
+    done = nas("check", space)
+    assert done.code == 0 and len(done.out.splitlines()) >= 4
+    assert all(line.startswith("ok ") for line in done.out.splitlines())
+
+
+BROKEN = """
+import dataclasses
+import numpy as np
+from search_spaces.toy import toy
+from search_spaces.staged import StagedSpace
+
+class Restless(StagedSpace):
+    def canonical(self, genomes):
+        result = super().canonical(genomes)
+        result[:, 0] = 1 - result[:, 0]
+        return result
+
+class Careless(StagedSpace):
+    def canonical(self, genomes):
+        return np.array(genomes)
+
+def _as(kind, input_shape, classes):
+    space = toy(input_shape, classes)
+    return kind(**{field.name: getattr(space, field.name) for field in dataclasses.fields(space)})
+
+def restless(input_shape, classes):
+    return _as(Restless, input_shape, classes)
+
+def careless(input_shape, classes):
+    return _as(Careless, input_shape, classes)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "law"),
+    [("restless", "canonical is not idempotent for ["), ("careless", "differ and give the same network")],
+)
+def test_a_space_that_breaks_the_contract_is_told_which_law(
+    name: str, law: str, nas: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "broken_spaces", raising=False)
+    Path("broken_spaces.py").write_text(BROKEN)
+    assert law in nas("check", f"broken_spaces:{name}").error
+
+
+@pytest.mark.parametrize(
+    "subject", ["nothing.yaml", ":toy", "search_spaces.toy:", "search_spaces.toy:tyo", "os:system"]
+)
+def test_what_cannot_be_checked_is_said(subject: str, nas: Command) -> None:
+    assert nas("check", subject).error
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_without_a_run_says_what_to_do(stage: str, nas: Command) -> None:
+    assert "nothing is not a run: it has no experiment.yaml; start one with `nas run`" in nas(stage, "nothing").error
+    assert not Path("nothing").exists()
+
+
+def test_a_stage_that_comes_too_early_says_what_to_do(nas: Command, tmp_path: Path) -> None:
+    impossible = small(budgets=[{"name": "fast", "latency": "1 us"}], calibration={"networks": 0})
+    assert nas("search", write(tmp_path, impossible), "--out", "run").code == 3
+    for stage in ("train", "export", "verify"):
+        assert "run has no front.json yet; run the search first" in nas(stage, "run").error
+
+
+def test_nothing_is_trained_where_nothing_fits(nas: Command, tmp_path: Path) -> None:
+    impossible = small(
+        budgets=[{"name": "fast", "latency": "1 us"}, {"name": "mean", "latency": "2 us", "of": "expected"}]
+    )
+    done = nas("run", write(tmp_path, impossible), "--out", "run")
+    assert done.code == 3
+    assert done.err.count("\n") == 1 and done.err.startswith("nas: nothing fits: Budget fast allows at most 1.00 us ")
+    assert "Budget mean allows at most 2.00 us on average" in done.err
+    # The fastest network is named, by a genome of this space.
+    named = re.findall(r"genome (\[[0-9, ]+\])", done.err)
+    assert len(named) == 2
+    files = set(hashes(Path("run")))
+    assert {"experiment.yaml", "environment.json", "measurements.jsonl", "latency_model.npz", "report.html"} <= files
+    assert not files & {"supernet.safetensors", "trials.jsonl", "front.json", "verify.json"}
+    assert "nothing fits" in Path("run/report.html").read_text()
+    # Asked again, it says the same and measures nothing again.
+    before = Path("run/measurements.jsonl").read_bytes()
+    again = nas("run", write(tmp_path, impossible), "--out", "run", "--resume")
+    assert (again.code, again.err) == (3, done.err)
+    assert Path("run/measurements.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", ["calibrate", "train_supernet"])
+def test_an_interrupted_run_says_how_to_go_on(
+    where: str, number: signal.Signals, nas: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(context: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(10)
+
+    monkeypatch.setattr(latency if where == "calibrate" else supernet, where, interrupted)
+    previous = signal.getsignal(number)
+    experiment = write(tmp_path, small(calibration={"networks": 0}))
+    done = nas("run", experiment, "--out", "run")
+    assert done.code == 4
+    assert done.err == "nas: interrupted; the same command with --resume goes on from here\n"
+    assert signal.getsignal(number) == previous
+    # The folder is not locked any more, and the run goes on to the same place.
+    assert nas("run", experiment, "--out", "run", "--resume").code == 4
+
+
+def test_a_process_that_is_terminated_ends_with_code_4(tmp_path: Path) -> None:
+    experiment = write(tmp_path, small(calibration={"networks": 0}, supernet={"epochs": 10_000}))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nas", "run", experiment, "--out", "run"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log, deadline = tmp_path / "run" / "log.jsonl", time.monotonic() + 120
+    while not (log.exists() and '"stage":"supernet"' in log.read_text()) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 4
+    assert err.splitlines()[-1] == "nas: interrupted; the same command with --resume goes on from here"
+    assert "Traceback" not in err
+
+
+def test_an_interruption_that_gets_lost_ends_the_process_all_the_same(tmp_path: Path) -> None:
+    """A callback of native code prints an exception and drops it; here a stage does."""
+    experiment = write(tmp_path, small(calibration={"networks": 0}))
+    program = f"""
+import os, signal
+from nas import commands, __main__
+from nas.stages import latency
+
+def deaf(context):
+    while True:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            while True:
+                pass
+        except KeyboardInterrupt:
+            continue
+
+commands._GRACE_S = 0.1
+latency.calibrate = deaf
+__main__.main(["run", {experiment!r}, "--out", "run"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4
+    assert done.stderr == "nas: interrupted; the same command with --resume goes on from here\n"
+
+
+def test_the_default_folder_is_named_after_the_experiment(nas: Command, tmp_path: Path) -> None:
+    impossible = small(budgets=[{"name": "fast", "latency": "1 us"}], calibration={"networks": 0})
+    assert nas("search", write(tmp_path, impossible)).code == 3
+    assert Path("runs/small/experiment.yaml").is_file()
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m nas devices | head -n 1",
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_is_a_function_too() -> None:
+    assert main(["check", "toy"]) == 0
+    assert toy((3, 32, 32), 10).name == "toy"
+
+
+def test_small_is_small() -> None:
+    """The experiment of these tests keeps what they rely on."""
+    assert SMALL["search"]["evaluations"] > 2 * SMALL["search"]["batch"]
