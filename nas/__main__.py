@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors of the user's input are one line on standard error."""
     args = _parser().parse_args(arguments)
-    from nas import commands
+    from nas import commands, interrupt
     from nas.errors import NothingFits
 
     handlers: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -73,16 +73,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "check": commands.check,
     }
     try:
-        with commands.interruptible():
-            return handlers[args.command](args)
+        return handlers[args.command](args)
     except commands.user_errors() as error:
         print("nas: error:", " ".join(str(error).splitlines()), file=sys.stderr)  # noqa: T201
+        return MALFORMED
+    except OSError as error:
+        print(f"nas: error: {error}; nothing that was written is lost", file=sys.stderr)  # noqa: T201
         return MALFORMED
     except NothingFits as error:
         print(f"nas: {error.statement}", file=sys.stderr)  # noqa: T201
         return NOT_KEPT
     except KeyboardInterrupt:
-        print(commands.INTERRUPTED, file=sys.stderr)  # noqa: T201
+        print(interrupt.MESSAGE, file=sys.stderr)  # noqa: T201
         return INTERRUPTED
 
 

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import interrupt
 from .errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-#: What an interrupted run says.
-INTERRUPTED = "nas: interrupted; the same command with --resume goes on from here"
-_GRACE_S = 5.0
 
 
 def user_errors() -> tuple[type[Exception], ...]:
@@ -30,35 +23,6 @@ def user_errors() -> tuple[type[Exception], ...]:
     from search_spaces.slots import SpaceError
 
     return (InputError, ProfileError, ShapeError, SpaceError, UnpricedOperator)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C: the run ends between two writes and can be resumed.
-
-    Python raises KeyboardInterrupt wherever it happens to be; in a callback of native code it is printed and dropped.
-    A process that is still there after `_GRACE_S` is therefore left at once: what is on disk is whole at any instant.
-    """
-
-    def stop(signum: int, frame: object) -> None:
-        if not signal.getitimer(signal.ITIMER_REAL)[0]:
-            signal.setitimer(signal.ITIMER_REAL, _GRACE_S)
-        raise KeyboardInterrupt
-
-    def leave(signum: int, frame: object) -> None:
-        os.write(2, f"{INTERRUPTED}\n".encode())
-        os._exit(4)
-
-    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGALRM: leave}
-    # What the caller had made this process deaf to (nohup, a shell's background) stays ignored.
-    heard = [number for number in handlers if signal.getsignal(number) is not signal.SIG_IGN]
-    previous = {number: signal.signal(number, handlers[number]) for number in heard}
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _console() -> Console:
@@ -83,6 +47,7 @@ def search(args: argparse.Namespace) -> int:
     return _start(args, run_search)
 
 
+@interrupt.deferred()
 def _start(args: argparse.Namespace, work: object) -> int:
     from . import config
     from .run_folder import RunFolder
@@ -99,6 +64,7 @@ def _start(args: argparse.Namespace, work: object) -> int:
         return work(context)  # type: ignore[operator, no-any-return]
 
 
+@interrupt.deferred()
 def stage(args: argparse.Namespace) -> int:
     """`nas train|export|verify|report`: one stage of an existing run."""
     from . import config, experiment

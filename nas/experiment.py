@@ -30,7 +30,9 @@ def search(context: Context) -> int:
             supernet.train_supernet(context)
         with context.timed("search"):
             searching.search(context)
-    return OK
+    problem = searching.problem_of(context)
+    able = [searching.impossible(problem, number) is None for number in range(len(context.experiment.budgets))]
+    return OK if all(able) else NOT_KEPT
 
 
 def run(context: Context) -> int:

@@ -6,6 +6,7 @@ depend on their values and candidates are measured before they are trained.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -22,6 +23,7 @@ from search_spaces.slots import SearchSpace
 
 from .data.seeds import derive_seed
 from .errors import InputError
+from .runners.readings import Readings
 
 #: The device that is measured by running things here.
 HOST: Final = "host"
@@ -31,18 +33,46 @@ Purpose = Literal["calibration", "candidate", "winner"]
 
 @dataclass(frozen=True)
 class ExitTime:
-    """Cumulative seconds until a sample has left at one exit: the median, its upper 95 % bound, and how it was read."""
+    """Cumulative seconds until a sample has left at one exit: the median, its upper 95 % bound, and how it was read.
+
+    For a stream of samples it is the mean instead. `wall_s` and `cpu_s` are what each block gave by either clock;
+    `repeated` counts blocks that were thrown away because somebody else was using the core.
+    """
 
     median_s: float
     upper_95_s: float
     contended: bool = False
+    wall_s: tuple[float, ...] = ()
+    cpu_s: tuple[float, ...] = ()
+    repeated: int = 0
+
+    @staticmethod
+    def of(readings: Readings) -> ExitTime:
+        """What is kept of readings."""
+        centre = np.median if readings.statistic == "median" else np.mean
+        return ExitTime(
+            readings.value_s,
+            readings.upper_95_s,
+            readings.contended,
+            tuple(centre(readings.wall_s, axis=1).tolist()),
+            tuple(centre(readings.cpu_s, axis=1).tolist()),
+            readings.repeated,
+        )
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> ExitTime:
+        """Read back what JSON made of it; an infinite bound became null."""
+        bound = math.inf if record["upper_95_s"] is None else record["upper_95_s"]
+        clocks = {name: tuple(record.get(name, ())) for name in ("wall_s", "cpu_s")}
+        return ExitTime(record["median_s"], bound, record["contended"], **clocks, repeated=record.get("repeated", 0))
 
 
 @dataclass(frozen=True)
 class Measurement:
     """The seconds to every exit of one network on one target, and what had been predicted for them.
 
-    `broken` names the budgets that this reading showed to be broken, `budget` the one that it was taken for.
+    `broken` names the budgets that this reading showed to be broken, `budget` the one that it was taken for; `stream`
+    is the mean over test images with the exits' thresholds, where the budget is about that.
     """
 
     purpose: Purpose
@@ -54,6 +84,7 @@ class Measurement:
     predicted_std_s: tuple[float, ...] | None = None
     broken: tuple[str, ...] = ()
     budget: str = ""
+    stream: ExitTime | None = None
     schema: int = field(default=SCHEMA)
 
     @property
@@ -76,10 +107,8 @@ class Measurement:
         if record.get("schema") != SCHEMA:
             raise InputError(f"a measurement of schema {record.get('schema')!r}; this version reads {SCHEMA}")
         values = dict(record)
-        values["exits"] = tuple(
-            ExitTime(e["median_s"], np.inf if e["upper_95_s"] is None else e["upper_95_s"], e["contended"])
-            for e in record["exits"]
-        )
+        values["exits"] = tuple(ExitTime.from_dict(entry) for entry in record["exits"])
+        values["stream"] = ExitTime.from_dict(record["stream"]) if record.get("stream") else None
         for name in ("genome", "predicted_s", "predicted_std_s", "broken"):
             values[name] = None if record.get(name) is None else tuple(record[name])
         values["broken"] = values["broken"] or ()
@@ -139,10 +168,7 @@ def time_networks(
             target.key,
             tuple(int(gene) for gene in genome),
             network.key,
-            tuple(
-                ExitTime(found.median_s, found.upper_95_s, found.contended)
-                for found in (readings[f"{number}/{exit_}"] for exit_ in range(len(network.exits)))
-            ),
+            tuple(ExitTime.of(readings[f"{number}/{exit_}"]) for exit_ in range(len(network.exits))),
         )
         for number, (genome, network) in enumerate(zip(genomes, networks, strict=True))
     )

@@ -148,7 +148,7 @@ class VerifySettings:
 
     blocks: int = 5
     block_time_s: Seconds = 0.2
-    samples: int = 300
+    samples: int = 1000
     parity_samples: int = 256
     tvm: bool = True
 

@@ -49,7 +49,8 @@ def check_space(reference: str) -> Iterator[str]:
             one[0, list(slot.genes)] = values
             if slot.index(one)[0] != number:
                 raise SpaceError(f"{reference}: slot {slot.name} numbers its combination {values} wrongly")
-    yield f"all {sum(slot.count for slot in space.slots)} combinations of {len(space.slots)} slots build, and share weights"
+    count = sum(slot.count for slot in space.slots)
+    yield f"all {count} combinations of {len(space.slots)} slots build, and share weights"
 
 
 def _with_neighbours(space: SearchSpace, genomes: NDArray[np.int64]) -> NDArray[np.int64]:

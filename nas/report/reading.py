@@ -145,7 +145,7 @@ def read(folder: Path, space: SearchSpace) -> Run:
         measured=measured,
         pairs=pairs,
         held_out_error=held_out_error,
-        verified=bool(verify),
+        verified=bool(verify) and verify["tested"].flag is not False,
         winners=winners,
         unmet=unmet,
         stages=_stages(log),

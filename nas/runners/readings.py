@@ -2,8 +2,8 @@
 
 Two bounds, and the larger one counts. The pooled readings bound their own median without assuming a distribution
 (order statistics of the binomial; Conover, Practical Nonparametric Statistics, 3.2), but neighbouring readings are
-alike, so that they are fewer than they look. The blocks are minutes apart in what the machine is doing, so Student's t
-over their medians sees the drift that the readings within a block share.
+alike, so that they are fewer than they look. Blocks are taken apart from each other, so Student's t over their medians
+sees the drift that the readings within a block share.
 """
 
 from __future__ import annotations

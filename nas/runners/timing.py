@@ -43,7 +43,8 @@ class Plan:
 
     A reading lasts at least `reading_s`, for which short calls are made several times in a row; so the timers, which
     take a microsecond together, stay under 1 %. It lasts longer where a block would else have over `max_readings`.
-    Contended blocks are repeated in up to `repeats` further rounds.
+    Contended blocks are repeated in up to `repeats` further rounds. Between two rounds there are `gap_s` seconds of
+    rest, so that the blocks of one thing see the machine at different times.
     """
 
     blocks: int = 5
@@ -55,6 +56,7 @@ class Plan:
     repeats: int = 3
     threads: int = 1
     seed: int = 0
+    gap_s: float = 0.0
 
     def calls_and_readings(self, per_call_s: float) -> tuple[int, int]:
         """Calls per reading and readings per block of something that takes so many seconds."""
@@ -82,15 +84,34 @@ class _Job:
     cpu_per_reading: bool
 
 
+def measure_together(
+    calls: Mapping[str, Callable[[], object]],
+    streams: Mapping[str, Callable[[Any], object]],
+    inputs: Sequence[Any],
+    plan: Plan | None = None,
+    clocks: Clocks | None = None,
+) -> dict[str, Readings]:
+    """Measure the median time of calls and the mean time of streams over `inputs`, in seconds, all interleaved.
+
+    A stream's block is one pass over `inputs` in order; `block_s` and the number of readings of the plan do not apply.
+    Its CPU time is taken per block, as reading that clock costs more than a short sample can bear. The names of calls
+    and streams must differ. Raises ValueError for streams without inputs.
+    """
+    plan, clocks = plan or Plan(), clocks or Clocks()
+    if streams and not inputs:
+        raise ValueError("a stream needs at least one sample")
+    tick = _tick(clocks.cpu)
+    with _no_garbage_collection():
+        jobs = {name: _repeated(call, plan, clocks, tick) for name, call in calls.items()}
+        jobs |= {name: _streamed(call, inputs, plan, clocks) for name, call in streams.items()}
+        return _run(jobs, plan)
+
+
 def measure(
     calls: Mapping[str, Callable[[], object]], plan: Plan | None = None, clocks: Clocks | None = None
 ) -> dict[str, Readings]:
     """Measure the median time of each call, in seconds, all of them interleaved."""
-    plan, clocks = plan or Plan(), clocks or Clocks()
-    tick = _tick(clocks.cpu)
-    with _no_garbage_collection():
-        jobs = {name: _repeated(call, plan, clocks, tick) for name, call in calls.items()}
-        return _run(jobs, plan)
+    return measure_together(calls, {}, (), plan, clocks)
 
 
 def measure_stream(
@@ -101,15 +122,9 @@ def measure_stream(
 ) -> dict[str, Readings]:
     """Measure the mean time of each call over given samples, in seconds: the expected latency of an early-exit network.
 
-    A block is one pass over `inputs` in order; `block_s` and the number of readings of the plan do not apply. CPU time
-    is taken per block, as reading that clock costs more than a short sample can bear.
+    Raises ValueError without inputs.
     """
-    plan, clocks = plan or Plan(), clocks or Clocks()
-    if not inputs:
-        raise ValueError("a stream needs at least one sample")
-    with _no_garbage_collection():
-        jobs = {name: _streamed(call, inputs, plan, clocks) for name, call in calls.items()}
-        return _run(jobs, plan)
+    return measure_together({}, calls, inputs, plan, clocks)
 
 
 def _repeated(call: Callable[[], object], plan: Plan, clocks: Clocks, tick: float) -> _Job:
@@ -153,7 +168,8 @@ def _streamed(call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, 
             w = wall()
             call(sample)
             wall_s[i] = wall() - w
-        return _block(wall_s, np.full(len(inputs), (cpu() - start) / len(inputs)), "mean")
+        # No CPU clock is fine enough for single samples; they keep their shares of what the block used.
+        return _block(wall_s, wall_s * ((cpu() - start) / wall_s.sum()), "mean")
 
     return _Job(block, "mean", 1, False)
 
@@ -169,7 +185,9 @@ def _run(jobs: Mapping[str, _Job], plan: Plan) -> dict[str, Readings]:
     rng = np.random.default_rng(plan.seed)
     names = list(jobs)
     blocks: dict[str, list[_Block]] = {name: [] for name in names}
-    for _ in range(plan.blocks):
+    for number in range(plan.blocks):
+        if number and plan.gap_s:
+            time.sleep(plan.gap_s)
         for place in rng.permutation(len(names)):
             blocks[names[place]].append(jobs[names[place]].block())
     repeated = dict.fromkeys(names, 0)

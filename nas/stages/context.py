@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile
 from hardware_profiles import load as load_profile
@@ -22,6 +25,7 @@ from .. import config, registry
 from ..data.prepared import Dataset, prepare
 from ..data.seeds import derive_seed
 from ..errors import InputError
+from ..interrupt import stop_if_asked
 from ..measurement import HOST
 from ..run_folder import EXPERIMENT, RunFolder, atomic_write_json, atomic_write_text
 from ..settings import Experiment
@@ -57,6 +61,11 @@ class Context:
         """The seed of the thing that `path` names in this run."""
         return derive_seed(self.experiment.seed, *path)
 
+    def order(self, part: Literal["val", "test"]) -> NDArray[np.int64]:
+        """A fixed random order of a part's images: its beginning is a fair sample, where files are sorted by class."""
+        indices = self.data.splits.val if part == "val" else self.data.splits.test
+        return np.random.default_rng(self.seed("order", part)).permutation(len(indices))
+
     def path(self, *parts: str) -> Path:
         """A file of the run folder."""
         return self.run.path.joinpath(*parts)
@@ -65,10 +74,12 @@ class Context:
     def timed(self, stage: str) -> Iterator[None]:
         """Say that a stage begins, and write to the log how long it took."""
         self.console.print(f"[bold]{stage}[/bold]")
+        stop_if_asked()
         self.run.log("begin", stage=stage)
         start = time.perf_counter()
         yield
         self.run.log("end", stage=stage, seconds=round(time.perf_counter() - start, 3))
+        stop_if_asked()
 
 
 def materials(experiment: Experiment, begun: bool = False) -> Materials:

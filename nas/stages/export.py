@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..exits.thresholds import Policies, Policy, expected_upper_s
 from ..export import manifest
 from ..export.onnx import SegmentFile, export_segments, to_onnx
@@ -20,10 +21,12 @@ from ..export.tvm import available, compiler, segments_to_tvm
 from ..measurement import HOST
 from ..settings import Budget
 from .context import Context
-from .train import load_network, val_scores
+from .train import WEIGHTS, load_network, val_scores
 from .winners import Winner, standing, winner_folder
 
 MODEL = "model.onnx"
+#: What TVM, its linker and its libraries raise; the ONNX artefacts do not depend on them.
+TVM_FAILURES = (InputError, RuntimeError, OSError)
 #: Of an expected budget, what thresholds may use up: the rest is for exit rates that differ on other images.
 _SHARE = 0.97
 
@@ -66,7 +69,7 @@ def write_manifest(
 ) -> None:
     """Write manifest.json with the thresholds of `policy`, and copy the scripts that run the files."""
     target = context.experiment.target_of(winner.budget)
-    scripts = manifest.add_scripts(folder)
+    others = (*manifest.add_scripts(folder), WEIGHTS)
     manifest.write(
         folder,
         manifest.Manifest(
@@ -79,7 +82,7 @@ def write_manifest(
             budgets=(budget_record(winner.budget),),
             libraries=libraries,
         ),
-        scripts,
+        others,
     )
 
 
@@ -91,13 +94,19 @@ def budget_record(budget: Budget) -> dict[str, Any]:
 def _libraries(
     context: Context, winner: Winner, files: tuple[SegmentFile, ...], folder: Path
 ) -> dict[str, tuple[str, ...]]:
-    """TVM libraries of the segments, by target; none where TVM or a compiler is missing, which the run has said."""
+    """TVM libraries of the segments, by target; none where TVM or a compiler is missing or fails, which is said."""
     target = context.experiment.target_of(winner.budget)
     if not tvm_ready(context) or target.device != HOST:
         return {}
     profile = context.profiles[target.device]
     key = replace(target, runner="tvm", runtime_version=None).key
-    compiled = segments_to_tvm(files, folder, {**(profile.tvm_target or {}), "num-cores": target.threads}, folder / key)
+    description = {**(profile.tvm_target or {}), "num-cores": target.threads}
+    try:
+        compiled = segments_to_tvm(files, folder, description, folder / key)
+    except TVM_FAILURES as error:
+        context.console.print(f"[yellow]{winner.budget.name}: no TVM library: {error}[/]")
+        context.run.log("tvm failed", budget=winner.budget.name, reason=str(error))
+        return {}
     return {key: tuple(f"{key}/{file.file}" for file in compiled)}
 
 

@@ -117,18 +117,18 @@ def _borrowed(context: Context, target: Target, path: Path) -> tuple[Measurement
     """The calibration readings of another run, copied into this one."""
     if not path.is_file():
         raise InputError(f"calibration.measurements: there is no file {str(path)!r}")
-    if not read_measurements(context, target, "calibration"):
-        rows = [Measurement.from_dict(record) for record in read_jsonl(path)]
-        rows = [row for row in rows if row.target == target.key and row.purpose == "calibration"]
-        if not rows:
-            raise InputError(f"calibration.measurements: {path} has no calibration readings of {target.key}")
-        for row in rows:
-            if context.space.decode(row.genome).key != row.key:
-                raise InputError(
-                    f"calibration.measurements: {path} is of another search space than {context.space.name}; "
-                    "latencies do not carry over, measure on this one"
-                )
-        append_measurements(context, rows)
+    known = {row.key for row in read_measurements(context, target, "calibration")}
+    rows = [Measurement.from_dict(record) for record in read_jsonl(path)]
+    rows = [row for row in rows if row.target == target.key and row.purpose == "calibration"]
+    if not rows:
+        raise InputError(f"calibration.measurements: {path} has no calibration readings of {target.key}")
+    for row in rows:
+        if context.space.decode(row.genome).key != row.key:
+            raise InputError(
+                f"calibration.measurements: {path} is of another search space than {context.space.name}; "
+                "latencies do not carry over, measure on this one"
+            )
+    append_measurements(context, [row for row in rows if row.key not in known])
     return read_measurements(context, target, "calibration")
 
 

@@ -16,14 +16,14 @@ from rich.progress import Progress
 from search_spaces.slots import with_exits
 
 from .. import judge, registry
-from ..errors import NothingFits
+from ..errors import InputError, NothingFits
 from ..exits.placement import MOST_SUBSETS, best_placement
+from ..interrupt import stop_if_asked
 from ..pareto import pareto_rank
 from ..problem import BudgetProblem, objective_columns
 from ..run_folder import append_jsonl, atomic_write_json
 from ..searchers.base import Searcher
 from ..searchers.fastest import fastest
-from ..settings import Budget
 from ..trial import Trial, load_batches
 from ..units import format_seconds
 from .context import Context
@@ -41,23 +41,24 @@ def problem_of(context: Context) -> BudgetProblem:
 
 
 def require_feasible(context: Context) -> None:
-    """Raise NothingFits, with the fastest network found, if no network of the space can keep any budget.
+    """Raise NothingFits, with the fastest networks found, if no network of the space can keep any budget.
 
     Called before anything is trained.
     """
     problem = problem_of(context)
-    statements = []
-    for number, budget in enumerate(context.experiment.budgets):
-        genome, violation = fastest(problem, lambda genomes, n=number: problem.cheap(genomes)[1][:, n])  # type: ignore[misc]
-        if violation > 0:
-            statements.append(_impossible(problem, budget, genome))
-    if len(statements) == len(context.experiment.budgets):
-        raise NothingFits("nothing fits: " + " ".join(statements))
-    for statement in statements:
+    statements = [impossible(problem, number) for number in range(len(context.experiment.budgets))]
+    if all(statements):
+        raise NothingFits("nothing fits: " + " ".join(map(str, statements)))
+    for statement in filter(None, statements):
         context.console.print(f"[yellow]{statement}[/]")
 
 
-def _impossible(problem: BudgetProblem, budget: Budget, genome: NDArray[np.int64]) -> str:
+def impossible(problem: BudgetProblem, number: int) -> str | None:
+    """Why no network of the space can keep a budget, with the fastest one found; None where one may."""
+    budget = problem.experiment.budgets[number]
+    genome, violation = fastest(problem, lambda genomes: problem.cheap(genomes)[1][:, number])
+    if violation == 0:
+        return None
     target = problem.experiment.target_of(budget)
     reach = problem.tables[target].reach_s(genome[None])[0]
     seconds = reach[-1] if budget.of == "worst_case" else np.nanmin(reach)
@@ -79,7 +80,11 @@ def search(context: Context) -> None:
     for logged in load_batches(context.path(TRIALS)):
         asked = searcher.ask(min(settings.batch, settings.evaluations - len(trials)))
         if [tuple(row) for row in asked.tolist()] != [trial.genome for trial in logged]:
-            raise AssertionError("the searcher asked for other genomes than the log holds: it is not replayable")
+            raise InputError(
+                f"{context.path(TRIALS)} holds other genomes in batch {logged[0].batch} than searcher "
+                f"{settings.searcher.name} asks for: the file was edited, another version of NumPy draws otherwise, or "
+                "the searcher does not answer the same when it is told the same; start anew with another --out"
+            )
         trials += logged
         _tell(searcher, problem, logged)
     judging = _Judge(context, problem)
@@ -95,6 +100,7 @@ def search(context: Context) -> None:
             for slot, genome in enumerate(genomes):
                 batch.append(judging.trial(genome, number, slot, len(genomes)))
                 progress.advance(task)
+                stop_if_asked()
             append_jsonl(context.path(TRIALS), [asdict(trial) for trial in batch])
             trials += batch
             _tell(searcher, problem, tuple(batch))
@@ -118,7 +124,7 @@ class _Judge:
         self._context = context
         self._problem = problem
         self._evaluators: dict[int, Any] = {}
-        self._labels = context.data.labels("val")
+        self._labels = context.data.labels("val")[context.order("val")]
 
     def scores(self, genome: NDArray[np.int64], images: int) -> judge.Scores:
         """Confidence and correctness at all legal positions, NaN confidence where there is none."""

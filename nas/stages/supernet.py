@@ -15,6 +15,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..data.augment import Augmentation, default_augmentation
+from ..interrupt import stop_if_asked
 from ..run_folder import atomic_write_bytes, atomic_write_json
 from .context import Context
 
@@ -60,11 +61,16 @@ def planned_steps(
 
 @contextmanager
 def steps_progress(context: Context, what: str, steps: int, done: int) -> Iterator[Callable[[int, float], None]]:
-    """A progress bar over training steps; gives the function (step, loss) that moves it."""
+    """A progress bar over training steps; gives the function (step, loss) that moves it, and stops a run if asked."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("loss {task.fields[loss]:.3f}"), console=context.console, transient=True) as bar:
         task = bar.add_task(what, total=steps, completed=done, loss=float("nan"))
-        yield lambda step, loss: bar.update(task, completed=step, loss=loss)
+
+        def report(step: int, loss: float) -> None:
+            stop_if_asked()
+            bar.update(task, completed=step, loss=loss)
+
+        yield report
 
 
 def train_supernet(context: Context) -> None:
@@ -108,11 +114,11 @@ def load_supernet(context: Context) -> dict[str, np.ndarray[Any, np.dtype[np.flo
 
 
 def load_evaluator(context: Context, images: int) -> SupernetEvaluator:
-    """The evaluator that judges networks on the first `images` validation images."""
+    """The evaluator that judges networks on the first `images` validation images of the run's order."""
     from ..evaluators.supernet import SupernetEvaluator
 
     calibration = training_set(context, False).sample(
         context.experiment.search.calibration_images, context.seed("batch-norm")
     )
-    validation = context.data.preprocessing.apply(context.data.raw_images("val")[:images])
+    validation = context.data.preprocessing.apply(context.data.raw_images("val")[context.order("val")[:images]])
     return SupernetEvaluator(context.space, load_supernet(context), calibration, validation)

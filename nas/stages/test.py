@@ -85,7 +85,8 @@ def _test(context: Context, winner: Winner, record: dict[str, Any]) -> None:
     folder = winner_folder(context, winner.budget)
     target = context.experiment.target_of(winner.budget)
     images = context.data.preprocessing.apply(context.data.raw_images("test"))
-    few = images[: context.experiment.verify.parity_samples]
+    chosen = context.order("test")[: context.experiment.verify.parity_samples]
+    few = images[chosen]
     here = Target(HOST, "onnxruntime", target.threads)
     program = runner_for(here).load(folder / MODEL)
     exported = np.concatenate(
@@ -93,8 +94,8 @@ def _test(context: Context, winner: Winner, record: dict[str, Any]) -> None:
     )
     jax_logits = network_logits(context, winner, images)
     parity = {
-        "onnxruntime": _parity(jax_logits[: len(few)], exported[: len(few)]),
-        **_tvm(context, winner, folder, few, jax_logits[: len(few)], record),
+        "onnxruntime": _parity(jax_logits[chosen], exported[chosen]),
+        **_tvm(context, winner, folder, few, jax_logits[chosen], record),
     }
     record["parity"] = parity
     thresholds = [np.inf if t is None else t for t in manifest.load(folder).thresholds]
@@ -112,6 +113,7 @@ def _test(context: Context, winner: Winner, record: dict[str, Any]) -> None:
         exit_["accuracy"] = float(hits.mean())
         exit_["interval"] = wilson(int(hits.sum()), len(hits))
         exit_["test_rate"] = float((leaving == position).mean())
+    record["kept"] = record["within_budget"]
     if wrong := [name for name, found in parity.items() if found.get("ok") is False]:
         record["kept"] = False
         record["reason"] = f"{wrong[0]} answers differently from JAX: see parity"

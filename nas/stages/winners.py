@@ -27,7 +27,7 @@ from ..trial import Trial, load_batches
 from ..units import format_seconds
 from .context import Context
 from .latency import append_measurements, load_model, read_measurements, refit
-from .search import FRONT, TRIALS
+from .search import FRONT, TRIALS, impossible, problem_of
 
 ARCHITECTURE, UNMET = "architecture.json", "unmet.json"
 SCHEMA = 1
@@ -66,7 +66,11 @@ def choose(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
     for number, budget in enumerate(context.experiment.budgets):
         candidates = [Trial.from_json(record) for record in front["budgets"][budget.name]]
         pool = _pool(candidates, logged, number)
-        found = _chosen_before(context, number, budget, pool) or _choose(context, number, budget, pool)
+        found: Winner | str | None = _chosen_before(context, number, budget, pool)
+        if found is None and not pool:
+            found = impossible(problem_of(context), number)
+        if found is None:
+            found = _choose(context, number, budget, pool)
         folder = winner_folder(context, budget)
         if isinstance(found, str):
             unmet[budget.name] = found
@@ -90,9 +94,12 @@ def standing(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
     winners = {}
     for number, budget in enumerate(context.experiment.budgets):
         if budget.name not in unmet:
-            record = json.loads((winner_folder(context, budget) / ARCHITECTURE).read_text())
+            chosen = winner_folder(context, budget) / ARCHITECTURE
+            if not chosen.exists():
+                raise InputError(f"{chosen} is not there; run `nas train {context.run.path}`")
+            record = json.loads(chosen.read_text())
             trial = Trial.from_json(record["search"])
-            rows = {row.key: row for row in candidate_rows(context, budget)}
+            rows = measured(context, budget)
             winners[budget.name] = Winner(budget, trial, number, rows.get(trial.key))
     return winners, unmet
 
@@ -116,7 +123,7 @@ def _chosen_before(context: Context, number: int, budget: Budget, pool: list[Tri
         return None
     key = json.loads(path.read_text())["key"]
     trial = next((trial for trial in pool if trial.key == key), None)
-    rows = {row.key: row for row in candidate_rows(context, budget)}
+    rows = measured(context, budget)
     if trial is None or (key in rows and budget.name in rows[key].broken):
         return None
     return Winner(budget, trial, number, rows.get(key))
@@ -128,7 +135,7 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
     if target.device != HOST:
         return Winner(budget, pool[0], number, None) if pool else "no network that was judged keeps this budget"
     while True:
-        rows = {row.key: row for row in candidate_rows(context, budget)}
+        rows = measured(context, budget)
         model = refit(context, base, list(rows.values()))
         broken = [t for t in pool if t.key in rows and budget.name in rows[t.key].broken]
         able = [t for t in pool if t not in broken and _within(budget, number, t, *_reach(context, model, rows, t))]
@@ -138,18 +145,28 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
         if best.key in rows:
             return Winner(budget, best, number, rows[best.key])
         if len([t for t in pool if t.key in rows and t not in able]) >= context.experiment.winners.attempts:
-            measured = [t for t in able if t.key in rows]
-            return (
-                Winner(budget, measured[0], number, rows[measured[0].key])
-                if measured
-                else _unmet(budget, number, pool, rows)
-            )
+            known = [t for t in able if t.key in rows]
+            if not known:
+                return _unmet(budget, number, pool, rows)
+            return Winner(budget, known[0], number, rows[known[0].key])
         with context.console.status(f"measuring a candidate for {budget.name}"):
             _measure(context, budget, model, best)
 
 
+def measured(context: Context, budget: Budget) -> dict[str, Measurement]:
+    """The last reading of each network by key; what an earlier one showed to be broken stays so.
+
+    Measuring again until a reading happens to be within would make the bound worthless.
+    """
+    rows: dict[str, Measurement] = {}
+    for row in candidate_rows(context, budget):
+        before = rows[row.key].broken if row.key in rows else ()
+        rows[row.key] = replace(row, broken=tuple(dict.fromkeys((*before, *row.broken))))
+    return rows
+
+
 def candidate_rows(context: Context, budget: Budget) -> Iterator[Measurement]:
-    """Measured candidates; a later reading of the same network, such as a trained winner's, replaces the earlier."""
+    """All readings of candidates and winners on a budget's target, in the order in which they were taken."""
     target = context.experiment.target_of(budget)
     return (row for row in read_measurements(context, target) if row.purpose != "calibration")
 
@@ -191,16 +208,17 @@ def _measure(context: Context, budget: Budget, model: LinearModel, trial: Trial)
 
 
 def _unmet(budget: Budget, number: int, pool: list[Trial], rows: dict[str, Measurement]) -> str:
-    measured = [(t, rows[t.key]) for t in pool if t.key in rows]
-    if not measured:
+    tried = [(t, rows[t.key]) for t in pool if t.key in rows]
+    if not tried:
         return f"{budget.describe()}: no network that was judged is predicted to keep this budget"
-    seconds, trial = min(
-        (float(row.reach_s[-1] if budget.of == "worst_case" else np.dot(_rates(t, number), row.reach_s)), t)
-        for t, row in measured
-    )
+    took = [
+        row.reach_s[-1] if budget.of == "worst_case" else np.dot(_rates(t, number), row.reach_s) for t, row in tried
+    ]
+    fastest = int(np.argmin(took))
     return (
-        f"{budget.describe()}: {len(measured)} candidates were measured and none kept it; the fastest took "
-        f"{format_seconds(seconds)} (genome {list(trial.genome)}). Raise the budget, or allow more winners.attempts"
+        f"{budget.describe()}: {len(tried)} candidates were measured and none kept it; the fastest took "
+        f"{format_seconds(float(took[fastest]))} (genome {list(tried[fastest][0].genome)}). Raise the budget, or allow "
+        "more winners.attempts"
     )
 
 

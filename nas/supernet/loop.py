@@ -151,6 +151,9 @@ def run(
             _report(number - 1, pending, progress)
         pending = loss
         if checkpoint is not None and (number == until or (every and number % every == 0)):
+            # A state that is no longer finite must not replace the last good one.
+            _report(number, loss, progress)
+            pending = None
             checkpoint(State(params, optimiser, number))
     if pending is not None:
         _report(number, pending, progress)

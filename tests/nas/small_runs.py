@@ -32,7 +32,7 @@ SMALL: dict[str, Any] = {
     "calibration": {"networks": 4},
     "supernet": {"epochs": 2, "random_subnets": 1},
     "search": {"evaluations": 12, "batch": 5, "images": 300, "calibration_images": 128},
-    "winners": {"epochs": 1, "candidates": 2},
+    "winners": {"epochs": 1, "candidates": 2, "attempts": 2},
     "verify": {"blocks": 3, "block_time": "10 ms", "samples": 30, "parity_samples": 32, "tvm": False},
 }
 

@@ -148,8 +148,9 @@ def test_a_stage_without_a_run_says_what_to_do(stage: str, nas: Command) -> None
 def test_a_stage_that_comes_too_early_says_what_to_do(nas: Command, tmp_path: Path) -> None:
     impossible = small(budgets=[{"name": "fast", "latency": "1 us"}], calibration={"networks": 0})
     assert nas("search", write(tmp_path, impossible), "--out", "run").code == 3
-    for stage in ("train", "export", "verify"):
-        assert "run has no front.json yet; run the search first" in nas(stage, "run").error
+    assert "run has no front.json yet; run the search first" in nas("train", "run").error
+    for stage in ("export", "verify"):
+        assert "run has no winners yet; run `nas train run`" in nas(stage, "run").error
 
 
 def test_nothing_is_trained_where_nothing_fits(nas: Command, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Spaces small enough to compile in seconds, and a folder of compiled programs that ends with the tests."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,12 +16,18 @@ from search_spaces.staged import Stage
 CLASSES = 4
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Programs compiled by several tests are compiled once and in a hurry; nothing is left in the user's folder."""
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Programs compiled by several tests are compiled once; nothing is left in the user's folder."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation(cache: Path) -> Iterator[None]:
+    """Compile in a hurry: most programs here run once."""
     jax.config.update("jax_disable_most_optimizations", True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(cache))
         yield
     jax.config.update("jax_disable_most_optimizations", False)
 

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hardware_profiles import Target, load
+from latency_models.additive import Additive, compile
+from latency_models.roofline import Roofline
+from nas.exits.placement import reach_of
+from nas.problem import METRIC_OF, BudgetProblem, objective_columns
+from nas.settings import Budget, Experiment, Part, SearchSettings
+from nas.trial import AtBudget
+from search_spaces.mobile import mobile
+from search_spaces.slots import exit_positions, random_genomes, with_exits
+from search_spaces.staged import StagedSpace
+
+PI, NANO = Target("rpi4b", "onnxruntime"), Target("jetson_nano_cpu", "onnxruntime", threads=2)
+NOTHING = Part("x", "x:x", {})
+BUDGETS = (
+    Budget(2e-4, "worst_case", "worst"),
+    Budget(1e-4, "expected", "mean"),
+    Budget(3e-4, "worst_case", "other", NANO),
+)
+
+
+@pytest.fixture(scope="module")
+def space() -> StagedSpace:
+    return mobile((1, 8, 8), 10, "8x8", max_exits=2)
+
+
+@pytest.fixture(scope="module")
+def tables(space: StagedSpace) -> dict[Target, Additive]:
+    return {target: compile(space, Roofline(load(target.device), target)) for target in (PI, NANO)}
+
+
+@pytest.fixture
+def problem(space: StagedSpace, tables: dict[Target, Additive]) -> BudgetProblem:
+    experiment = Experiment("x", NOTHING, NOTHING, PI, BUDGETS, NOTHING, SearchSettings(NOTHING))
+    return BudgetProblem(space, experiment, tables, {PI: 0.1, NANO: 0.25}, seed=0)
+
+
+def test_a_searcher_sees_arrays(problem: BudgetProblem, space: StagedSpace) -> None:
+    genomes = random_genomes(space, 50, np.random.default_rng(0))
+    objectives, violation = problem.cheap(genomes)
+    assert problem.sizes.shape == problem.ordinal.shape == (len(space.genes),)
+    assert objectives.shape == (50, 1) and violation.shape == (50, 3)
+    assert (violation >= 0).all() and np.isfinite(violation).all()
+    assert np.array_equal(problem.canonical(genomes), genomes)
+
+
+def test_a_violation_is_the_share_of_the_budget_that_is_missing(problem: BudgetProblem, space: StagedSpace) -> None:
+    """Judged network by network with the model itself, its error granted."""
+    models = {target: Roofline(load(target.device), target) for target in (PI, NANO)}
+    genomes = random_genomes(space, 20, np.random.default_rng(1))
+    _, violation = problem.cheap(genomes)
+    for row, genome in enumerate(genomes):
+        network = space.decode(genome)
+        pi, nano = (models[target].predict([network]) for target in (PI, NANO))
+        expected = [
+            1.1 * pi.total_s[0] / 2e-4 - 1,
+            1.1 * pi.reach_s(0)[0] / 1e-4 - 1,  # leaving always at the first exit is as fast as it can be
+            1.25 * nano.total_s[0] / 3e-4 - 1,
+        ]
+        assert violation[row] == pytest.approx(np.maximum(expected, 0), rel=1e-6, abs=1e-9)
+
+
+def test_an_exit_can_only_help_an_expected_budget(problem: BudgetProblem, space: StagedSpace) -> None:
+    for genome in random_genomes(space, 20, np.random.default_rng(2)):
+        none, one = (with_exits(space, genome, on)[None] for on in ((), (0,)))
+        assert problem.cheap(one)[1][0, 1] <= problem.cheap(none)[1][0, 1]
+        assert problem.cheap(one)[1][0, 0] >= problem.cheap(none)[1][0, 0]
+
+
+def test_parts_add_up_to_every_choice_of_exits(
+    problem: BudgetProblem, space: StagedSpace, tables: dict[Target, Additive]
+) -> None:
+    rng = np.random.default_rng(3)
+    places = len(exit_positions(space)) - 1
+    for genome in random_genomes(space, 30, rng):
+        on = rng.permutation(places)[: rng.integers(0, 3)]
+        chosen = with_exits(space, genome, on.tolist())
+        reach = tables[PI].reach_s(chosen[None])[0]
+        body_s, head_s = problem.parts(genome, PI)
+        kept = np.flatnonzero(~np.isnan(reach))
+        assert reach_of(kept[:-1].tolist(), body_s, head_s, 0.0) == pytest.approx(reach[kept], rel=1e-9)
+
+
+def test_the_allowance_leaves_room_for_the_models_error(problem: BudgetProblem) -> None:
+    assert problem.allowance_s(BUDGETS[0]) == pytest.approx(2e-4 / 1.1)
+    assert problem.allowance_s(BUDGETS[2]) == pytest.approx(3e-4 / 1.25)
+
+
+def test_everything_that_a_searcher_is_told_is_to_be_minimised() -> None:
+    metrics = {name: float(number) for number, name in enumerate(METRIC_OF.values())}
+    at = AtBudget(0.75, 1e-3, (), (1.0,))
+    assert objective_columns(("accuracy", "params"), metrics, (at, None)) == [0.25, 1.0, metrics["params"]]
+    assert objective_columns(tuple(METRIC_OF), metrics, ()) == list(metrics.values())
