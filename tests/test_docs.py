@@ -236,7 +236,7 @@ def test_the_fields_of_files_are_described(heading: str, wanted: set[str]) -> No
 
 def test_the_fields_of_verify_json_are_described() -> None:
     written = (
-        keys_written("nas.stages.verify", "measure_winners", "_measured", "_unmeasured", "_common")
+        keys_written("nas.stages.verify", "measure_winners", "_judged", "_unmeasured", "_common")
         | keys_written("nas.stages.test", "test_winners", "_test", "_parity", "_tvm")
         | keys_written("nas.stages.winners", "_attempt")
         | keys_written("nas.stages.export", "budget_record")

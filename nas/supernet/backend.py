@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -17,8 +19,17 @@ _WORTH_KEEPING_S = 0.2
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for what is compiled once, `$XDG_CACHE_HOME/hwnas` or `~/.cache/hwnas`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwnas"
+    """The user's folder of compiled programs for this kind of processor, in `$XDG_CACHE_HOME` or `~/.cache`.
+
+    Home folders move between machines; programs for another processor crash or are slow.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = [platform.processor()]
+    abilities = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}) or lines
+    name = f"{platform.machine()}-{hashlib.sha256(''.join(abilities).encode()).hexdigest()[:8]}"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwnas" / name
 
 
 def keep_heap() -> bool:

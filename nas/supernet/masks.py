@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from numpy.typing import NDArray
 
 from search_spaces.ir import Op
@@ -116,10 +116,12 @@ class Run:
 
     def neutral(self, member: Member, first: Array, second: Array) -> Array:
         """An addition or multiplication that hands on its first operand where it is absent."""
-        if second.ndim == 4 and first.shape[-1] != second.shape[-1]:
+        for axis, (have, want) in enumerate(zip(second.shape, first.shape, strict=True)):
             # Present only where both are equally wide, so that what is cut or filled is inactive.
-            second = second[..., : first.shape[-1]]
-            second = jnp.pad(second, ((0, 0), (0, 0), (0, 0), (0, first.shape[-1] - second.shape[-1])))
+            if have not in (1, want):
+                second = lax.slice_in_dim(second, 0, min(have, want), axis=axis)
+                edges = [(0, want - min(have, want) if i == axis else 0) for i in range(second.ndim)]
+                second = jnp.pad(second, edges)
         adds = member.op.kind == "add"
         if not member.present.all():
             second = jnp.where(self.pick(member.present), second, 0 if adds else 1)

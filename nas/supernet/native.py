@@ -10,7 +10,6 @@ import ctypes
 import hashlib
 import logging
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -55,8 +54,7 @@ def _build() -> Path:
         raise FileNotFoundError("there is no C++ compiler (g++, clang++ or $CXX)")
     source = resources.files(__package__) / "depthwise.cc"
     content = source.read_bytes()
-    what = (content, compiler, _FLAGS, jax.__version__, platform.machine(), _processor())
-    key = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((content, compiler, _FLAGS, jax.__version__)).encode()).hexdigest()[:16]
     folder = cache_folder() / "native"
     library = folder / f"depthwise-{key}.so"
     if not library.exists():
@@ -68,15 +66,6 @@ def _build() -> Path:
             subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE_S)
             made.replace(library)
     return library
-
-
-def _processor() -> str:
-    """What `-march=native` depends on, as far as the system tells: home folders move between machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return "".join(sorted({line for line in lines if line.startswith(("flags", "Features"))}))
 
 
 def _floats(*shape: int) -> jax.ShapeDtypeStruct:

@@ -20,6 +20,7 @@ from nas import config, judge
 from nas.errors import InputError
 from nas.measurement import ExitTime, Measurement
 from nas.run_folder import EXPERIMENT, RunFolder, append_jsonl, atomic_write_bytes, atomic_write_text, read_jsonl
+from nas.runners.readings import Readings
 from nas.stages import latency, search, supernet, train, verify, winners
 from nas.stages import test as testing
 from nas.stages.context import Context, materials, open_context
@@ -324,7 +325,14 @@ def test_winners_that_break_their_budget_in_the_end_are_not_called_kept(
 ) -> None:
     """Every verification finds the budget broken: others are tried, a bounded number of times, and none is kept."""
     rewind(run, "search")
-    monkeypatch.setattr(verify, "kept", lambda readings, budget_s: False)
+    measure = verify.measure_together
+
+    def slowed(*arguments: Any) -> dict[str, Readings]:
+        readings = measure(*arguments)
+        return {name: replace(r, wall_s=r.wall_s * 1e5, cpu_s=r.cpu_s * 1e5) for name, r in readings.items()}
+
+    monkeypatch.setattr(verify, "measure_together", slowed)
+    monkeypatch.setattr(verify, "_GAP_S", 0.0)
     monkeypatch.setattr(train, "_train", untrained)
     assert nas("run", write(run.parent, SMALL), "--out", str(run), "--resume").code == 3
     record = json.loads((run / "verify.json").read_text())

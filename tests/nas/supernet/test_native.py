@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.supernet import layers, native
+from nas.supernet.backend import cache_folder
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_without_a_working_compiler_the_other_form_runs(
     assert not native.available()
     y = depthwise_of_ones()
     assert y[0, 1, 1, 0] == 9 and y[0, 0, 0, 1] == 4
-    assert list((tmp_path / "hwnas" / "native").iterdir()) == []
+    assert list((cache_folder() / "native").iterdir()) == []
 
 
 @pytest.mark.usefixtures("compiled")
@@ -96,7 +97,7 @@ def test_the_library_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
     library = native._build()
     made = library.stat().st_mtime_ns
     assert native._build() == library and library.stat().st_mtime_ns == made
-    assert list((tmp_path / "hwnas" / "native").iterdir()) == [library]
+    assert list((cache_folder() / "native").iterdir()) == [library]
 
 
 @pytest.mark.usefixtures("compiled")

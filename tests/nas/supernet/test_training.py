@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -150,6 +151,25 @@ def test_timing_leaves_nothing_behind(tiny: SearchSpace, pictures: TrainingSet) 
     assert len(seconds) == 2 and min(seconds) > 0
     fresh = NetworkTrainer(network, pictures, replace(RECIPE, steps=3), seed=0)
     assert same(trainer.run(trainer.start()), fresh.run(fresh.start()))
+
+
+def test_weight_decay_acts_on_kernels_alone() -> None:
+    params = {name: jnp.ones(2) for name in ("a/kernel", "a/bias", "a.bn/scale")}
+    optimiser = replace(RECIPE, weight_decay=0.1).optimiser()
+    updates, _ = optimiser.update(jax.tree.map(jnp.zeros_like, params), optimiser.init(params), params)
+    assert {name for name, update in updates.items() if np.any(update)} == {"a/kernel"}
+
+
+def test_the_rate_warms_up_and_falls_to_nothing() -> None:
+    """With plain gradients of one, an update is minus the learning rate."""
+    params = {"a/bias": jnp.zeros(())}
+    optimiser = Recipe(20, learning_rate=0.2, warmup=0.25, momentum=0.0).optimiser()
+    state, rates = optimiser.init(params), []
+    for _ in range(20):
+        updates, state = optimiser.update({"a/bias": jnp.ones(())}, state, params)
+        rates.append(-float(updates["a/bias"]))
+    assert np.argmax(rates) == 5 and np.isclose(rates[5], 0.2) and 0 < rates[0] < 0.05 and rates[-1] < 0.01
+    assert rates[:6] == sorted(rates[:6]) and rates[5:] == sorted(rates[5:], reverse=True)
 
 
 @pytest.mark.parametrize("wrong", [{"steps": -1}, {"warmup": 1.0}, {"distillation": 1.5}, {"exit_weight": -1}])
