@@ -4,8 +4,8 @@
 
 A small experiment runs once undisturbed. Then it is started again and again, killed with SIGKILL at an instant drawn
 uniformly over the undisturbed run's duration, and resumed until it ends; trials.jsonl and front.json are compared. All
-runs share one set of latency readings, because a second measurement is never the same as the first. Exits 1 where any
-run differs or cannot be resumed.
+runs share what is measured once: the latency readings and the profile of this machine, since a second measurement is
+never the same as the first. Exits 1 where any run differs or cannot be resumed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from typing import Any
 import yaml
 
 COMPARED = ("trials.jsonl", "front.json")
+#: What a run has written when it begins to work: the experiment, and the machine as it was measured.
+OPENING = ("experiment.yaml", "environment.json")
 EXPERIMENT: dict[str, Any] = {
     "name": "small",
     "data": {"name": "digits"},
@@ -107,6 +110,10 @@ class Runs:
 
 def kill_and_resume(runs: Runs, name: str, instant_s: float, reference: Path) -> Kill:
     """Start a run, kill it after `instant_s` seconds, resume it to its end and compare it."""
+    folder = runs.place / name
+    folder.mkdir()
+    for file in OPENING:
+        shutil.copy(reference / file, folder)
     process = runs.start(name)
     try:
         process.communicate(timeout=instant_s)
@@ -118,7 +125,6 @@ def kill_and_resume(runs: Runs, name: str, instant_s: float, reference: Path) ->
     _, err = resumed.communicate()
     if resumed.returncode:
         print(err.decode(errors="replace"), file=sys.stderr)
-    folder = runs.place / name
     equal = {
         file: (folder / file).is_file() and (folder / file).read_bytes() == (reference / file).read_bytes()
         for file in COMPARED

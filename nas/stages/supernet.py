@@ -75,7 +75,10 @@ def steps_progress(context: Context, what: str, steps: int, done: int) -> Iterat
 
 def train_supernet(context: Context) -> None:
     """Train to the last planned step, from the checkpoint if there is one."""
+    from ..supernet import native
+
     trainer = _trainer(context)
+    context.run.log("depthwise", compiled=native.available())
     path = context.path(SUPERNET)
     state = trainer.load(path.read_bytes()) if path.exists() else trainer.start()
     with steps_progress(context, "supernet", trainer.recipe.steps, state.step) as report:

@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import logging
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -54,7 +55,8 @@ def _build() -> Path:
         raise FileNotFoundError("there is no C++ compiler (g++, clang++ or $CXX)")
     source = resources.files(__package__) / "depthwise.cc"
     content = source.read_bytes()
-    key = hashlib.sha256(repr((content, compiler, _FLAGS, jax.__version__)).encode()).hexdigest()[:16]
+    parts = (content, compiler, _FLAGS, jax.__version__, _instructions())
+    key = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
     folder = cache_folder() / "native"
     library = folder / f"depthwise-{key}.so"
     if not library.exists():
@@ -66,6 +68,15 @@ def _build() -> Path:
             subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE_S)
             made.replace(library)
     return library
+
+
+def _instructions() -> str:
+    """What the processor can do: a home folder may be shared by machines, and code for one can crash on another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
 
 
 def _floats(*shape: int) -> jax.ShapeDtypeStruct:

@@ -34,7 +34,7 @@ def test_logits(space: SearchSpace, params: Weights, monkeypatch: pytest.MonkeyP
     rng = np.random.default_rng(0)
     calibration, images = rng.normal(size=(2, 21, 1, 8, 8)).astype(np.float32)
     evaluator = SupernetEvaluator(space, params, calibration, images)
-    genomes = np.unique(random_genomes(space, 6, rng), axis=0)
+    genomes = np.unique(random_genomes(space, 4, rng), axis=0)
     logits = evaluator.logits(genomes)
     assert logits.shape == (len(genomes), 21, len(exit_positions(space)), 4) and logits.dtype == np.float32
     absent = 0

@@ -36,8 +36,8 @@ def assert_same(fast: Callable[..., Array], plain: Callable[..., Array], *args: 
 
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "size"),
-    [(3, 1, 1, (7, 6)), (3, 2, 1, (7, 6)), (5, 1, 2, (4, 9)), (5, 2, 2, (8, 5)), (7, 3, 3, (8, 8)), (3, 1, 0, (5, 5)),
-     (2, 2, 0, (5, 6)), (4, 1, 1, (6, 6)), (3, 2, 2, (5, 5)), (1, 2, 0, (5, 5))],
+    [(3, 1, 1, (7, 6)), (3, 2, 1, (7, 6)), (5, 1, 2, (4, 9)), (5, 2, 2, (8, 5)), (3, 1, 0, (5, 5)),
+     (2, 2, 0, (5, 6)), (3, 2, 2, (5, 5)), (1, 2, 0, (5, 5))],
 )  # fmt: skip
 def test_depthwise(kernel: int, stride: int, padding: int, size: tuple[int, int]) -> None:
     x, w = random(3, *size, 5), random(kernel, kernel, 5)
@@ -49,21 +49,20 @@ def test_depthwise(kernel: int, stride: int, padding: int, size: tuple[int, int]
     )
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("choice", [0, 1, 2])
+@pytest.mark.parametrize(("choice", "stride"), [(0, 1), (1, 2), (2, 1), (2, 2)])
 def test_elastic_depthwise_uses_the_centre_of_the_kernel(choice: int, stride: int) -> None:
-    x, w, sizes = random(2, 7, 8, 3), random(7, 7, 3), (3, 5, 7)
+    x, w, sizes = random(2, 5, 6, 3), random(5, 5, 3), (1, 3, 5)
     kernels = layers.Kernels(sizes, jnp.asarray(choice, jnp.int32))
-    mask = np.zeros((7, 7, 1))
-    edge = (7 - sizes[choice]) // 2
-    mask[edge : 7 - edge, edge : 7 - edge] = 1
+    mask = np.zeros((5, 5, 1))
+    edge = (5 - sizes[choice]) // 2
+    mask[edge : 5 - edge, edge : 5 - edge] = 1
     assert_same(
         lambda x, w: layers.depthwise(x, w, stride, kernels=kernels),
-        lambda x, w: layers.grouped(x, (w * mask)[:, :, None], stride, 3, 3),
+        lambda x, w: layers.grouped(x, (w * mask)[:, :, None], stride, 2, 3),
         x,
         w,
     )
-    found = layers.centre_mask(7, kernels)
+    found = layers.centre_mask(5, kernels)
     assert (np.asarray(found)[:, :, None] == mask).all()
 
 

@@ -1,6 +1,7 @@
 """Training: it learns, and a resumed training is the same training."""
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from nas.data.augment import Augmentation
 from nas.errors import InputError
 from nas.supernet.batches import Batches, TrainingSet
 from nas.supernet.interpreter import apply, split
-from nas.supernet.loop import Recipe, State, steps_within
+from nas.supernet.loop import Params, Recipe, State, run, start, steps_within
 from nas.supernet.sampling import smallest
 from nas.supernet.static import NetworkTrainer
 from nas.supernet.training import SupernetTrainer, shared_weights
@@ -89,11 +90,14 @@ def test_a_batch_larger_than_the_data_is_refused(pictures: TrainingSet) -> None:
         Batches(pictures, 97, 0)
 
 
-def test_divergence_is_reported(tiny: SearchSpace, pictures: TrainingSet) -> None:
-    network = tiny.decode([0] * len(tiny.genes))
-    trainer = NetworkTrainer(network, pictures, replace(RECIPE, learning_rate=1e12, warmup=0, clip=1e12), seed=0)
-    with pytest.raises(InputError, match="lower the learning rate"):
-        trainer.run(trainer.start())
+def test_divergence_is_reported_with_its_step() -> None:
+    def step(params: Params, optimiser: Any, number: int) -> tuple[Params, Any, jax.Array]:
+        return params, optimiser, jnp.asarray(np.nan if number == 2 else 1.0)
+
+    reported: list[int] = []
+    with pytest.raises(InputError, match=r"step 3 is nan; lower the learning rate"):
+        run(start(RECIPE, {}), 20, step, progress=lambda number, loss: reported.append(number))
+    assert reported == [1, 2]
 
 
 def test_one_network_is_finetuned_resumably_and_gets_statistics(
