@@ -2,10 +2,11 @@
 
     python benchmarks/resume.py --kills 10 --json resume.json
 
-A small experiment runs once undisturbed. Then it is started again and again, killed with SIGKILL at an instant drawn
-uniformly over the undisturbed run's duration, and resumed until it ends; trials.jsonl and front.json are compared. All
-runs share what is measured once: the latency readings and the profile of this machine, since a second measurement is
-never the same as the first. Exits 1 where any run differs or cannot be resumed.
+A small experiment runs once undisturbed. Then it is started again and again, killed with SIGKILL, and resumed until it
+ends; trials.jsonl and front.json are compared. Every other instant is drawn uniformly over the undisturbed run's
+duration; the others go through the stages in turn, uniformly within each, because some are short. All runs share what
+is measured once: the latency readings and the profile of this machine, since a second measurement is never the same as
+the first. Exits 1 where any run differs or cannot be resumed.
 """
 
 from __future__ import annotations
@@ -54,10 +55,14 @@ EXPERIMENT: dict[str, Any] = {
 }
 
 
+START = "start"
+
+
 @dataclass(frozen=True)
 class Kill:
-    """One run that was killed after `instant_s` seconds while it was in `stage`, and how it ended."""
+    """One run that was killed `instant_s` seconds after the beginning of `since`, in `stage`, and how it ended."""
 
+    since: str
     instant_s: float
     stage: str
     exit_code: int
@@ -98,23 +103,29 @@ class Runs:
             raise RuntimeError(f"{name} ended with {process.returncode}: {err.decode(errors='replace').strip()}")
         return time.monotonic() - begin
 
-    def stage(self, name: str) -> str:
-        """The stage that the run `name` was in when it ended."""
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The beginnings and ends of stages in the run `name`."""
         log = self.place / name / "log.jsonl"
         lines = log.read_bytes().split(b"\n")[:-1] if log.exists() else []
-        events = [event for event in map(json.loads, lines) if "stage" in event]
+        return [event for event in map(json.loads, lines) if "stage" in event]
+
+    def stage(self, name: str) -> str:
+        """The stage that the run `name` was in when it ended."""
+        events = self.events(name)
         if not events:
             return "start"
         return str(events[-1]["stage"]) + ("" if events[-1]["event"] == "begin" else " done")
 
 
-def kill_and_resume(runs: Runs, name: str, instant_s: float, reference: Path) -> Kill:
-    """Start a run, kill it after `instant_s` seconds, resume it to its end and compare it."""
+def kill_and_resume(runs: Runs, name: str, since: str, instant_s: float, reference: Path) -> Kill:
+    """Start a run, kill it `instant_s` seconds after a stage (or itself) begins, resume it to its end, compare it."""
     folder = runs.place / name
     folder.mkdir()
     for file in OPENING:
         shutil.copy(reference / file, folder)
     process = runs.start(name)
+    while since != START and process.poll() is None and since not in [e["stage"] for e in runs.events(name)]:
+        time.sleep(0.005)
     try:
         process.communicate(timeout=instant_s)
     except subprocess.TimeoutExpired:
@@ -129,7 +140,7 @@ def kill_and_resume(runs: Runs, name: str, instant_s: float, reference: Path) ->
         file: (folder / file).is_file() and (folder / file).read_bytes() == (reference / file).read_bytes()
         for file in COMPARED
     }
-    return Kill(round(instant_s, 3), stage, resumed.returncode, equal)
+    return Kill(since, round(instant_s, 3), stage, resumed.returncode, equal)
 
 
 def compare(place: Path, kills: int, seed: int) -> tuple[float, list[Kill]]:
@@ -141,15 +152,16 @@ def compare(place: Path, kills: int, seed: int) -> tuple[float, list[Kill]]:
     runs = Runs(place, {**EXPERIMENT, "calibration": readings})
     runs.finish("compile")
     duration_s = runs.finish("reference")
+    stages = {event["stage"]: event["seconds"] for event in runs.events("reference") if event["event"] == "end"}
     print(f"undisturbed: {duration_s:.1f} s; {kills} runs killed, instants drawn with seed {seed}")
-    print(f"{'killed after':>12}  {'in stage':<16}{'ended with':>10}  " + "".join(f"{file:<14}" for file in COMPARED))
-    drawn = random.Random(seed)
-    found = []
+    print(f"{'killed':<26}{'in stage':<16}{'ended with':>10}  " + "".join(f"{file:<14}" for file in COMPARED))
+    drawn, found = random.Random(seed), []
     for number in range(kills):
-        kill = kill_and_resume(runs, f"killed-{number}", drawn.uniform(0, duration_s), place / "reference")
+        since, length_s = list(stages.items())[number // 2 % len(stages)] if number % 2 else (START, duration_s)
+        kill = kill_and_resume(runs, f"killed-{number}", since, drawn.uniform(0, length_s), place / "reference")
         found.append(kill)
         row = "".join(f"{'equal' if kill.equal[file] else 'DIFFERENT':<14}" for file in COMPARED)
-        print(f"{kill.instant_s:10.2f} s  {kill.stage:<16}{kill.exit_code:>10}  {row}", flush=True)
+        print(f"{kill.instant_s:6.2f} s after {since:<10}{kill.stage:<16}{kill.exit_code:>10}  {row}", flush=True)
     return duration_s, found
 
 

@@ -67,7 +67,7 @@ def _metadata(wheel: zipfile.ZipFile, name: str) -> str:
 def test_the_wheel_installs_the_command(wheel: zipfile.ZipFile) -> None:
     points = configparser.ConfigParser()
     points.read_string(_metadata(wheel, "entry_points.txt"))
-    assert dict(points["console_scripts"]) == {"nas": "nas.__main__:main"}
+    assert dict(points["console_scripts"]) == {"nas": "nas.__main__:process"}
 
 
 def test_the_metadata_names_version_licence_and_what_is_needed(wheel: zipfile.ZipFile) -> None:

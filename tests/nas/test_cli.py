@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -256,6 +257,16 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
         check=False,
     )
     assert "Traceback" not in done.stderr
+
+
+def test_how_long_the_command_takes_to_answer_can_be_measured(tmp_path: Path) -> None:
+    benchmark = Path(__file__).parents[2] / "benchmarks" / "imports.py"
+    command = [sys.executable, str(benchmark), "--runs", "1", "--json", str(tmp_path / "imports.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    record = json.loads((tmp_path / "imports.json").read_text())
+    assert done.returncode == (0 if record["kept"] else 1)
+    assert set(record["cpu_seconds"]) == {"python -c pass", "nas --help", "nas devices"}
+    assert all(0 < row["min_s"] <= row["median_s"] <= row["max_s"] for row in record["cpu_seconds"].values())
 
 
 def test_the_command_is_a_function_too() -> None:

@@ -204,3 +204,11 @@ def test_choice_slots_go_the_same_way(searcher: str, nas: Command, tmp_path: Pat
     )
     assert nas("run", write(tmp_path, experiment), "--out", "run").code == 0
     assert verified(Path("run"))["kept"] is True
+
+
+@pytest.mark.slow
+def test_runs_that_are_killed_end_as_if_they_had_not_been() -> None:
+    benchmark = Path(__file__).parents[2] / "benchmarks" / "resume.py"
+    done = subprocess.run([sys.executable, benchmark, "--kills", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "2 of 2 equal to the undisturbed run"
