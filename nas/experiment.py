@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
 from .errors import NothingFits
 from .stages.context import Context
 
@@ -40,7 +42,9 @@ def run(context: Context) -> int:
     from .stages import export, test, train, verify
 
     if context.experiment.verify.tvm and not export.tvm_ready(context):
-        context.console.print(f"[yellow]No TVM libraries: {export.why_no_tvm(context)}. The run goes on with ONNX.[/]")
+        context.console.print(
+            f"[yellow]No TVM libraries: {escape(export.why_no_tvm(context))}. The run goes on with ONNX.[/]"
+        )
     try:
         search(context)
     except NothingFits as error:
@@ -80,7 +84,7 @@ def one_stage(name: str, context: Context) -> int:
             _summary(context, verdict, None)
             return OK if verdict.kept else NOT_KEPT
         else:
-            context.console.print(f"report: {_report(context)}")
+            context.console.print(f"report: {_report(context)}", markup=False)
     return OK
 
 
@@ -94,4 +98,4 @@ def _summary(context: Context, verdict: Verdict, page: Path | None) -> None:
     for line in verdict.lines:
         context.console.print(line)
     if page is not None:
-        context.console.print(f"report: {page}")
+        context.console.print(f"report: {page}", markup=False)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 
 from hardware_profiles import DeviceProfile
 from hardware_profiles import load as load_profile
@@ -145,7 +146,7 @@ def open_context(experiment: Experiment, found: Materials, run: RunFolder, conso
         if found.data.splits.left_out:
             notes.append(f"{found.data.splits.left_out} training images stand in the test part too and are left out")
         for note in notes:
-            console.print(f"[yellow]{found.data.raw.name}: {note}[/]")
+            console.print(f"[yellow]{escape(found.data.raw.name)}: {escape(note)}[/]")
             run.log("note", text=note)
     return Context(experiment, run, found.data, found.space, profiles, console)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 
 from ..errors import InputError
 from ..exits.thresholds import Policies, Policy, expected_upper_s
@@ -104,7 +105,7 @@ def _libraries(
     try:
         compiled = segments_to_tvm(files, folder, description, folder / key)
     except TVM_FAILURES as error:
-        context.console.print(f"[yellow]{winner.budget.name}: no TVM library: {error}[/]")
+        context.console.print(f"[yellow]{winner.budget.name}: no TVM library: {escape(str(error))}[/]")
         context.run.log("tvm failed", budget=winner.budget.name, reason=str(error))
         return {}
     return {key: tuple(f"{key}/{file.file}" for file in compiled)}

@@ -109,7 +109,7 @@ def save(state: State, identity: Mapping[str, Any]) -> bytes:
 
 
 def load(data: bytes, template: State, identity: Mapping[str, Any]) -> State:
-    """The state that `save` wrote; raises InputError if it belongs to another training than `identity` says."""
+    """The state that `save` wrote; raises InputError if it belongs to another training, by `identity` or weights."""
     arrays, metadata = from_bytes(data)
     other = [key for key, value in identity.items() if metadata.get(key) != value]
     if other:
@@ -117,6 +117,11 @@ def load(data: bytes, template: State, identity: Mapping[str, Any]) -> State:
             f"the checkpoint belongs to another training: {other[0]} was {metadata.get(other[0])} and is "
             f"{identity[other[0]]}; remove it to begin anew"
         )
+    for name, value in template.params.items():
+        found = arrays.get(_PARAMS + name)
+        if found is None or found.shape != value.shape:
+            shape = "is missing" if found is None else f"has shape {found.shape}"
+            raise InputError(f"the checkpoint belongs to another space: {name} {shape}, {value.shape} was expected")
     params = {name: jnp.asarray(arrays[_PARAMS + name]) for name in template.params}
     leaves = [jnp.asarray(arrays[_OPTIMISER + name]) for name, _ in _named(template.optimiser)]
     optimiser = jax.tree.unflatten(jax.tree.structure(template.optimiser), leaves)

@@ -169,6 +169,15 @@ def test_stages_can_be_run_again_alone(finished: Path, nas: Command, tmp_path: P
     assert len(read_jsonl(run / "measurements.jsonl")) == len(read_jsonl(finished / "measurements.jsonl")) + 2
 
 
+def test_the_name_of_a_folder_is_printed_as_it_is(finished: Path, nas: Command, tmp_path: Path) -> None:
+    """Square brackets mean colours to the console, and a closing one without an opening one is an error there."""
+    shutil.copytree(finished, tmp_path / "run[" / "bold]")
+    shutil.copytree(finished, tmp_path / "run[" / "x]")
+    for name in ("run[/bold]", "run[/x]"):
+        done = nas("report", name)
+        assert done.code == 0 and f"report: {name}/report.html\n" in done.out
+
+
 def test_an_artefact_that_was_exchanged_is_exported_again(finished: Path, nas: Command, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)

@@ -12,7 +12,7 @@ from nas.data.augment import Augmentation
 from nas.errors import InputError
 from nas.supernet.batches import Batches, TrainingSet
 from nas.supernet.interpreter import apply, split
-from nas.supernet.loop import Params, Recipe, State, run, start, steps_within
+from nas.supernet.loop import Params, Recipe, State, load, run, save, start, steps_within
 from nas.supernet.sampling import smallest
 from nas.supernet.static import NetworkTrainer
 from nas.supernet.training import SupernetTrainer, shared_weights
@@ -71,6 +71,16 @@ def test_a_checkpoint_of_another_training_is_refused(
     ):
         with pytest.raises(InputError, match=f"another training: {what}"):
             trainer.load(kept[8])
+
+
+def test_a_checkpoint_of_other_weights_is_refused() -> None:
+    state = start(RECIPE, {"a/kernel": np.zeros((2, 3), np.float32)})
+    kept = save(state, {})
+    for other, what in (({"a/kernel": (2, 4)}, r"has shape \(2, 3\)"), ({"b/kernel": (2, 3)}, "b/kernel is missing")):
+        template = start(RECIPE, {name: np.zeros(shape, np.float32) for name, shape in other.items()})
+        with pytest.raises(InputError, match=what):
+            load(kept, template, {})
+    assert same(load(kept, state, {}), state)
 
 
 def test_steps_draw_from_the_seed_not_from_what_was_drawn_before(pictures: TrainingSet) -> None:
