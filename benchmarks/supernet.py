@@ -7,7 +7,10 @@ For each table of the mobile space, on batches of random images:
 * `sandwich`: one whole update of the supernet, largest + smallest + 2 random networks; images count once per update;
 * `torch`: the same step of the same network in PyTorch eager mode, channels last, where PyTorch is installed.
 
-The variants take turns, so that what else the machine does hits all of them. The ratio is JAX static to PyTorch.
+The variants take turns, so that what else the machine does hits all of them; still, PyTorch's threads wait for each
+other and lose most of their speed where a core is busy with something else, so on a machine that is not quiet compare
+with `--threads 1`. The ratio is JAX static to PyTorch. The first step includes compilation, or reading its result from
+the user's cache.
 
     python benchmarks/supernet.py --tables 8x8 28x28 --repeats 7 --json supernet.json
 """
@@ -29,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from nas.data.preprocessing import Preprocessing
-from nas.supernet import backend
+from nas.supernet import backend, native
 from nas.supernet.batches import TrainingSet
 from nas.supernet.loop import Recipe
 from nas.supernet.sampling import largest
@@ -95,6 +98,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "jax": jax.__version__,
         "backend": jax.default_backend(),
+        "native_depthwise": native.available(),
         "load_average": os.getloadavg(),
     }
 
