@@ -20,6 +20,7 @@ from ..export import manifest
 from ..export.onnx import SegmentFile, export_segments, to_onnx
 from ..export.tvm import available, compiler, segments_to_tvm
 from ..measurement import HOST
+from ..run_folder import RunFolderError
 from ..settings import Budget
 from .context import Context
 from .train import WEIGHTS, load_network, val_scores
@@ -104,6 +105,8 @@ def _libraries(
     description = {**(profile.tvm_target or {}), "num-cores": target.threads}
     try:
         compiled = segments_to_tvm(files, folder, description, folder / key)
+    except RunFolderError:
+        raise  # a full disk is no fault of TVM's, and the run can go on when there is room
     except TVM_FAILURES as error:
         context.console.print(f"[yellow]{winner.budget.name}: no TVM library: {escape(str(error))}[/]")
         context.run.log("tvm failed", budget=winner.budget.name, reason=str(error))
