@@ -53,13 +53,13 @@ def main() -> None:
         def score(genomes: np.ndarray = genomes) -> None:
             canonical = space.canonical(genomes)  # noqa: B023 - called before the next table
             unique(canonical)
-            additive.score(canonical)  # noqa: B023
+            additive.score(canonical)  # noqa: B023 - called before the next table
 
         fast = rates(score, len(genomes), args.repeats)
         few = random_genomes(space, 100, rng)
 
         def one_by_one() -> None:
-            model.predict([space.decode(genome) for genome in few])  # noqa: B023
+            model.predict([space.decode(genome) for genome in few])  # noqa: B023 - called before the next table
 
         slow = rates(one_by_one, len(few), 1)[0]
         networks = model.predict([space.decode(genome) for genome in few]).total_s
