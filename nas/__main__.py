@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from nas.heap import keep_heap
+
 OK, MALFORMED, NOT_KEPT, INTERRUPTED = 0, 2, 3, 4
 
 _STAGES = {
@@ -61,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors of the user's input are one line on standard error."""
     args = _parser().parse_args(arguments)
+    keep_heap()
     from nas import commands, interrupt
     from nas.errors import NothingFits
 

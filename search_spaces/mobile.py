@@ -113,9 +113,9 @@ TABLES: Final[Mapping[str, MobileTable]] = {
     "28x28": MobileTable(
         (28, 28), 16, 2,
         (
-            _stage((16, 24), (1, 2), 1),
-            _stage((24, 32, 40), (1, 2, 3), 2, expansions=(2, 3, 4)),
-            _stage((40, 48, 64), (1, 2, 3), 2, expansions=(2, 3, 4)),
+            _stage((16, 24, 32), (1, 2, 3), 1),
+            _stage((32, 48, 64), (1, 2, 3), 2),
+            _stage((64, 80, 96), (1, 2, 3), 2, expansions=(2, 4, 6)),
         ),
         128,
     ),

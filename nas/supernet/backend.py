@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import platform
-import sys
 from pathlib import Path
 
 import jax
 
-# From glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
+from ..heap import keep_heap
 
 #: Compiling less than this is faster than reading it back from disk.
 _WORTH_KEEPING_S = 0.2
@@ -30,24 +27,6 @@ def cache_folder() -> Path:
     abilities = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}) or lines
     name = f"{platform.machine()}-{hashlib.sha256(''.join(abilities).encode()).hexdigest()[:8]}"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwnas" / name
-
-
-def keep_heap() -> bool:
-    """Tell glibc to keep freed memory; returns whether it did (False on other C libraries).
-
-    XLA on a CPU allocates one large buffer per step. By default glibc maps and unmaps it, so that every step faults in
-    each of its pages: half of the time of a small network's training step. The price is that memory once used is not
-    returned before the process ends.
-    """
-    if sys.platform != "linux":
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:
-        return False
-    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_ARENA_MAX, 1), (_M_TOP_PAD, 1 << 26))
-    done = [bool(mallopt(option, value)) for option, value in settings]
-    return all(done)
 
 
 def prepare() -> None:
