@@ -1,16 +1,11 @@
 """Setting up the process: nothing the user chose is overridden."""
 
-import sys
 from pathlib import Path
 
 import jax
 import pytest
 
-from nas.supernet.backend import cache_folder, keep_heap, prepare
-
-
-def test_the_heap_is_kept_where_glibc_is() -> None:
-    assert keep_heap() == (sys.platform == "linux" and "musl" not in sys.implementation._multiarch)
+from nas.supernet.backend import cache_folder, prepare
 
 
 def test_the_users_compilation_cache_is_respected(tmp_path: Path) -> None:
