@@ -123,5 +123,7 @@ def load_evaluator(context: Context, images: int) -> SupernetEvaluator:
     calibration = training_set(context, False).sample(
         context.experiment.search.calibration_images, context.seed("batch-norm")
     )
-    validation = context.data.preprocessing.apply(context.data.raw_images("val")[context.order("val")[:images]])
-    return SupernetEvaluator(context.space, load_supernet(context), calibration, validation)
+    validation = context.data.raw_images("val")[context.order("val")[:images]]
+    return SupernetEvaluator(
+        context.space, load_supernet(context), calibration, validation, context.data.preprocessing.apply
+    )

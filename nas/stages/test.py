@@ -84,13 +84,13 @@ def _test(context: Context, winner: Winner, record: dict[str, Any]) -> None:
     """Add parity and test accuracy to a winner's record; a network whose artefact answers differently is no winner."""
     folder = winner_folder(context, winner.budget)
     target = context.experiment.target_of(winner.budget)
-    images = context.data.preprocessing.apply(context.data.raw_images("test"))
+    images, prepare = context.data.raw_images("test"), context.data.preprocessing.apply
     chosen = context.order("test")[: context.experiment.verify.parity_samples]
-    few = images[chosen]
+    few = prepare(images[chosen])
     here = Target(HOST, "onnxruntime", target.threads)
     program = runner_for(here).load(folder / MODEL)
     exported = np.concatenate(
-        [np.stack(program(images[i : i + _BATCH]), axis=1) for i in range(0, len(images), _BATCH)]
+        [np.stack(program(prepare(images[i : i + _BATCH])), axis=1) for i in range(0, len(images), _BATCH)]
     )
     jax_logits = network_logits(context, winner, images)
     parity = {

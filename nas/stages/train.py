@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,8 +111,8 @@ def load_network(context: Context, winner: Winner) -> tuple[Network, dict[str, N
     return context.space.decode(winner.genome), from_bytes((folder / WEIGHTS).read_bytes())[0]
 
 
-def network_logits(context: Context, winner: Winner, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits [images, exits, classes] of a trained winner in JAX, for prepared images [images, C, H, W]."""
+def network_logits(context: Context, winner: Winner, images: NDArray[Any]) -> NDArray[np.float32]:
+    """Logits [images, exits, classes] of a trained winner in JAX, for images [images, ...] as the data has them."""
     import jax
     import jax.numpy as jnp
 
@@ -125,14 +126,18 @@ def network_logits(context: Context, winner: Winner, images: NDArray[np.float32]
     def answer(batch: jax.Array) -> jax.Array:
         return jnp.stack(interpreter.apply(network, params, stats, {name: batch}, "eval").outputs, axis=1)
 
-    padding = -len(images) % _BATCH
-    padded = np.concatenate([images, np.zeros((padding, *images.shape[1:]), np.float32)])
-    parts = [np.asarray(answer(padded[i : i + _BATCH])) for i in range(0, len(padded), _BATCH)]
-    return np.concatenate(parts)[: len(images)]
+    parts = []
+    for begin in range(0, len(images), _BATCH):
+        batch = context.data.preprocessing.apply(images[begin : begin + _BATCH])
+        count = len(batch)
+        # Filled up, so that all have one shape and one program.
+        batch = np.concatenate([batch, np.zeros((_BATCH - count, *batch.shape[1:]), np.float32)])
+        parts.append(np.asarray(answer(batch))[:count])
+    return np.concatenate(parts)
 
 
 def _score(context: Context, winner: Winner, folder: Path) -> None:
-    logits = network_logits(context, winner, context.data.images("val"))
+    logits = network_logits(context, winner, context.data.raw_images("val"))
     found = judge.scores(logits, context.data.labels("val"))
     data = io.BytesIO()
     np.savez(data, confidence=found.confidence, correct=found.correct)

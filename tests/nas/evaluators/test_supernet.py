@@ -56,7 +56,7 @@ def test_exits_of_a_known_backbone_cost_nothing(
     space: SearchSpace, params: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = np.random.default_rng(0).normal(size=(5, 1, 8, 8)).astype(np.float32)
-    evaluator = SupernetEvaluator(space, params, images, images, keep=1)
+    evaluator = SupernetEvaluator(space, params, images, images, keep_bytes=1)
     judged: list[bytes] = []
     judge = evaluator._judge
     monkeypatch.setattr(evaluator, "_judge", lambda c: judged.append(c.tobytes()) or judge(c))
