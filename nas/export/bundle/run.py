@@ -2,6 +2,7 @@
 
 Needs Python 3.8, numpy and onnxruntime, and the files beside it. The array holds one image or several, uint8 or float,
 channels first; --hwc for channels last. Each line says the number of the image, class, confidence, exit, milliseconds.
+A network exported for calls of several samples is given the image as often: the milliseconds are those of such a call.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+sys.dont_write_bytecode = True  # the folder holds what was exported, and nothing else
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 
@@ -34,7 +36,7 @@ def checked(name: str, manifest: dict[str, Any]) -> bytes:
 
 
 def program(data: bytes, outputs: list[str], threads: int) -> Any:
-    """A function that runs one segment on ONNX Runtime."""
+    """A function that runs one segment on ONNX Runtime, and the samples it takes at once."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -42,7 +44,18 @@ def program(data: bytes, outputs: list[str], threads: int) -> Any:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     inputs = [value.name for value in session.get_inputs()]
-    return lambda *arrays: session.run(outputs, dict(zip(inputs, arrays)))  # noqa: B905 (new in 3.10)
+    batch = session.get_inputs()[0].shape[0]
+    return (lambda *arrays: session.run(outputs, dict(zip(inputs, arrays)))), batch  # noqa: B905 (new in 3.10)
+
+
+def classify(cascade: Any, batch: int, image: Any) -> tuple[Any, int]:
+    """The logits that answer an image [1, ...], and the exit they come from."""
+    if batch == 1:
+        return cascade(image)
+    # Samples of a call cannot leave at different exits, so all of it is run.
+    answers = [logits[:1] for logits in cascade.run_all(np.repeat(image, batch, axis=0))]
+    number = next(k for k, logits in enumerate(answers) if confidence(logits) >= cascade.thresholds[k])
+    return answers[number], number
 
 
 def main() -> None:
@@ -56,8 +69,10 @@ def main() -> None:
         manifest = json.load(file)
     prepare = Preprocessing.from_dict(manifest["preprocessing"])
     exits = manifest["exits"]
+    programs = [program(checked(e["file"], manifest), e["outputs"], arguments.threads) for e in exits]
+    batch = programs[0][1]
     cascade = Cascade(
-        [program(checked(e["file"], manifest), e["outputs"], arguments.threads) for e in exits],
+        [run for run, _ in programs],
         [e["takes"] for e in exits],
         [e["outputs"] for e in exits],
         manifest["thresholds"],
@@ -69,10 +84,10 @@ def main() -> None:
         images = images.reshape((-1, 1, *images.shape[-2:]))
     elif images.ndim == 3:
         images = images[None]
-    cascade.run_all(prepare.apply(images[:1]))  # the first run of a segment sets up its memory
+    classify(cascade, batch, prepare.apply(images[:1]))  # the first run of a segment sets up its memory
     for number, image in enumerate(images):
         start = time.perf_counter()
-        logits, number_of_exit = cascade(prepare.apply(image[None]))
+        logits, number_of_exit = classify(cascade, batch, prepare.apply(image[None]))
         spent = time.perf_counter() - start
         name = prepare.class_names[int(logits.argmax())]
         print(f"{number}  {name}  {confidence(logits):.4f}  exit {number_of_exit}  {spent * 1e3:.3f} ms")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nas.data.preprocessing import Preprocessing
-from nas.export.manifest import Manifest, add_scripts, write
+from nas.export.manifest import Manifest, add_scripts, load, write
 from nas.export.onnx import export_segments, to_onnx
 from nas.runners.cascade import confidence
 from tests.nas.export.small_networks import PREPROCESSING, random_weights, reference, three_exits
@@ -85,6 +86,19 @@ def test_one_image_and_channels_last(bundle: tuple[Path, list[np.ndarray]]) -> N
     done = run(folder, str(folder / "last.npy"))
     assert done.returncode != 0
     assert "batch and channels first" in done.stderr
+
+
+def test_a_network_for_calls_of_several_samples_answers_the_same(bundle: tuple[Path, list[np.ndarray]]) -> None:
+    folder, _ = bundle
+    answers = [line.split()[1:5] for line in run(folder, str(folder / "images.npy")).stdout.splitlines()]
+    manifest = load(folder)
+    network = three_exits()
+    segments = export_segments(network, random_weights(network), folder, batch=3)
+    write(folder, replace(manifest, exits=segments), add_scripts(folder))
+    done = run(folder, str(folder / "images.npy"))
+    assert done.stderr == ""
+    assert [line.split()[1:5] for line in done.stdout.splitlines()] == answers
+    assert not list(folder.rglob("__pycache__"))
 
 
 def test_an_exchanged_segment_is_refused(bundle: tuple[Path, list[np.ndarray]]) -> None:
