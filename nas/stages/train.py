@@ -37,7 +37,13 @@ def train_winners(context: Context) -> None:
     for winner in winners.values():
         folder = winner_folder(context, winner.budget)
         if not _trained(folder, winner):
-            _train(context, winner, folder)
+            # One network may win several budgets; trained again it would become the same.
+            twins = (winner_folder(context, other.budget) for other in winners.values())
+            trained = next((twin for twin in twins if _trained(twin, winner)), None)
+            if trained is None:
+                _train(context, winner, folder)
+            else:
+                atomic_write_bytes(folder / WEIGHTS, (trained / WEIGHTS).read_bytes())
         if not (folder / SCORES).exists():
             _score(context, winner, folder)
 

@@ -320,6 +320,27 @@ def untrained(context: Context, winner: winners.Winner, folder: Path) -> None:
     atomic_write_bytes(folder / train.WEIGHTS, to_bytes(weights, {"network": winner.trial.key}))
 
 
+def test_a_network_that_wins_two_budgets_is_trained_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(run) as context:
+        found, _ = winners.choose(context)
+        both = {name: replace(found["worst"], budget=found[name].budget) for name in ("worst", "mean")}
+        trained: list[str] = []
+
+        def once(context: Context, winner: winners.Winner, folder: Path) -> None:
+            trained.append(winner.trial.key)
+            untrained(context, winner, folder)
+
+        shutil.rmtree(run / "winners")
+        monkeypatch.setattr(train, "choose", lambda context: (both, {}))
+        monkeypatch.setattr(train, "_train", once)
+        for name in both:
+            (run / "winners" / name).mkdir(parents=True)
+        train.train_winners(context)
+        assert trained == [found["worst"].trial.key]
+        one, other = ((run / "winners" / name / train.WEIGHTS).read_bytes() for name in both)
+        assert one == other
+
+
 def test_winners_that_break_their_budget_in_the_end_are_not_called_kept(
     run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
