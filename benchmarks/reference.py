@@ -129,14 +129,16 @@ def _type(hint: Any) -> str:
         return f"list of {_many(_type(inner[0]))}"
     if origin is not None and issubclass(origin, Mapping):
         return f"names, each with a {_type(inner[1])}"
-    if inner:
-        return " or ".join(map(_type, config._options(hint)))
+    if len(options := config._options(hint)) > 1:
+        return " or ".join(map(_type, options))
     if is_dataclass(hint) and hint is not settings.Part:
         return "section"
     return _WORDS[hint]
 
 
 def _many(word: str) -> str:
+    if word.startswith("list of "):
+        return word.replace("list", "lists", 1)
     return word if word.startswith("`") else f"{word}s"
 
 

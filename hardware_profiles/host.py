@@ -7,11 +7,13 @@ and one write counted); both on one thread and on all, best of several repeats, 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 import os
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -84,7 +86,7 @@ def detect(measure: bool = True) -> DeviceProfile:
 
     return DeviceProfile(
         id="host",
-        name=info.get("model name") or platform.processor() or arch or "this machine",
+        name=_name(info),
         kind="cpu",
         family=mcpu or arch or "unknown",
         cores=Quantity(float(cores), _SYSTEM, "sheet"),
@@ -106,6 +108,58 @@ def detect(measure: bool = True) -> DeviceProfile:
             _ESTIMATE: "engineering estimate; fit it, never take it as truth",
         },
     )
+
+
+def identity() -> dict[str, str]:
+    """What tells this machine from others: its name, architecture and number of cores, and an `id` where it has one.
+
+    The id is derived from /etc/machine-id, which it does not reveal (as sd_id128_get_machine_app_specific does).
+    """
+    info = _cpuinfo()
+    found = {"name": _name(info), "architecture": platform.machine().lower(), "cores": str(os.cpu_count() or 1)}
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        if text := _text(path):
+            found["id"] = hmac.new(text.encode(), b"hwnas device profile", hashlib.sha256).hexdigest()[:16]
+            break
+    return found
+
+
+def is_here(profile: DeviceProfile) -> bool:
+    """Whether the profile is of this machine: "host", or measured on it by another name."""
+    return profile.id == "host" or not differences(profile.machine)
+
+
+def differences(machine: Mapping[str, str] | None) -> tuple[str, ...]:
+    """What a stored identity says that is not so here, for people; empty for this machine.
+
+    A key that is not stored is not compared: without `id`, all machines of the kind count.
+    """
+    if not machine:
+        return ("it names no machine",)
+    here = identity()
+    return tuple(
+        f"{key} is {value}, here {here.get(key, 'none')}" for key, value in machine.items() if here.get(key) != value
+    )
+
+
+def tvm_target() -> dict[str, Any]:
+    """The TVM target of this machine, as `tvm.target.Target` takes it."""
+    info, arch = _cpuinfo(), platform.machine().lower()
+    flags = set(info.get("flags", info.get("Features", "")).split())
+    return _tvm_target(arch, _llvm_cpu(arch, flags, info), os.cpu_count() or 1)
+
+
+def _name(info: Mapping[str, str]) -> str:
+    """What people call this machine: a board by its name, another by its processor's."""
+    board = _text("/proc/device-tree/model").strip("\0")
+    return board or info.get("model name") or platform.processor() or platform.machine() or "this machine"
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _cpuinfo() -> dict[str, str]:

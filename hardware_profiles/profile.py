@@ -61,6 +61,8 @@ class DeviceProfile:
     `bandwidth_bytes_per_s` is theoretical; `stream_fraction` is the part of it a copy reaches.
     `core_*` limit what a single CPU thread reaches where that is known; otherwise a share of the whole is used.
     `fusions` are the operator fusions the runtimes make there, in the words of `FUSIONS`.
+    `machine` tells the one machine that the profile was measured on from others, as `host.identity` has it; None where
+    the profile is of a kind of device.
     """
 
     id: str
@@ -84,6 +86,7 @@ class DeviceProfile:
     aliases: tuple[str, ...] = ()
     tvm_target: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    machine: Mapping[str, str] | None = None
 
     def peak(self, dtype: str = "float32", threads: int | None = None) -> float:
         """FLOP/s that `threads` CPU threads reach at most (None, or anything but a CPU: the whole device).

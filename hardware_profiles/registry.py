@@ -22,27 +22,41 @@ def load(name_or_path: str | Path, search: Sequence[str | Path] = SEARCH) -> Dev
     machine, detected and measured once per process. Raises ProfileError for an unknown name (with the nearest
     known ones), for an alias that two profiles claim and for a bad file.
     """
+    path = locate(name_or_path, search)
+    return _detected_host() if path is None else read(path)
+
+
+def locate(name_or_path: str | Path, search: Sequence[str | Path] = SEARCH) -> Path | None:
+    """The file that `load` reads, None for "host"; raises ProfileError as `load` does, but for a bad file."""
     if isinstance(name_or_path, Path) or name_or_path.endswith((".yaml", ".yml")):
-        return read(Path(name_or_path))
+        return Path(name_or_path)
     name = _plain(name_or_path)
     if name == _HOST:
-        return _detected_host()
+        return None
     own = [path for folder in search for path in sorted(Path(folder).glob("*.yaml"))]
     shipped = sorted(SHIPPED.glob("*.yaml"))
     for path in own + shipped:
         if _plain(path.stem) == name:
-            profile = read(path)
             if path in own:
-                _refuse_taken_aliases(profile, path, own, shipped)
-            return profile
+                _refuse_taken_aliases(read(path), path, own, shipped)
+            return path
     matches = [path for path, profile in _profiles(own, shipped) if name in map(_plain, profile.aliases)]
     if len(matches) > 1:
         raise ProfileError(
             f"{name_or_path!r} is an alias in both {matches[0]} and {matches[1]}; take it out of one of them"
         )
     if matches:
-        return read(matches[0])
+        return matches[0]
     raise ProfileError(_unknown(name_or_path, own, shipped))
+
+
+def shipped_as(name: str) -> str | None:
+    """The id of the shipped device that this name would hide or be taken for: its id or alias; None if it is free."""
+    for path in sorted(SHIPPED.glob("*.yaml")):
+        profile = read(path)
+        if _plain(name) in map(_plain, (profile.id, *profile.aliases)):
+            return profile.id
+    return None
 
 
 def names(search: Sequence[str | Path] = SEARCH) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ _QUANTITY_KEYS = ("value", "source", "grade")
 _CACHE_KEYS = ("level", "bytes", "scope", "source", "grade")
 _OPTIONAL = ("clock_hz", "core_flops_per_s", "core_bandwidth_bytes_per_s", "idle_w", "tdp_w", "aliases")
 _KEYS = ("schema", *(field.name for field in fields(DeviceProfile)))
-_REQUIRED = tuple(key for key in _KEYS if key not in (*_OPTIONAL, "tvm_target", "notes"))
+_REQUIRED = tuple(key for key in _KEYS if key not in (*_OPTIONAL, "tvm_target", "notes", "machine"))
 _UNITS = {
     "cores": "a count",
     "clock_hz": "hertz",
@@ -100,6 +100,8 @@ def parse(data: object, where: str) -> DeviceProfile:
         values[key] = tuple(_text(item, where, key) for item in _list(table.get(key) or [], where, key))
     if table.get("tvm_target") is not None:
         values["tvm_target"] = _tvm_target(table["tvm_target"], where)
+    if table.get("machine") is not None:
+        values["machine"] = _texts(table["machine"], where, "machine")
     return DeviceProfile(**values)
 
 

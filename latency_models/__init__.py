@@ -8,4 +8,5 @@ __all__ = ["LATENCY_MODELS", "UnpricedOperator"]
 LATENCY_MODELS = {
     "roofline": "latency_models.roofline:Roofline",
     "flops": "latency_models.flops:Flops",
+    "lookup": "latency_models.lookup:LookUp",
 }

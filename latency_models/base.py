@@ -7,6 +7,7 @@ error of an expected latency is right; nothing is computed twice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,11 +26,13 @@ class Prediction:
     """Latencies of n networks with at most K exits, for one call with the target's batch.
 
     `segment_s` [n, K]: mean seconds of each segment, its call and its decision included; NaN where a network has
-    fewer exits. `covariance` [n, K, K]: joint covariance of the segments in s^2, 0 where there is none.
+    fewer exits. `covariance` [n, K, K]: joint covariance of the segments in s^2, 0 where there is none. `freedom`:
+    degrees of freedom of Student's t behind the errors, infinite where they are not estimated from few networks.
     """
 
     segment_s: Floats
     covariance: Floats
+    freedom: float = math.inf
 
     @property
     def exits(self) -> NDArray[np.int64]:
@@ -57,6 +60,16 @@ class Prediction:
     def total_std_s(self) -> Floats:
         """Standard deviation of `total_s` [n]."""
         return np.asarray(np.sqrt(np.maximum(self.covariance.sum(axis=(1, 2)), 0)))
+
+    def total_quantile_s(self, share: float) -> Floats:
+        """Seconds below which the worst case stays with probability `share`, never below nothing [n].
+
+        The interval of 90 % is from 0.05 to 0.95. Student's t, since the error itself is estimated.
+        """
+        from scipy.special import ndtri, stdtrit
+
+        factor = float(ndtri(share)) if math.isinf(self.freedom) else float(stdtrit(self.freedom, share))
+        return np.asarray(np.maximum(self.total_s + factor * self.total_std_s, 0.0))
 
     def expected_s(self, rates: Floats) -> Floats:
         """Mean seconds when the share `rates` [n, K] (or [K]) of the samples leaves at each exit [n].
@@ -106,7 +119,7 @@ class AdditiveModel(LatencyModel, Protocol):
         """Seconds of the operators alone, without call and decision [n]."""
 
 
-def stack(segments: Sequence[Floats], covariances: Sequence[Floats]) -> Prediction:
+def stack(segments: Sequence[Floats], covariances: Sequence[Floats], freedom: float = math.inf) -> Prediction:
     """One Prediction from per-network means [K_i] and covariances [K_i, K_i]."""
     count = max((len(s) for s in segments), default=1)
     mean = np.full((len(segments), count), np.nan)
@@ -114,4 +127,4 @@ def stack(segments: Sequence[Floats], covariances: Sequence[Floats]) -> Predicti
     for row, (values, joint) in enumerate(zip(segments, covariances, strict=True)):
         mean[row, : len(values)] = values
         covariance[row, : len(values), : len(values)] = joint
-    return Prediction(mean, covariance)
+    return Prediction(mean, covariance, freedom)

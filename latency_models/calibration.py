@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -19,23 +21,36 @@ from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile, Target
 from latency_models.base import Floats
-from latency_models.features import FEATURES, Machine, counts, machine
+from latency_models.errors import UnpricedOperator
+from latency_models.features import CALLS, DECISIONS, FEATURES, KERNELS, Machine, counts, machine
+from latency_models.kernels import KernelTable, signature
 from latency_models.linear import Fit, Rows, fit, unmeasured
 from search_spaces.ir import Network
+from search_spaces.passes import OP_CLASSES, Kernel
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+#: What this version reads; files of schema 1 do not name their columns, which were these.
+_READ: Final = (1, 2)
+_COLUMNS_OF_SCHEMA_1: Final = {
+    "roofline": (*OP_CLASSES, KERNELS, CALLS, DECISIONS),
+    "flops": ("macs", CALLS),
+}
 _ARRAYS: Final = ("features", "seconds", "network", "weight")
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The fitted coefficients of the model `model` (a key of FEATURES) on `target`, and the rows behind them."""
+    """The fitted coefficients of the model `model` (a key of FEATURES) on `target`, and the rows behind them.
+
+    `table` holds the seconds of kernels measured alone, for a model that looks them up.
+    """
 
     model: str
     target: Target
     machine: Machine
     rows: Rows
     fit: Fit
+    table: KernelTable | None = None
 
     @property
     def networks(self) -> int:
@@ -49,7 +64,17 @@ class Calibration:
 
     def save(self, file: str | Path | BinaryIO) -> None:
         """Write everything as npz without pickle."""
-        header = {"schema": SCHEMA, "model": self.model, "target": asdict(self.target), "machine": asdict(self.machine)}
+        header = {
+            "schema": SCHEMA,
+            "model": self.model,
+            "columns": FEATURES[self.model].columns,
+            "freedom": None if math.isinf(self.fit.freedom) else self.fit.freedom,
+            "target": asdict(self.target),
+            "machine": asdict(self.machine),
+        }
+        arrays = {name: getattr(self.rows, name) for name in _ARRAYS}
+        if self.table is not None:
+            arrays |= self.table.to_arrays()
         buffer = io.BytesIO()
         np.savez(
             buffer,
@@ -57,7 +82,7 @@ class Calibration:
             coefficients=self.fit.coefficients,
             covariance=self.fit.covariance,
             noise=np.array(self.fit.noise),
-            **{name: getattr(self.rows, name) for name in _ARRAYS},
+            **arrays,
         )
         if isinstance(file, str | Path):
             Path(file).write_bytes(buffer.getvalue())
@@ -73,35 +98,72 @@ class Calibration:
             header = json.loads(str(arrays["header"]))
         except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{file}: is not a stored latency model ({error})") from error
-        if header["schema"] != SCHEMA:
-            raise ValueError(f"{file}: a latency model of schema {header['schema']}; this release reads {SCHEMA}")
+        if header["schema"] not in _READ:
+            known = " and ".join(map(str, _READ))
+            raise ValueError(f"{file}: a latency model of schema {header['schema']}; this release reads {known}")
+        model = header["model"]
+        if model not in FEATURES:
+            raise ValueError(f"{file}: is of latency model {model!r}, which is not among {', '.join(sorted(FEATURES))}")
+        columns = header.get("columns") or _COLUMNS_OF_SCHEMA_1.get(model, FEATURES[model].columns)
+        if missing := set(columns) - set(FEATURES[model].columns):
+            raise ValueError(f"{file}: has the column {min(missing)!r}, which latency model {model!r} lacks now")
+        place = [FEATURES[model].columns.index(column) for column in columns]
         description = header["machine"]
         for name in ("flops_per_s", "fusions"):
             description[name] = tuple(description[name])
+        width = len(FEATURES[model].columns)
+        covariance = np.zeros((width, width))
+        covariance[np.ix_(place, place)] = arrays["covariance"]
+        rows = {name: arrays[name] for name in _ARRAYS}
+        rows["features"] = _spread(rows["features"], place, width)
+        coefficients = _spread(arrays["coefficients"], place, width)
         return Calibration(
-            model=header["model"],
+            model=model,
             target=Target(**header["target"]),
             machine=Machine(**description),
-            rows=Rows(**{name: arrays[name] for name in _ARRAYS}),
-            fit=Fit(arrays["coefficients"], arrays["covariance"], float(arrays["noise"])),
+            rows=Rows(**rows),
+            fit=Fit(coefficients, covariance, float(arrays["noise"]), header.get("freedom") or math.inf),
+            table=KernelTable.of_arrays(arrays),
         )
 
 
+def _spread(values: Floats, place: Sequence[int], width: int) -> Floats:
+    """Values [..., stored columns] at their places among `width` columns; what was not stored is 0."""
+    wide = np.zeros((*values.shape[:-1], width))
+    wide[..., place] = values
+    return wide
+
+
 def uncalibrated(
-    model: str, profile: DeviceProfile, target: Target, call_s: float | None = None, decision_s: float | None = None
+    model: str,
+    profile: DeviceProfile,
+    target: Target,
+    call_s: float | None = None,
+    decision_s: float | None = None,
+    table: KernelTable | None = None,
 ) -> Calibration:
     """The model as the profile alone gives it; `call_s` and `decision_s` replace the estimated overheads."""
     on = machine(profile, target, call_s, decision_s)
     columns = len(FEATURES[model].columns)
     rows = Rows(np.zeros((0, columns)), np.zeros(0), np.zeros(0, np.intp), np.zeros(0))
-    return Calibration(model, target, on, rows, unmeasured(FEATURES[model].prior(on)))
+    return Calibration(model, target, on, rows, unmeasured(FEATURES[model].prior(on)), table)
 
 
 def features(calibration: Calibration, network: Network) -> Floats:
     """The features of each segment of a network [exits, columns]; raises UnpricedOperator."""
     on = calibration.machine
-    count = counts(network, on.fusions, calibration.model, calibration.target)
+    price = None if calibration.table is None else partial(_looked_up, calibration, calibration.table)
+    count = counts(network, on.fusions, calibration.model, calibration.target, on.channel_block, price)
     return FEATURES[calibration.model].matrix(count, on)
+
+
+def _looked_up(calibration: Calibration, table: KernelTable, network: Network, kernel: Kernel) -> float:
+    seconds = table.price(signature(network, kernel))
+    if seconds is None:
+        head = network.by_name[kernel.ops[0]]
+        remedy = "the table has no kernel like it: measure the kernels of the space that is priced"
+        raise UnpricedOperator(head.name, head.kind, calibration.model, calibration.target, remedy)
+    return seconds
 
 
 def correct(

@@ -8,9 +8,16 @@ from hardware_profiles import Target
 class UnpricedOperator(ValueError):
     """A network has an operator that the model cannot price; it names the operator, the model and the target."""
 
-    def __init__(self, operator: str, kind: str, model: str, target: Target) -> None:
+    def __init__(
+        self,
+        operator: str,
+        kind: str,
+        model: str,
+        target: Target,
+        remedy: str = "give the kind an op class in search_spaces.passes, or leave it out of the space",
+    ) -> None:
         super().__init__(
             f"operator {operator!r} is of kind {kind!r}, which latency model {model!r} cannot price on {target.key}; "
-            "give the kind an op class in search_spaces.passes, or leave it out of the space"
+            f"{remedy}"
         )
         self.operator, self.kind, self.model, self.target = operator, kind, model, target

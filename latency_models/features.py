@@ -8,6 +8,7 @@ networks, it ranks them well. So the numbers here are starting points for a fit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,10 +18,14 @@ from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile, Target
 from latency_models.base import Floats
-from latency_models.errors import UnpricedOperator
-from search_spaces.ir import DTYPE_BYTES, Network
-from search_spaces.operators import VIEWS
-from search_spaces.passes import OP_CLASSES, fuse, op_class
+from latency_models.counts import Counts, counts
+from search_spaces.ir import DTYPE_BYTES
+from search_spaces.passes import OP_CLASSES
+
+__all__ = [
+    "CALLS", "CALL_S", "DECISIONS", "DECISION_S", "EFFICIENCY", "FEATURES", "KERNELS", "REORDERED", "REORDERS",
+    "RUNNER_EFFICIENCY", "UNHIDDEN", "Counts", "FeatureSet", "Machine", "Prior", "counts", "machine",
+]  # fmt: skip
 
 #: Share of the peak that a tuned kernel of each class reaches; estimates, replaced by calibration.
 EFFICIENCY: Final[Mapping[str, Mapping[str, float]]] = {
@@ -39,12 +44,22 @@ RUNNER_EFFICIENCY: Final[Mapping[str, float]] = {"onnxruntime": 1.0, "tvm": 0.75
 CALL_S: Final = 10e-6
 DECISION_S: Final = 10e-6
 _CALL_CLOCK_HZ: Final = 3e9
+_ARM: Final = re.compile("aarch64|arm")
+#: LLVM's names of processors with AVX-512.
+_AVX512: Final = frozenset(
+    {"x86-64-v4", "skylake-avx512", "cascadelake", "cooperlake", "icelake-server", "sapphirerapids", "znver4", "znver5"}
+)
 #: A call that has to wait for an accelerator takes longer than one on the CPU; estimate.
 _ACCELERATOR_CALL_FACTOR: Final = 3.0
 
 CALLS: Final = "calls"
 DECISIONS: Final = "decisions"
 KERNELS: Final = "kernels"
+#: What arithmetic does not hide of traffic, or the other way round: nothing on the roofline, all of it without overlap.
+UNHIDDEN: Final = "unhidden"
+#: Changes between plain and blocked layout: how many, and the roofline seconds of copying what they convert.
+REORDERS: Final = "reorders"
+REORDERED: Final = "reordered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +67,9 @@ class Machine:
     """All that turns a network into features: a profile seen through a target.
 
     `flops_per_s` holds the attainable arithmetic rate of each class of `OP_CLASSES`; `bytes_factor` is the size of an
-    element at the target's dtype relative to the network's float32.
+    element at the target's dtype relative to the network's float32. `channel_block` is the number of channels in a
+    block where the runtime keeps images in blocks, else 1; `refined` says that what calibrations before schema 2 did
+    not count is counted.
     """
 
     flops_per_s: tuple[float, ...]
@@ -63,6 +80,8 @@ class Machine:
     fusions: tuple[str, ...]
     batch: int
     bytes_factor: float
+    channel_block: int = 1
+    refined: bool = False
 
 
 def machine(
@@ -86,57 +105,21 @@ def machine(
         fusions=profile.fusions,
         batch=target.batch,
         bytes_factor=DTYPE_BYTES[target.dtype] / DTYPE_BYTES["float32"],
+        channel_block=_channel_block(profile, target),
+        refined=True,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """What the kernels of a network do for one sample, an entry for each; `segment` says in which segment it runs."""
+def _channel_block(profile: DeviceProfile, target: Target) -> int:
+    """Channels that a SIMD register holds for ONNX Runtime's NCHWc layout, which it uses on x86 alone by default.
 
-    segment: NDArray[np.intp]
-    op_class: NDArray[np.intp]
-    flops: Floats
-    macs: Floats
-    activation_bytes: Floats
-    weight_bytes: Floats
-    exits: int
-
-
-def counts(network: Network, fusions: tuple[str, ...], model: str, target: Target) -> Counts:
-    """Fuse the network as the runtime does and count, kernel by kernel.
-
-    Raises UnpricedOperator, naming `model` and `target`, for an operator without a class.
+    https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html, layout optimizations; the
+    sizes are those of its library of kernels.
     """
-    for op in network.ops:
-        if op.kind not in VIEWS:
-            try:
-                op_class(network, op)
-            except KeyError:
-                raise UnpricedOperator(op.name, op.kind, model, target) from None
-    kernels = fuse(network, frozenset(fusions))
-    segment_of = _segments(network)
-    return Counts(
-        segment=np.array([segment_of[kernel.ops[-1]] for kernel in kernels], np.intp),
-        op_class=np.array([OP_CLASSES.index(kernel.op_class) for kernel in kernels], np.intp),
-        flops=np.array([kernel.flops for kernel in kernels], np.float64),
-        macs=np.array([kernel.macs for kernel in kernels], np.float64),
-        activation_bytes=np.array([kernel.input_bytes + kernel.output_bytes for kernel in kernels], np.float64),
-        weight_bytes=np.array([kernel.weight_bytes for kernel in kernels], np.float64),
-        exits=len(network.exits),
-    )
-
-
-def _segments(network: Network) -> dict[str, int]:
-    """The segment in which each operator runs: that of the first exit which needs it."""
-    owner: dict[int, int] = {}
-    for number, exit_ in enumerate(network.exits):
-        waiting = [exit_]
-        while waiting:
-            index = waiting.pop()
-            if index not in owner:
-                owner[index] = number
-                waiting.extend(source for source, _ in network.ops[index].inputs)
-    return {network.ops[index].name: number for index, number in owner.items()}
+    described = profile.tvm_target or {}
+    if target.runner != "onnxruntime" or profile.kind != "cpu" or _ARM.match(str(described.get("mtriple", ""))):
+        return 1
+    return 16 if described.get("mcpu") in _AVX512 else 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,34 +148,66 @@ class FeatureSet:
     prior: Callable[[Machine], Prior]
 
 
-_ROOFLINE: Final = (*OP_CLASSES, KERNELS, CALLS, DECISIONS)
+#: Launches of each class, for what they cost more than others.
+_LAUNCHES: Final = tuple(f"{KERNELS}.{name}" for name in OP_CLASSES)
+_ROOFLINE: Final = (*OP_CLASSES, UNHIDDEN, KERNELS, *_LAUNCHES, REORDERED, REORDERS, CALLS, DECISIONS)
 _FLOPS: Final = ("macs", CALLS)
 #: A coefficient that the profile puts at nothing may still turn out this large; seconds.
 _LEAST_STD_S: Final = 1e-6
 
 
 def _roofline_matrix(count: Counts, on: Machine) -> Floats:
-    """Roofline seconds of each op class, numbers of kernels, of calls and of decisions."""
-    arithmetic_s = count.flops * on.batch / np.array(on.flops_per_s)[count.op_class]
-    traffic = (count.activation_bytes * on.batch + count.weight_bytes) * on.bytes_factor
-    rows = np.zeros((count.exits, len(_ROOFLINE)))
+    """Roofline seconds of each op class and what they hide, kernels in all and of each class, layout changes, calls."""
+    arithmetic_s = count.padding * count.flops * on.batch / np.array(on.flops_per_s)[count.op_class]
+    traffic_s = _traffic(count, on) / on.bytes_per_s
     classes = len(OP_CLASSES)
-    cell = count.segment * classes + count.op_class
-    kernel_s = np.maximum(arithmetic_s, traffic / on.bytes_per_s)
-    rows[:, :classes] = np.bincount(cell, kernel_s, count.exits * classes).reshape(count.exits, classes)
-    rows[:, _ROOFLINE.index(KERNELS)] = np.bincount(count.segment, minlength=count.exits)
+    rows = np.zeros((count.exits, len(_ROOFLINE)))
+
+    def by_class(values: Floats) -> Floats:
+        cell = count.segment * classes + count.op_class
+        return np.asarray(np.bincount(cell, values, count.exits * classes), np.float64).reshape(count.exits, classes)
+
+    def in_all(values: Floats) -> Floats:
+        return np.asarray(np.bincount(count.segment, values, count.exits), np.float64)
+
+    rows[:, :classes] = by_class(np.maximum(arithmetic_s, traffic_s))
+    kernels = by_class(np.ones(len(count.segment)))
+    rows[:, _ROOFLINE.index(KERNELS)] = kernels.sum(axis=1)
+    if on.refined:
+        rows[:, _ROOFLINE.index(UNHIDDEN)] = in_all(np.minimum(arithmetic_s, traffic_s))
+        first = _ROOFLINE.index(_LAUNCHES[0])
+        rows[:, first : first + classes] = kernels
+    if on.channel_block > 1:
+        copied = 2.0 * count.reordered_bytes * on.batch * on.bytes_factor
+        rows[:, _ROOFLINE.index(REORDERED)] = in_all(copied / on.bytes_per_s)
+        rows[:, _ROOFLINE.index(REORDERS)] = in_all(count.reorders)
     rows[:, _ROOFLINE.index(CALLS)] = 1.0
     rows[:-1, _ROOFLINE.index(DECISIONS)] = 1.0
     return rows
 
 
+def _traffic(count: Counts, on: Machine) -> Floats:
+    """Bytes that each kernel moves at least, for the whole batch."""
+    return np.asarray((count.activation_bytes * on.batch + count.weight_bytes) * on.bytes_factor)
+
+
 def _roofline_prior(on: Machine) -> Prior:
-    overheads = np.array([on.launch_s, on.call_s, on.decision_s])
-    classes = np.ones(len(OP_CLASSES))
+    """The roofline itself; overheads are believed least, and what is to be found out beside it starts at nothing."""
+    none, factors, launch = np.zeros(len(OP_CLASSES)), np.ones(len(OP_CLASSES)), max(on.launch_s, _LEAST_STD_S / 5.0)
+    rows = [
+        (factors, factors, 0),
+        (np.array([0.0]), np.array([0.5]), 0),
+        (np.array([on.launch_s]), np.array([5.0 * launch]), 1),
+        (none, launch * factors, 1),
+        (np.array([1.0]), np.array([1.0]), 0),
+        (np.array([on.launch_s]), np.array([5.0 * launch]), 1),
+        (np.array([on.call_s]), np.array([max(2.0 * on.call_s, _LEAST_STD_S)]), -1),
+        (np.array([on.decision_s]), np.array([max(2.0 * on.decision_s, _LEAST_STD_S)]), -1),
+    ]
     return Prior(
-        mean=np.concatenate([classes, overheads]),
-        std=np.concatenate([classes, np.maximum(np.array([5.0, 2.0, 2.0]) * overheads, _LEAST_STD_S)]),
-        factor=np.array([0] * len(OP_CLASSES) + [1, -1, -1], np.intp),
+        mean=np.concatenate([mean for mean, _, _ in rows]),
+        std=np.concatenate([std for _, std, _ in rows]),
+        factor=np.concatenate([np.full(len(mean), group, np.intp) for mean, _, group in rows]),
     )
 
 
@@ -209,7 +224,7 @@ def _flops_prior(on: Machine) -> Prior:
     return Prior(mean, np.array([mean[0], max(10.0 * mean[1], _LEAST_STD_S)]), np.array([0, -1], np.intp))
 
 
-FEATURES: Final[Mapping[str, FeatureSet]] = {
+FEATURES: Final[dict[str, FeatureSet]] = {
     "roofline": FeatureSet(_ROOFLINE, _roofline_matrix, _roofline_prior),
     "flops": FeatureSet(_FLOPS, _flops_matrix, _flops_prior),
 }

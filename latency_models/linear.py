@@ -7,6 +7,7 @@ ridge and the noise come from leaving one network out at a time.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +31,10 @@ _FACTOR_RIDGE: Final = 1e-2
 _LEAST_SHRINK: Final = 0.3
 #: More networks than this are left out in groups, which bounds the time of a fit.
 _MAX_FOLDS: Final = 20
+#: Squared errors of left-out networks count up to so many times their median.
+_OUTLYING: Final = 6.0
+#: With fewer networks there is nothing to be learnt from leaving one out.
+_FEWEST_TO_LEAVE_OUT: Final = 3
 #: Relative errors believed before anything is measured: common to the whole network, of each coefficient, and the rest.
 _UNMEASURED_COMMON: Final = 1.0
 _UNMEASURED_EACH: Final = 0.5
@@ -53,11 +58,15 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """Coefficients [p], their covariance [p, p], and the relative standard deviation of what they do not explain."""
+    """Coefficients [p], their covariance [p, p], and the relative standard deviation of what they do not explain.
+
+    `freedom`: degrees of freedom behind `noise`; infinite where it is believed and not estimated.
+    """
 
     coefficients: Floats
     covariance: Floats
     noise: float
+    freedom: float = math.inf
 
 
 def unmeasured(prior: Prior) -> Fit:
@@ -76,7 +85,8 @@ def fit(rows: Rows, prior: Prior) -> Fit:
     coefficients = _solve(rows, scaled, ridge)
     left, _ = _equations(rows)
     precision = left.T @ left + np.diag(ridge / scaled.std**2)
-    return Fit(coefficients, noise**2 * _inverse(precision), noise)
+    freedom = rows.networks - 1.0 if rows.networks >= _FEWEST_TO_LEAVE_OUT else math.inf
+    return Fit(coefficients, noise**2 * _inverse(precision), noise, freedom)
 
 
 def predict(segments: list[Floats], fitted: Fit) -> Prediction:
@@ -90,7 +100,7 @@ def predict(segments: list[Floats], fitted: Fit) -> Prediction:
         _symmetric(features @ fitted.covariance @ features.T) + fitted.noise**2 * np.outer(mean, mean)
         for features, mean in zip(segments, means, strict=True)
     ]
-    return stack(means, covariances)
+    return stack(means, covariances, fitted.freedom)
 
 
 def _equations(rows: Rows) -> tuple[Floats, Floats]:
@@ -134,23 +144,27 @@ def _solve(rows: Rows, prior: Prior, ridge: float) -> Floats:
 
 
 def _by_leaving_out(rows: Rows, prior: Prior) -> tuple[float, float]:
-    """The ridge with the smallest relative error on networks left out of the fit, and that error (RMS)."""
+    """The ridge with the smallest relative error on networks left out of the fit, and that error (RMS, but robust)."""
     networks = np.unique(rows.network)
-    if len(networks) < 3:
+    if len(networks) < _FEWEST_TO_LEAVE_OUT:
         return RIDGES[-2], _UNMEASURED_NOISE
     folds = [set(networks[start::_MAX_FOLDS].tolist()) for start in range(min(_MAX_FOLDS, len(networks)))]
-    errors = np.zeros(len(RIDGES))
-    total = 0.0
+    left, right = _equations(rows)
+    squared = np.zeros((len(RIDGES), len(rows.seconds)))
     for fold in folds:
         out = np.isin(rows.network, list(fold))
         kept = Rows(rows.features[~out], rows.seconds[~out], rows.network[~out], rows.weight[~out])
         scaled = _common_factors(kept, prior)
-        left, right = _equations(rows)
         for index, ridge in enumerate(RIDGES):
-            errors[index] += float(np.sum((left[out] @ _solve(kept, scaled, ridge) - right[out]) ** 2))
-        total += float(rows.weight[out].sum())
+            squared[index, out] = (left[out] @ _solve(kept, scaled, ridge) - right[out]) ** 2
+    errors = squared.sum(axis=1)
     best = int(np.flatnonzero(errors <= _SLACK * errors.min())[-1])
-    return RIDGES[best], float(np.sqrt(errors[best] / total))
+    # One broken reading, or the largest network predicted from smaller ones, says little about the others.
+    place = np.searchsorted(networks, rows.network)
+    weight = np.bincount(place, rows.weight)
+    by_network = np.bincount(place, squared[best]) / weight
+    common = np.minimum(by_network, _OUTLYING * np.median(by_network))
+    return RIDGES[best], float(np.sqrt(np.average(common, weights=weight)))
 
 
 def _inverse(precision: Floats) -> Floats:

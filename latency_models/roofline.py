@@ -1,4 +1,4 @@
-"""The roofline with a factor per op class and overheads per kernel, call and decision; uncalibrated or calibrated."""
+"""The roofline with a factor and a launch overhead per op class, layout changes, calls and decisions; to be fitted."""
 
 from __future__ import annotations
 

@@ -55,9 +55,58 @@ def _parser() -> argparse.ArgumentParser:
     devices = commands.add_parser("devices", help="list device profiles, or show one with its sources")
     devices.add_argument("name", nargs="?", metavar="NAME", help="id, alias or file of a profile; host is this machine")
     commands.add_parser("doctor", help="say which backends, targets, compilers and optional parts work here")
+    _profile(commands.add_parser("profile", help="measure this machine: a device profile, its calibration, a table"))
+    _latency(commands.add_parser("latency", help="few-shot latency: learn from devices of a table, judge on others"))
     check = commands.add_parser("check", help="check an experiment file, or a search space `module:name`, for mistakes")
     check.add_argument("subject", metavar="EXPERIMENT.yaml|MODULE:SPACE")
     return parser
+
+
+def _profile(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Measure a few networks on this machine and write a device profile with its calibration. "
+        "Interrupted or killed: the same command goes on with what is missing."
+    )
+    command.add_argument("name", metavar="NAME", help="what the device will be called: a-z, 0-9, _")
+    command.add_argument("--runner", required=True, choices=("onnxruntime", "tvm"), help="what runs the networks")
+    command.add_argument("--networks", type=int, default=10, metavar="N", help="networks to measure (default: 10)")
+    command.add_argument(
+        "--space", default="mobile", metavar="SPACE", help="search space they are of (default: mobile)"
+    )
+    command.add_argument("--table", metavar="HxW", help="table of the space mobile (default: that of the input)")
+    command.add_argument("--input", metavar="CxHxW", help="input of the networks (default: 1x28x28, or as the table)")
+    command.add_argument("--classes", type=int, default=10, metavar="N", help="classes (default: 10)")
+    command.add_argument("--threads", type=int, default=1, metavar="N", help="threads within an operator (default: 1)")
+    command.add_argument("--batch", type=int, default=1, metavar="N", help="samples per call (default: 1)")
+    command.add_argument("--power-mode", metavar="LABEL", help="a label of your own, such as 15W, for the target")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="which networks are drawn (default: 0)")
+    command.add_argument(
+        "--out", default="hardware_profiles", metavar="DIR", help="folder (default: hardware_profiles)"
+    )
+
+
+def _latency(command: argparse.ArgumentParser) -> None:
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (
+        ("fit", "learn a prior from the source devices of a table"),
+        ("eval", "learn from source devices, take a few readings of target devices, judge the rest"),
+    ):
+        action = actions.add_parser(name, help=text, description=text)
+        action.add_argument("table", metavar="TABLE.npz", help="latency_ms [n, devices], devices, ops [n, positions]")
+        action.add_argument(
+            "--pool", type=int, metavar="N", help="learn from the first N networks alone (default: 900)"
+        )
+        if name == "fit":
+            action.add_argument("--sources", required=True, metavar="A,B", help="devices to learn from")
+            action.add_argument("--out", required=True, metavar="PRIOR.npz", help="where to write the prior")
+            continue
+        given = action.add_mutually_exclusive_group(required=True)
+        given.add_argument("--sources", metavar="A,B", help="devices of the table to learn from")
+        given.add_argument("--prior", metavar="PRIOR.npz", help="what `nas latency fit` wrote, instead of sources")
+        action.add_argument("--targets", required=True, metavar="C,D", help="devices to judge on")
+        action.add_argument("--samples", type=int, default=10, metavar="K", help="readings of a target (default: 10)")
+        action.add_argument("--seeds", type=int, default=5, metavar="N", help="draws of the readings (default: 5)")
+        action.add_argument("--json", metavar="OUT", help="write the figures there")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         **dict.fromkeys(_STAGES, commands.stage),
         "devices": commands.devices,
         "doctor": commands.doctor,
+        "profile": commands.profile,
+        "latency": commands.latency,
         "check": commands.check,
     }
     try:

@@ -135,6 +135,20 @@ def doctor(args: argparse.Namespace) -> int:
     return 0 if all(finding.works for finding in findings if finding.required) else 3
 
 
+def profile(args: argparse.Namespace) -> int:
+    """`nas profile`: measure this machine."""
+    from .profile_command import profile as measure
+
+    return measure(args, _console())
+
+
+def latency(args: argparse.Namespace) -> int:
+    """`nas latency fit|eval`: few-shot latency from a table."""
+    from . import latency_command
+
+    return {"fit": latency_command.fit, "eval": latency_command.evaluate}[args.action](args, _console())
+
+
 def check(args: argparse.Namespace) -> int:
     """`nas check`: an experiment file, or the contract of a search space."""
     from rich.markup import escape

@@ -20,13 +20,17 @@ MESSAGE: Final = "nas: interrupted; the same command with --resume goes on from 
 GRACE_S: Final = 2.0
 
 _asked = False
+_message = MESSAGE
 
 
 @contextmanager
-def deferred(grace_s: float = GRACE_S) -> Iterator[None]:
-    """Within, a first signal makes `stop_if_asked` stop; `grace_s` later, or at a second one, the process ends."""
-    global _asked
-    _asked = False
+def deferred(grace_s: float = GRACE_S, message: str = MESSAGE) -> Iterator[None]:
+    """Within, a first signal makes `stop_if_asked` stop; `grace_s` later, or at a second one, the process ends.
+
+    `message` is what a process that ends so says; who catches KeyboardInterrupt says it otherwise.
+    """
+    global _asked, _message
+    _asked, _message = False, message
 
     def ask(signum: int, frame: object) -> None:
         global _asked
@@ -56,5 +60,5 @@ def stop_if_asked() -> None:
 
 def _leave() -> None:
     show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
-    os.write(2, f"{show_cursor}{MESSAGE}\n".encode())
+    os.write(2, f"{show_cursor}{_message}\n".encode())
     os._exit(EXIT_CODE)

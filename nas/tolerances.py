@@ -20,3 +20,12 @@ KEPT_BLOCKS = 3
 
 CONTENDED_WALL_TO_CPU = 1.10
 """Wall over CPU time, on one thread, above which somebody else was using the core and the block is repeated."""
+
+REFERENCE_DRIFT = 0.05
+"""Relative move of the reference network around a block above which the machine was not the same; it is repeated."""
+
+QUIET_PROBE = 1.15
+"""A probe's time over that on an undisturbed core, up to which a reading beside it counts; sharing costs more."""
+
+QUIET_SHARE = 0.5
+"""Smallest share of a block's readings that must have been undisturbed; a block with fewer is taken again."""

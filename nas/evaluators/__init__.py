@@ -3,4 +3,5 @@
 #: Evaluators by name; a YAML may also name its own `module:Class`.
 EVALUATORS: dict[str, str] = {
     "supernet": "nas.evaluators.supernet:SupernetEvaluator",
+    "table": "nas.evaluators.table:TableEvaluator",
 }

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.tolerances import KEPT_BLOCKS, KEPT_LEVEL
+from nas.tolerances import KEPT_BLOCKS, KEPT_LEVEL, REFERENCE_DRIFT
 
 Seconds = NDArray[np.float64]
 Statistic = Literal["median", "mean"]
@@ -31,8 +31,11 @@ class Readings:
 
     `statistic` is what the readings are for: the median of repeated calls, or the mean over the n samples of a stream.
     Each reading is the mean of `calls` calls. `contended` says that somebody else kept using the core, so that CPU
-    time decides. `repeated` counts the blocks that were thrown away for that reason. `cpu_per_reading` is False where
-    the CPU clock was too coarse for single readings: then each holds the mean of its block.
+    time decides. `cpu_per_reading` is False where the CPU clock was too coarse for single readings: then each holds the
+    mean of its block. `reference_s` is what a reference took meanwhile, usually (NaN: there was none), and `drift` its
+    largest relative distance from that next to any of the blocks. `repeated` counts the blocks that were thrown away
+    because of contention, drift or disturbance. `disturbed` is the share of readings beside which a probe of the core
+    took longer than on an undisturbed one, where it takes `probe_s` (NaN: there was none).
     """
 
     wall_s: Seconds
@@ -43,6 +46,10 @@ class Readings:
     contended: bool = False
     repeated: int = 0
     cpu_per_reading: bool = True
+    reference_s: float = math.nan
+    drift: float = 0.0
+    disturbed: float = 0.0
+    probe_s: float = math.nan
 
     def __post_init__(self) -> None:
         if self.wall_s.shape != self.cpu_s.shape or self.wall_s.ndim != 2 or not self.wall_s.size:
@@ -89,6 +96,11 @@ class Readings:
         return max(pooled, t_bound(self.blocks_s))
 
     @property
+    def drifted(self) -> bool:
+        """Whether the reference says that the machine was not the same all the while, in spite of repeating."""
+        return self.drift > REFERENCE_DRIFT
+
+    @property
     def spread(self) -> float:
         """Interquartile range of all readings over their median: how quiet the machine was."""
         low, high = np.quantile(self.seconds, (0.25, 0.75))
@@ -106,6 +118,10 @@ class Readings:
             "contended": self.contended,
             "repeated": self.repeated,
             "cpu_per_reading": self.cpu_per_reading,
+            "reference_s": self.reference_s,
+            "drift": self.drift,
+            "disturbed": self.disturbed,
+            "probe_s": self.probe_s,
             "wall_s": self.wall_s.tolist(),
             "cpu_s": self.cpu_s.tolist(),
         }
@@ -124,6 +140,11 @@ class Readings:
             record["contended"],
             record["repeated"],
             record["cpu_per_reading"],
+            # Files of older releases know no reference; a missing one is null.
+            math.nan if record.get("reference_s") is None else record["reference_s"],
+            record.get("drift", 0.0),
+            record.get("disturbed", 0.0),
+            math.nan if record.get("probe_s") is None else record["probe_s"],
         )
 
 

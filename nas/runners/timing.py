@@ -1,9 +1,11 @@
-"""Taking readings: warm, interleaved, on both clocks, and again where somebody else was using the core.
+"""Taking readings: warm, interleaved, on both clocks, and again where the machine was not what it usually is.
 
 Several things are measured in rounds, a block of each per round in an order that changes, so that a machine that
 drifts drifts under all of them. On one thread a program that has its core to itself uses as much CPU time as wall
 time; a block whose wall time is 10 % above was contended and is taken again after the others. What CPU time cannot
-show is contention for caches and memory, or a lower clock: for those there are the blocks and their spread.
+show is contention for caches and memory, or a lower clock: those show in a reference program that runs between the
+rounds, and in the spread of the blocks. Another tenant on the other thread of a core shows in a probe beside each
+reading. `nas.runners.rounds` has the order of things, `nas.runners.probe` what a probe is.
 """
 
 from __future__ import annotations
@@ -19,15 +21,21 @@ from typing import Any
 
 import numpy as np
 
-from nas.runners.readings import Readings, Seconds, Statistic
-from nas.tolerances import CONTENDED_WALL_TO_CPU
+from nas.runners.probe import Probe, shared
+from nas.runners.readings import Readings, Statistic
+from nas.runners.rounds import Block, Job, run
 
 Clock = Callable[[], float]
+
+#: A block takes at most this many times the readings it is to have, in search of undisturbed ones.
+_PATIENCE = 3
+#: How long the machine is looked at before the first reading.
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Wall and CPU clock, in seconds.
+    """Wall and CPU clock, in seconds, and the probe that is run beside the readings (None: that of this process).
 
     The CPU clock is that of the whole process: a clock of the calling thread would miss work done by others, and then
     call it contention. So nothing else in the process may be busy meanwhile.
@@ -35,6 +43,7 @@ class Clocks:
 
     wall: Clock = time.perf_counter
     cpu: Clock = time.process_time
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,8 @@ class Plan:
 
     A reading lasts at least `reading_s`, for which short calls are made several times in a row; so the timers, which
     take a microsecond together, stay under 1 %. It lasts longer where a block would else have over `max_readings`.
+    Half of a block's readings are kept, those beside which the core was least disturbed; where too few are quiet, a
+    block takes longer.
     Contended blocks are repeated in up to `repeats` further rounds. Between two rounds there are `gap_s` seconds of
     rest, so that the blocks of one thing see the machine at different times.
     """
@@ -67,31 +78,18 @@ class Plan:
         return calls, min(max(readings, self.min_readings), self.max_readings)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    wall_s: Seconds
-    cpu_s: Seconds
-    ratio: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One thing to be measured: how to take a block of it, and what kind of readings these are."""
-
-    block: Callable[[], _Block]
-    statistic: Statistic
-    calls: int
-    cpu_per_reading: bool
-
-
 def measure_together(
     calls: Mapping[str, Callable[[], object]],
     streams: Mapping[str, Callable[[Any], object]],
     inputs: Sequence[Any],
     plan: Plan | None = None,
     clocks: Clocks | None = None,
+    reference: Callable[[], object] | None = None,
 ) -> dict[str, Readings]:
     """Measure the median time of calls and the mean time of streams over `inputs`, in seconds, all interleaved.
+
+    `reference` is run before, between and after the rounds: where it takes another time than it usually does, the
+    machine was not the same, and the round is taken again.
 
     A stream's block is one pass over `inputs` in order; `block_s` and the number of readings of the plan do not apply.
     Its CPU time is taken per block, as reading that clock costs more than a short sample can bear. The names of calls
@@ -101,17 +99,23 @@ def measure_together(
     if streams and not inputs:
         raise ValueError("a stream needs at least one sample")
     tick = _tick(clocks.cpu)
+    probe = clocks.probe or shared()
+    probe.warm_up(_LOOK_S)
     with _no_garbage_collection():
-        jobs = {name: _repeated(call, plan, clocks, tick) for name, call in calls.items()}
-        jobs |= {name: _streamed(call, inputs, plan, clocks) for name, call in streams.items()}
-        return _run(jobs, plan)
+        jobs = {name: _repeated(call, plan, clocks, probe, tick) for name, call in calls.items()}
+        jobs |= {name: _streamed(call, inputs, plan, clocks, probe) for name, call in streams.items()}
+        watch = None if reference is None else _repeated(reference, plan, clocks, probe, tick)
+        return run(jobs, plan, probe, watch)
 
 
 def measure(
-    calls: Mapping[str, Callable[[], object]], plan: Plan | None = None, clocks: Clocks | None = None
+    calls: Mapping[str, Callable[[], object]],
+    plan: Plan | None = None,
+    clocks: Clocks | None = None,
+    reference: Callable[[], object] | None = None,
 ) -> dict[str, Readings]:
-    """Measure the median time of each call, in seconds, all of them interleaved."""
-    return measure_together(calls, {}, (), plan, clocks)
+    """Measure the median time of each call, in seconds, all of them interleaved, and watched by a `reference`."""
+    return measure_together(calls, {}, (), plan, clocks, reference)
 
 
 def measure_stream(
@@ -127,30 +131,42 @@ def measure_stream(
     return measure_together({}, calls, inputs, plan, clocks)
 
 
-def _repeated(call: Callable[[], object], plan: Plan, clocks: Clocks, tick: float) -> _Job:
+def _repeated(call: Callable[[], object], plan: Plan, clocks: Clocks, probe: Probe, tick: float) -> Job:
     per_call = _warm_up(call, plan.warm_up_s, clocks.wall)
     calls, n = plan.calls_and_readings(per_call)
+    # Half of the readings are enough, so that a core that is shared half of the time costs no time.
+    enough = max(plan.min_readings, n // 2)
     fine = tick <= 0.01 * calls * per_call
     wall, cpu = clocks.wall, clocks.cpu
 
-    def block() -> _Block:
-        wall_s, cpu_s = np.empty(n), np.empty(n)
-        start = cpu()
-        for i in range(n):
+    def block() -> Block:
+        taken: list[tuple[float, float, float]] = []
+        start, begin, quiet, before = cpu(), wall(), 0, probe()
+        while len(taken) < n or (quiet < enough and len(taken) < _PATIENCE * n):
             c = cpu()
             w = wall()
             for _ in repeat(None, calls):
                 call()
-            wall_s[i] = wall() - w
-            cpu_s[i] = cpu() - c
+            wall_s = wall() - w
+            cpu_s = cpu() - c
+            after = probe()
+            level = max(before, after)
+            taken.append((wall_s, cpu_s, level))
+            quiet += probe.quiet(level)
+            before = after
+        share = (cpu() - start) / (wall() - begin)
+        wall_s, cpu_s, level_s = np.array(taken).T
+        # The least disturbed ones, in the order in which they were taken.
+        kept = np.sort(np.argsort(level_s, kind="stable")[:enough])
         if not fine:
-            cpu_s[:] = (cpu() - start) / n
-        return _block(wall_s / calls, cpu_s / calls, "median" if fine else "mean")
+            cpu_s = wall_s * share
+        statistic: Statistic = "median" if fine else "mean"
+        return Block.of(wall_s[kept] / calls, cpu_s[kept] / calls, statistic, level_s[kept])
 
-    return _Job(block, "median", calls, fine)
+    return Job(block, "median", calls, fine)
 
 
-def _streamed(call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, clocks: Clocks) -> _Job:
+def _streamed(call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, clocks: Clocks, probe: Probe) -> Job:
     position = 0
 
     def step() -> None:
@@ -161,60 +177,29 @@ def _streamed(call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, 
     _warm_up(step, plan.warm_up_s, clocks.wall)
     wall, cpu = clocks.wall, clocks.cpu
 
-    def block() -> _Block:
-        wall_s = np.empty(len(inputs))
-        start = cpu()
-        for i, sample in enumerate(inputs):
-            w = wall()
-            call(sample)
-            wall_s[i] = wall() - w
+    def block() -> Block:
+        wall_s, level_s = np.empty(len(inputs)), np.full(len(inputs), math.inf)
+        start, begin = cpu(), wall()
+        waiting: Sequence[int] = range(len(inputs))
+        for _ in range(_PATIENCE):
+            before = probe()
+            for i in waiting:
+                sample = inputs[i]
+                w = wall()
+                call(sample)
+                seconds = wall() - w
+                after = probe()
+                if max(before, after) < level_s[i]:
+                    wall_s[i], level_s[i] = seconds, max(before, after)
+                before = after
+            waiting = [i for i in waiting if not probe.quiet(level_s[i])]
+            if not waiting:
+                break
         # No CPU clock is fine enough for single samples; they keep their shares of what the block used.
-        return _block(wall_s, wall_s * ((cpu() - start) / wall_s.sum()), "mean")
+        share = (cpu() - start) / (wall() - begin)
+        return Block.of(wall_s, wall_s * share, "mean", level_s)
 
-    return _Job(block, "mean", 1, False)
-
-
-def _block(wall_s: Seconds, cpu_s: Seconds, statistic: Statistic) -> _Block:
-    # Medians where there are any: one interruption in a block of hundreds changes nothing that is reported.
-    centre = np.median if statistic == "median" else np.mean
-    used = float(centre(cpu_s))
-    return _Block(wall_s, cpu_s, float(centre(wall_s)) / used if used > 0 else math.inf)
-
-
-def _run(jobs: Mapping[str, _Job], plan: Plan) -> dict[str, Readings]:
-    rng = np.random.default_rng(plan.seed)
-    names = list(jobs)
-    blocks: dict[str, list[_Block]] = {name: [] for name in names}
-    for number in range(plan.blocks):
-        if number and plan.gap_s:
-            time.sleep(plan.gap_s)
-        for place in rng.permutation(len(names)):
-            blocks[names[place]].append(jobs[names[place]].block())
-    repeated = dict.fromkeys(names, 0)
-    for _ in range(plan.repeats):
-        again = [(name, i) for name in names for i, block in enumerate(blocks[name]) if _contended(block, plan)]
-        for place in rng.permutation(len(again)):
-            name, i = again[place]
-            blocks[name][i] = min(blocks[name][i], jobs[name].block(), key=lambda block: block.ratio)
-            repeated[name] += 1
-    return {
-        name: Readings(
-            wall_s=np.stack([block.wall_s for block in blocks[name]]),
-            cpu_s=np.stack([block.cpu_s for block in blocks[name]]),
-            statistic=job.statistic,
-            calls=job.calls,
-            threads=plan.threads,
-            contended=any(_contended(block, plan) for block in blocks[name]),
-            repeated=repeated[name],
-            cpu_per_reading=job.cpu_per_reading,
-        )
-        for name, job in jobs.items()
-    }
-
-
-def _contended(block: _Block, plan: Plan) -> bool:
-    # With several threads CPU time adds up over them, and says nothing about who waited for a core.
-    return plan.threads == 1 and block.ratio > CONTENDED_WALL_TO_CPU
+    return Job(block, "mean", 1, False)
 
 
 def _warm_up(call: Callable[[], object], seconds: float, wall: Clock) -> float:

@@ -6,7 +6,7 @@ genome counts as feasible if it keeps at least one of its budgets.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,16 @@ class Problem(Protocol):
 
     def cheap(self, genomes: Genomes) -> tuple[Values, Values]:
         """Return the free objectives [n, m] and the violation [n, budgets] of canonical genomes."""
+        ...
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """A problem that can name all of its genomes, such as a table of measured networks."""
+
+    @property
+    def listed(self) -> Genomes:
+        """Every canonical genome [N, G], once."""
         ...
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Genomes, Problem, least_violation
+from .base import Genomes, Listed, Problem, least_violation
 from .fastest import descend
 
 Source = Callable[[np.random.Generator, int, int], Genomes]
@@ -83,11 +83,23 @@ class Screen:
             self._fits = self._fits or bool((self._violation(new) == 0).any())
             self.seen.add(new)
 
-    def propose(self, rng: np.random.Generator, n: int, sources: Sequence[Source]) -> Genomes:
+    def everything(self) -> Genomes | None:
+        """Return all canonical genomes [N, G], some of them twice; None where they are too many to enumerate."""
+        if isinstance(self._problem, Listed):
+            return self._problem.listed
+        return self._problem.canonical(self.seen.everything()) if self.seen.total <= ENUMERABLE else None
+
+    def fitting(self, candidates: Genomes) -> int:
+        """Return how many of the candidates [n, G] are new, different and within a budget; nothing is remembered."""
+        return int((self._violation(self.seen.new(self._problem.canonical(candidates))) == 0).sum())
+
+    def propose(
+        self, rng: np.random.Generator, n: int, sources: Sequence[Source], *, anywhere: bool = False
+    ) -> Genomes:
         """Return at most n new genomes and remember them: feasible ones, in the order in which the sources made them.
 
         If nothing in the space is known to be feasible, the least violating ones. In a space that can be enumerated
-        nothing is missed.
+        nothing is missed. With `anywhere`, whatever is new counts as feasible.
         """
         pool: Genomes = np.empty((0, len(self._problem.sizes)), dtype=np.int64)
         violation = np.empty(0)
@@ -97,7 +109,8 @@ class Screen:
         def widen(candidates: Genomes) -> bool:
             nonlocal pool, violation
             joined = self.seen.new(np.concatenate((pool, self._problem.canonical(candidates).astype(np.int64))))
-            violation = np.concatenate((violation, self._violation(joined[len(pool) :])))
+            more = np.zeros(len(joined) - len(pool)) if anywhere else self._violation(joined[len(pool) :])
+            violation = np.concatenate((violation, more))
             pool = joined
             return int((violation == 0).sum()) >= n
 
@@ -105,8 +118,9 @@ class Screen:
         for source in sources:
             for attempt in range(ROUNDS):
                 done = done or widen(source(rng, max(FEWEST, OVERSAMPLE * n), attempt))
-        if not done and self.seen.total <= ENUMERABLE:
-            done = widen(rng.permutation(self.seen.everything()))
+        everything = None if done else self.everything()
+        if everything is not None:
+            done = widen(rng.permutation(everything))
         elif not done and len(pool):
             walkers = pool[np.argsort(violation, kind="stable")[: max(FEWEST, 2 * n)]]
             walkers, _ = descend(self._problem, self._violation, walkers, rng, sweeps=1, enough=0.0)
@@ -116,7 +130,7 @@ class Screen:
                     walkers, visited = self._wander(rng, walkers)
                     done = widen(np.concatenate((walkers, visited)))
         feasible = violation == 0
-        self._fits = self._fits or bool(feasible.any())
+        self._fits = self._fits or (bool(feasible.any()) and not anywhere)
         order = np.flatnonzero(feasible) if self._fits else np.argsort(violation, kind="stable")
         chosen = pool[order[:n]]
         self.seen.add(chosen)

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.markup import escape
 
-from hardware_profiles import DeviceProfile
+from hardware_profiles import DeviceProfile, Target
 from hardware_profiles import load as load_profile
+from hardware_profiles.host import is_here
 from search_spaces.slots import SearchSpace
 
 from .. import config, registry
@@ -70,6 +71,10 @@ class Context:
     def path(self, *parts: str) -> Path:
         """A file of the run folder."""
         return self.run.path.joinpath(*parts)
+
+    def here(self, target: Target) -> bool:
+        """Whether a target's device is this machine: `host`, or a profile that `nas profile` measured on it."""
+        return target.device == HOST or is_here(self.profiles[target.device])
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

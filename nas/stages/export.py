@@ -19,7 +19,6 @@ from ..exits.thresholds import Policies, Policy, expected_upper_s
 from ..export import manifest
 from ..export.onnx import SegmentFile, export_segments, to_onnx
 from ..export.tvm import available, compiler, segments_to_tvm
-from ..measurement import HOST
 from ..run_folder import RunFolderError
 from ..settings import Budget
 from .context import Context
@@ -98,7 +97,7 @@ def _libraries(
 ) -> dict[str, tuple[str, ...]]:
     """TVM libraries of the segments, by target; none where TVM or a compiler is missing or fails, which is said."""
     target = context.experiment.target_of(winner.budget)
-    if not tvm_ready(context) or target.device != HOST:
+    if not tvm_ready(context) or not context.here(target):
         return {}
     profile = context.profiles[target.device]
     key = replace(target, runner="tvm", runtime_version=None).key
@@ -121,7 +120,7 @@ def tvm_ready(context: Context) -> bool:
 
 def why_no_tvm(context: Context, budget: Budget | None = None) -> str:
     """The reason for the absence of TVM libraries, of a budget's winner or at all, for people."""
-    if budget is not None and context.experiment.target_of(budget).device != HOST:
+    if budget is not None and not context.here(context.experiment.target_of(budget)):
         return f"{context.experiment.target_of(budget).device} is not this machine"
     if not context.experiment.verify.tvm:
         return "turned off by verify.tvm"

@@ -1,28 +1,32 @@
 """Calibrate: get to know each target by measuring a few networks there, before the search believes any latency.
 
-Appends readings to measurements.jsonl and writes the latency model that the search uses. A device that is not this
-machine is predicted from its profile alone, and said to be.
+Appends readings to measurements.jsonl and writes the latency model that the search uses. Where `nas profile` has
+measured the target already, its calibration is taken. A device that is not this machine and was never measured is
+predicted from its profile alone, and said to be.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.markup import escape
 
-from hardware_profiles import Target
+from hardware_profiles import ProfileError, Target
+from hardware_profiles.registry import locate
 from latency_models.additive import Additive
 from latency_models.additive import compile as compile_tables
+from latency_models.calibration import Calibration
 from latency_models.roofline import LinearModel
-from search_spaces.slots import random_genomes, sizes
 
-from .. import registry
+from .. import profile_store, registry
 from ..errors import InputError
-from ..measurement import HOST, Measurement, time_networks
+from ..measurement import BLOCKS, BLOCK_S, HOST, Measurement, reference_genomes, time_networks
 from ..run_folder import append_jsonl, atomic_write_bytes, read_jsonl
 from .context import Context
 
@@ -45,8 +49,9 @@ def calibrate(context: Context) -> None:
         path = model_path(context, target)
         if path.exists():
             continue
-        rows = _calibration_rows(context, target)
-        model = refit(context, _uncalibrated(context, target), rows)
+        model = _profiled(context, target)
+        if model is None:
+            model = refit(context, _uncalibrated(context, target), _calibration_rows(context, target))
         data = io.BytesIO()
         model.save(data)
         atomic_write_bytes(path, data.getvalue())
@@ -97,19 +102,64 @@ def _uncalibrated(context: Context, target: Target) -> LinearModel:
     return model
 
 
+def _profiled(context: Context, target: Target) -> LinearModel | None:
+    """The calibration that `nas profile` left for a target, None if there is none or it is not to be taken.
+
+    It is not where the experiment names readings to use, where it is of another latency model, and where it is of
+    another space and this machine can be measured anew. Elsewhere, one of another space gets the error of a guess.
+    """
+    settings = context.experiment.calibration
+    if settings.measurements is not None or target.device == HOST:
+        return None
+    try:
+        path = locate(target.device)
+    except ProfileError:
+        return None  # the file is gone since the run began, which holds the profile itself
+    kind: Any = registry.load(context.experiment.latency_model.reference)
+    found = [] if path is None else profile_store.stored(path, target)
+    pairs = [(folder, head, _read(folder / profile_store.CALIBRATION)) for folder, head in found]
+    pairs = [(folder, head, stored) for folder, head, stored in pairs if stored.model == kind.name]
+    same = [pair for pair in pairs if pair[1].fits(context.space)]
+    if not pairs or (not same and context.here(target) and settings.networks > 0):
+        return None
+    folder, head, stored = (same or pairs)[0]
+    fit, said = stored.fit, ""
+    if not same:
+        fit = replace(fit, noise=max(fit.noise, _UNMEASURED_CAUTION))
+        said = f"; it is of {folder.name} and not of this space, so an error of {fit.noise:.0%} is allowed for"
+    context.console.print(
+        f"{target.key}: calibration of `nas profile`, {stored.networks} networks with {head.runtime}{escape(said)}"
+    )
+    model: LinearModel = kind(None, target, replace(stored, target=target, fit=fit))
+    return model
+
+
+def _read(path: Path) -> Calibration:
+    try:
+        return Calibration.load(path)
+    except ValueError as error:
+        raise InputError(f"{error}; delete it and give the command `nas profile` again") from error
+
+
 def _calibration_rows(context: Context, target: Target) -> tuple[Measurement, ...]:
     settings = context.experiment.calibration
     if settings.measurements is not None:
         return _borrowed(context, target, Path(settings.measurements))
-    if target.device != HOST or settings.networks == 0:
+    if not context.here(target) or settings.networks == 0:
         context.console.print(f"[yellow]{target.key} is predicted from its profile; nothing is measured there.[/]")
         return ()
     known = {row.key for row in read_measurements(context, target, "calibration")}
     wanted = [g for g in _chosen(context, settings.networks) if context.space.decode(g).key not in known]
     if wanted:
+        how = (context.seed("calibration"), BLOCKS, BLOCK_S, context.here(target))
         with context.console.status(f"measuring {len(wanted)} networks with {target.runner}"):
-            rows = time_networks(context.space, wanted, target, "calibration", context.seed("calibration"))
+            rows = time_networks(context.space, wanted, target, "calibration", *how)
         append_measurements(context, rows)
+        if unstable := sum(row.drifted for row in rows):
+            context.console.print(
+                f"[yellow]{target.key}: while {unstable} of {len(rows)} networks were measured, the reference network "
+                "took now more, now less time: the machine is not stable, and predictions will be poor.[/]"
+            )
     return read_measurements(context, target, "calibration")
 
 
@@ -133,10 +183,5 @@ def _borrowed(context: Context, target: Target, path: Path) -> tuple[Measurement
 
 
 def _chosen(context: Context, n: int) -> list[NDArray[np.int64]]:
-    """Networks to calibrate with: the smallest, the largest, and random ones, all different."""
-    limits = sizes(context.space)
-    rng = np.random.default_rng(context.seed("calibration", "networks"))
-    corners = context.space.canonical(np.stack([np.zeros_like(limits), limits - 1]))
-    drawn = random_genomes(context.space, 8 * n, rng)
-    different = dict.fromkeys(map(tuple, np.concatenate((corners, drawn)).tolist()))
-    return [np.array(genome) for genome in different][:n]
+    """Networks to calibrate with."""
+    return reference_genomes(context.space, n, context.seed("calibration", "networks"))

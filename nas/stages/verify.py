@@ -21,7 +21,7 @@ from hardware_profiles import Target
 from ..errors import InputError
 from ..exits.thresholds import Policy
 from ..export import manifest
-from ..measurement import HOST, ExitTime, Measurement
+from ..measurement import ExitTime, Measurement
 from ..run_folder import atomic_write_json
 from ..runners import runner_for
 from ..runners.cascade import Cascade
@@ -52,7 +52,7 @@ def measure_winners(context: Context) -> bool:
         folder = winner_folder(context, winner.budget)
         if not (folder / manifest.NAME).exists():
             raise InputError(f"winner {winner.budget.name} is not exported yet; run `nas export {context.run.path}`")
-    here = [winner for winner in winners.values() if context.experiment.target_of(winner.budget).device == HOST]
+    here = [winner for winner in winners.values() if context.here(context.experiment.target_of(winner.budget))]
     for winner in here:
         if winner.budget.of == "expected":
             with context.console.status(f"thresholds of {winner.budget.name}"):
@@ -180,6 +180,7 @@ def _judged(context: Context, winner: Winner, found: Mapping[str, _Times]) -> tu
         "measured_s": decisive.value_s,
         "upper_95_s": upper_s,
         "contended": decisive.contended,
+        "disturbed": decisive.disturbed,
         "within_budget": within and not before,
         "kept": None,
         "reason": reason,
@@ -222,6 +223,7 @@ def _unmeasured(context: Context, winner: Winner) -> dict[str, Any]:
         "measured_s": None,
         "upper_95_s": None,
         "contended": False,
+        "disturbed": None,
         "within_budget": None,
         "kept": None,
         "reason": f"{target.device} is not this machine: run `run.py` of the winner's folder there",

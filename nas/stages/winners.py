@@ -1,8 +1,9 @@
-"""Choose a winner per budget by measuring candidates, most accurate first, before any of them is trained.
+"""Choose a winner per budget by measuring candidates before any of them is trained.
 
-A measurement that breaks the budget corrects the latency model, and the next candidate is chosen with the corrected
-one, a bounded number of times. Appends to measurements.jsonl and writes winners/NAME/architecture.json. A
-choice that is written down stands until a measurement shows that it breaks its budget.
+The candidate with the largest expected gain is measured; the reading corrects the latency model, and the next one is
+chosen with the corrected model, a bounded number of times. Appends to measurements.jsonl and writes
+winners/NAME/architecture.json. A choice that is written down stands until a measurement shows that it breaks its
+budget.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from numpy.typing import NDArray
 from latency_models.roofline import LinearModel
 
 from ..errors import InputError
-from ..measurement import HOST, Measurement, time_networks
+from ..measurement import Measurement, time_networks
 from ..run_folder import atomic_write_json
 from ..settings import Budget
 from ..trial import Trial, load_batches
 from ..units import format_seconds
+from .candidates import next_step, seconds_of
 from .context import Context
 from .latency import append_measurements, load_model, read_measurements, refit
 from .search import FRONT, TRIALS, impossible, problem_of
@@ -132,25 +134,30 @@ def _chosen_before(context: Context, number: int, budget: Budget, pool: list[Tri
 def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) -> Winner | str:
     target = context.experiment.target_of(budget)
     base = load_model(context, target)
-    if target.device != HOST:
+    if not context.here(target):
         return Winner(budget, pool[0], number, None) if pool else "no network that was judged keeps this budget"
+    pool = [trial for trial in pool if trial.budgets[number] is not None]
+    if not pool:
+        return _unmet(budget, number, pool, {})
+    rates = [_rates(trial, number) for trial in pool]
+    accuracy = np.array([_accuracy(trial, number) for trial in pool])
     while True:
         rows = measured(context, budget)
         model = refit(context, base, list(rows.values()))
-        broken = [t for t in pool if t.key in rows and budget.name in rows[t.key].broken]
-        able = [t for t in pool if t not in broken and _within(budget, number, t, *_reach(context, model, rows, t))]
-        if not able:
+        read = [
+            seconds_of(budget, rate, rows[trial.key]) <= budget.latency_s
+            for trial, rate in zip(pool, rates, strict=True)
+            if trial.key in rows
+        ]
+        # The first that keeps the budget is no failed attempt; others are read because they may be better still.
+        left = context.experiment.winners.attempts - len(read) + any(read)
+        step = next_step(context.space, budget, rates, accuracy, pool, rows, model, left)
+        if step.index is None:
             return _unmet(budget, number, pool, rows)
-        best = able[0]
-        if best.key in rows:
-            return Winner(budget, best, number, rows[best.key])
-        if len([t for t in pool if t.key in rows and t not in able]) >= context.experiment.winners.attempts:
-            known = [t for t in able if t.key in rows]
-            if not known:
-                return _unmet(budget, number, pool, rows)
-            return Winner(budget, known[0], number, rows[known[0].key])
+        if step.found is not None:
+            return Winner(budget, pool[step.index], number, rows[pool[step.index].key])
         with context.console.status(f"measuring a candidate for {budget.name}"):
-            _measure(context, budget, model, best)
+            _measure(context, budget, model, pool[step.index])
 
 
 def measured(context: Context, budget: Budget) -> dict[str, Measurement]:
@@ -171,32 +178,12 @@ def candidate_rows(context: Context, budget: Budget) -> Iterator[Measurement]:
     return (row for row in read_measurements(context, target) if row.purpose != "calibration")
 
 
-def _reach(
-    context: Context, model: LinearModel, rows: dict[str, Measurement], trial: Trial
-) -> tuple[NDArray[np.float64], float]:
-    """Seconds to each exit, and the worst case with its allowance: measured where there is a measurement."""
-    row = rows.get(trial.key)
-    if row is not None:
-        return row.reach_s, row.worst_upper_s
-    reach = model.predict([context.space.decode(trial.genome)]).reach_s()[0]
-    return reach, float(reach[-1])
-
-
-def _within(budget: Budget, number: int, trial: Trial, reach: NDArray[np.float64], worst_s: float) -> bool:
-    at = trial.budgets[number]
-    if at is None:
-        return False
-    seconds = worst_s if budget.of == "worst_case" else float(np.dot(at.rates, reach))
-    return seconds <= budget.latency_s
-
-
 def _measure(context: Context, budget: Budget, model: LinearModel, trial: Trial) -> None:
     target, genome = context.experiment.target_of(budget), np.array(trial.genome)
     settings = context.experiment.verify
     prediction = model.predict([context.space.decode(genome)])
-    (row,) = time_networks(
-        context.space, [genome], target, "candidate", context.seed("candidate"), settings.blocks, settings.block_time_s
-    )
+    how = (settings.blocks, settings.block_time_s, context.here(target))
+    (row,) = time_networks(context.space, [genome], target, "candidate", context.seed("candidate"), *how)
     row = replace(
         row,
         predicted_s=tuple(prediction.reach_s()[0].tolist()),

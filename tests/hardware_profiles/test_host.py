@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from hardware_profiles import DeviceProfile, load
-from hardware_profiles.host import detect
+from hardware_profiles.host import detect, differences, identity, is_here
 
 
 def test_the_host_is_measured_once() -> None:
@@ -46,6 +47,40 @@ def test_tvm_accepts_the_target_of_the_host() -> None:
     description = detect(measure=False).tvm_target
     assert description is not None
     assert target(dict(description)).kind.name == "llvm"
+
+
+def test_this_machine_knows_itself_and_no_other() -> None:
+    here = identity()
+    assert identity() == here and {"name", "architecture", "cores"} <= set(here)
+    profile = replace(detect(measure=False), id="bench")
+    assert not is_here(profile), "a profile that names no machine is of none"
+    assert is_here(replace(profile, machine=here)) and is_here(detect(measure=False))
+    for key in here:
+        other = {**here, key: "another"}
+        assert not is_here(replace(profile, machine=other))
+        assert differences(other) == (f"{key} is another, here {here[key]}",)
+    kind = {key: value for key, value in here.items() if key != "id"}
+    assert is_here(replace(profile, machine=kind)), "without an id, every machine of the kind is meant"
+
+
+def test_the_identity_does_not_reveal_the_machine_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "0123456789abcdef0123456789abcdef"
+    monkeypatch.setattr("hardware_profiles.host._text", lambda path: secret if path == "/etc/machine-id" else "")
+    found = identity()
+    assert len(found["id"]) == 16 and found["id"] not in secret
+    monkeypatch.setattr("hardware_profiles.host._text", lambda path: "")
+    assert "id" not in identity()
+
+
+def test_a_board_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = "Raspberry Pi 4 Model B Rev 1.4\0"
+    monkeypatch.setattr("hardware_profiles.host._text", lambda path: board if path == "/proc/device-tree/model" else "")
+    assert identity()["name"] == detect(measure=False).name == "Raspberry Pi 4 Model B Rev 1.4"
+
+
+def test_the_identity_survives_a_file() -> None:
+    profile = replace(detect(measure=False), id="bench", machine=identity())
+    assert DeviceProfile.from_dict(json.loads(json.dumps(profile.to_dict()))) == profile
 
 
 def test_importing_the_package_is_cheap() -> None:

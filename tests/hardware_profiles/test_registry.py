@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from hardware_profiles import DeviceProfile, ProfileError, load, names
+from hardware_profiles.registry import SHIPPED, locate, shipped_as
 
 
 def _board(**changes: Any) -> dict[str, Any]:
@@ -88,6 +89,18 @@ def test_two_own_profiles_with_one_alias_are_refused(tmp_path: Path) -> None:
         load("bench_7", [tmp_path])
 
 
+def test_the_file_of_a_device_can_be_asked_for(tmp_path: Path) -> None:
+    path = _write(tmp_path, _board())
+    assert locate("My-Board", [tmp_path]) == locate("bench_7", [tmp_path]) == path
+    assert locate("host") is None and locate(str(path)) == path
+    assert locate("raspi4") == SHIPPED / "rpi4b.yaml"
+
+
+def test_names_of_shipped_devices_are_taken() -> None:
+    assert shipped_as("rpi4b") == shipped_as("RPI-4B") == shipped_as("raspi4") == "rpi4b"
+    assert shipped_as("my_board") is None
+
+
 @pytest.mark.parametrize(
     ("name", "near"), [("rpi44", "rpi4b"), ("a100", "a100_sxm_40gb"), ("xeon_gold", "xeon_gold_6226")]
 )
@@ -128,6 +141,8 @@ BAD = [
     ("caches", "32+32 per core", "caches is '32.32 per core'; a list is needed"),
     ("tvm_target", "llvm -mcpu=znver3", "tvm_target is 'llvm -mcpu=znver3'; write a table with a 'kind'"),
     ("aliases", [7], "aliases is 7; a text is needed"),
+    ("machine", "mine", "machine is 'mine'; a table"),
+    ("machine", {"cores": 4}, "machine.cores is 4; a text is needed"),
 ]
 
 

@@ -1,29 +1,39 @@
 """What every entry of LATENCY_MODELS promises; a new entry is tested by being listed."""
 
 import importlib
+import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hardware_profiles import Target, load
+from hardware_profiles import DeviceProfile, Quantity, Target, load
 from latency_models import LATENCY_MODELS, UnpricedOperator
+from latency_models.additive import compile as compile_tables
+from latency_models.kernels import KernelTable, distinct_of_space
+from latency_models.roofline import Roofline
 from search_spaces.ir import Builder, Network
 from search_spaces.mobile import mobile
 from search_spaces.operators import OPERATORS, Operator
 from search_spaces.slots import random_genomes
 
 SPACE = mobile((3, 32, 32), 10)
+KERNELS = distinct_of_space(SPACE, load("rpi4b").fusions)
 NETWORKS = [SPACE.decode(genome) for genome in random_genomes(SPACE, 24, np.random.default_rng(0))]
 TARGET = Target("rpi4b", "onnxruntime", threads=4)
 
 
-def build(name: str, device: str = "rpi4b", **changes: Any) -> Any:
-    """An uncalibrated model of the registry."""
+def build(name: str, device: str | DeviceProfile = "rpi4b", **changes: Any) -> Any:
+    """An uncalibrated model of the registry; one that looks kernels up has a table of invented ones."""
     module, attribute = LATENCY_MODELS[name].split(":")
-    target = Target(**{"device": device, "runner": "onnxruntime", "threads": 4, **changes})
-    return getattr(importlib.import_module(module), attribute)(load(device), target)
+    made = getattr(importlib.import_module(module), attribute)
+    profile = load(device) if isinstance(device, str) else device
+    target = Target(**{"device": profile.id, "runner": "onnxruntime", "threads": 4, **changes})
+    if "table" not in inspect.signature(made).parameters:
+        return made(profile, target)
+    return made.of_table(profile, target, KernelTable.build(KERNELS, Roofline(profile, target).body_s))
 
 
 def measured(model: Any, networks: list[Network], seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -115,6 +125,48 @@ def test_the_batch_costs_but_less_than_its_size(name: str) -> None:
     assert (eight > one).all() and (eight <= 8 * one).all()
 
 
+def test_the_interval_widens_with_its_level_and_holds_the_prediction(model: Any) -> None:
+    prediction = model.predict(NETWORKS)
+    low, middle, high, higher = (prediction.total_quantile_s(share) for share in (0.05, 0.5, 0.95, 0.99))
+    assert (low >= 0).all() and (low < middle).all() and (middle < high).all() and (high < higher).all()
+    np.testing.assert_allclose(middle, prediction.total_s, rtol=1e-9)
+
+
+def test_an_error_learnt_from_few_networks_widens_the_interval(name: str) -> None:
+    bare = build(name)
+    few = bare.fit(NETWORKS[:5], measured(bare, NETWORKS[:5])).predict(NETWORKS)
+    half = few.total_quantile_s(0.95) - few.total_s
+    assert (half > 1.9 * few.total_std_s).all(), "Student's t with 4 degrees of freedom is 2.13"
+
+
+def test_tables_of_a_space_equal_the_model(model: Any) -> None:
+    genomes = random_genomes(SPACE, 24, np.random.default_rng(0))
+    np.testing.assert_allclose(compile_tables(SPACE, model).score(genomes), model.predict(NETWORKS).total_s, rtol=1e-9)
+
+
+def test_nothing_stored_is_a_pickle(model: Any, tmp_path: Path) -> None:
+    model.save(tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz", allow_pickle=False) as stored:
+        assert all(stored[name].dtype != object for name in stored.files)
+
+
+def test_a_strictly_faster_device_is_never_slower(name: str) -> None:
+    profile = load("rpi4b")
+
+    def faster(quantity: Quantity, factor: float) -> Quantity:
+        return replace(quantity, value=factor * quantity.value)
+
+    fast = replace(
+        profile,
+        peak_flops_per_s={dtype: faster(peak, 3.0) for dtype, peak in profile.peak_flops_per_s.items()},
+        bandwidth_bytes_per_s=faster(profile.bandwidth_bytes_per_s, 2.0),
+        launch_overhead_s=faster(profile.launch_overhead_s, 0.5),
+    )
+    slow, quick = (build(name, device).predict(NETWORKS).reach_s() for device in (profile, fast))
+    there = np.isfinite(slow)
+    assert (quick[there] < slow[there]).all()
+
+
 def test_measuring_shrinks_the_error(name: str) -> None:
     bare = build(name)
     truth = 3.0 * bare.predict(NETWORKS).total_s
@@ -131,5 +183,5 @@ def test_a_calibration_of_another_target_or_model_is_refused(name: str) -> None:
     other = build(next(other for other in LATENCY_MODELS if other != name))
     with pytest.raises(ValueError, match=f"is of latency model '{other.name}', not of '{name}'"):
         type(model)(load("rpi4b"), model.target, other.calibration)
-    with pytest.raises(ValueError, match="needs a device profile or a calibration"):
+    with pytest.raises(ValueError, match=r"needs a device profile .*or a calibration"):
         type(model)(None, model.target)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware_profiles import DeviceProfile, Quantity, Target, load, names
-from latency_models.features import CALL_S, EFFICIENCY, FEATURES, counts, machine
+from latency_models.features import (
+    CALLS,
+    CALL_S,
+    DECISIONS,
+    EFFICIENCY,
+    FEATURES,
+    KERNELS,
+    REORDERED,
+    REORDERS,
+    UNHIDDEN,
+    counts,
+    machine,
+)
 from latency_models.roofline import Roofline
 from search_spaces.ir import Builder, Network
-from search_spaces.mobile import mobile
+from search_spaces.mobile import linear_exit, mobile, squeeze_excite
 from search_spaces.passes import OP_CLASSES
 from search_spaces.slots import random_genomes
 
@@ -34,8 +47,10 @@ def test_a_hand_computed_convolution() -> None:
     flops = 2 * (2 * 28 * 28 * 32 * 64 + 28 * 28 * 64)
     bytes_ = 4 * (2 * 28 * 28 * (32 + 64) + 32 * 64)
     expected = max(flops / (0.6 * 48e9), bytes_ / (12.8e9 * 0.434))
-    assert row[OP_CLASSES.index("pointwise")] == pytest.approx(expected, rel=1e-12)
-    assert row.sum() == pytest.approx(expected + 2)  # one kernel, as the activation is fused, and one call
+    hidden = min(flops / (0.6 * 48e9), bytes_ / (12.8e9 * 0.434))
+    wanted = {"pointwise": expected, UNHIDDEN: hidden, KERNELS: 1, f"{KERNELS}.pointwise": 1, CALLS: 1}
+    columns = FEATURES["roofline"].columns
+    np.testing.assert_allclose(row, [wanted.get(name, 0.0) for name in columns], rtol=1e-12)
 
 
 def test_without_fusion_the_activation_is_a_kernel_of_its_own() -> None:
@@ -76,6 +91,50 @@ def test_an_operator_runs_before_the_first_exit_that_needs_it() -> None:
     assert count.segment.tolist() == [0, 1, 0, 1], "the head stands between two operators that it does not need"
 
 
+def test_only_what_leaves_the_blocked_layout_is_converted() -> None:
+    b = Builder()
+    x = b("conv", "a", b.input("image", (3, 8, 8)), filters=16, kernel=3)
+    gated = squeeze_excite(b, "se", x, 4)
+    residual = b("add", "residual", b("conv", "b", gated, filters=16, kernel=3), gated)
+    network = b.network(linear_exit(b, "final", residual, 10))
+    target = Target("xeon_gold_6226", "onnxruntime", batch=3)
+    on = machine(load("xeon_gold_6226"), target)
+    count = counts(network, on.fusions, "m", target, on.channel_block)
+    # The gated map and its gate are left, and the product is entered again.
+    image = 16 * 8 * 8 * 4
+    assert count.reorders.sum() == 3 and count.reordered_bytes.sum() == 2 * image + 16 * 4
+    columns = FEATURES["roofline"].columns
+    row = FEATURES["roofline"].matrix(count, on)[0]
+    assert row[columns.index(REORDERS)] == 3
+    assert row[columns.index(REORDERED)] == pytest.approx(3 * 2 * count.reordered_bytes.sum() / on.bytes_per_s)
+    plain = FEATURES["roofline"].matrix(count, machine(RPI4, Target("rpi4b", "onnxruntime", batch=3)))[0]
+    assert plain[columns.index(REORDERS)] == plain[columns.index(REORDERED)] == 0
+
+
+def test_convolutions_fill_channels_up_to_whole_blocks() -> None:
+    b = Builder()
+    x = b("conv", "first", b.input("image", (3, 8, 8)), filters=24, kernel=3)
+    x = b("conv", "depthwise", x, filters=24, kernel=3, groups=24)
+    x = b("conv", "pointwise", x, filters=40, kernel=1, padding=0)
+    network = b.network(linear_exit(b, "final", x, 10))
+    target = Target("rpi4b", "onnxruntime")
+
+    def padding(block: int) -> list[float]:
+        return counts(network, (), "m", target, block).padding.tolist()
+
+    assert padding(16) == pytest.approx([32 / 24, 32 / 24, 32 / 24 * 48 / 40, 1, 1])
+    assert padding(8) == padding(1) == [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("device", "runner", "block"),
+    [("xeon_gold_6226", "onnxruntime", 16), ("rpi4b", "onnxruntime", 1), ("xeon_gold_6226", "tvm", 1),
+     ("rtx_4090", "onnxruntime", 1)],
+)  # fmt: skip
+def test_channels_are_blocked_where_the_runtime_does(device: str, runner: Any, block: int) -> None:
+    assert machine(load(device), Target(device, runner)).channel_block == block
+
+
 def test_segments_agree_with_the_networks_own() -> None:
     target = Target("rpi4b", "onnxruntime")
     on = machine(RPI4, target)
@@ -84,6 +143,7 @@ def test_segments_agree_with_the_networks_own() -> None:
         for row, segment in zip(whole, network.segments(), strict=True):
             alone = FEATURES["roofline"].matrix(counts(segment.network, on.fusions, "m", target), on)[0]
             np.testing.assert_allclose(row[:-1], alone[:-1], rtol=1e-12)
+        assert FEATURES["roofline"].columns[-1] == DECISIONS
         assert whole[:, -1].tolist() == [1.0] * (len(network.exits) - 1) + [0.0]
 
 

@@ -18,7 +18,7 @@ from search_spaces.toy import toy
 from tests.nas.small_runs import SMALL, Command, hashes, small, write
 
 STAGES = ("train", "export", "verify", "report")
-COMMANDS = ("run", "search", *STAGES, "devices", "doctor", "check")
+COMMANDS = ("run", "search", *STAGES, "devices", "doctor", "profile", "latency", "check")
 
 
 def test_help_says_the_commands_and_the_exit_codes(nas: Command) -> None:

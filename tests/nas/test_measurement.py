@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from hardware_profiles import Target
+from nas.conditions import Conditions
 from nas.errors import InputError
-from nas.measurement import ExitTime, Measurement, random_weights, time_networks
+from nas.measurement import ExitTime, Measurement, random_weights, reference_genomes, time_networks
 from nas.run_folder import to_line
+from nas.tolerances import REFERENCE_DRIFT
 from search_spaces.slots import random_genomes, with_exits
 from search_spaces.toy import toy
 
@@ -25,6 +27,8 @@ ROW = Measurement(
     (1e-6, 2e-6),
     ("worst",),
     "worst",
+    reference_s=5e-6,
+    conditions=Conditions("onnxruntime 1", 1, "performance", (1e9, 2e9), 41.5, 0.25, {"numpy": "2"}),
 )
 
 
@@ -34,6 +38,7 @@ ROW = Measurement(
         ROW,
         replace(ROW, predicted_s=None, predicted_std_s=None, broken=(), budget=""),
         replace(ROW, exits=(ExitTime(1e-5, np.inf),)),  # too few blocks for a bound
+        replace(ROW, exits=(ExitTime(1e-5, 2e-5, True, (1e-5,), (9e-6,), 3, 0.2, True),)),
     ],
 )
 def test_a_measurement_survives_its_line(row: Measurement) -> None:
@@ -42,8 +47,11 @@ def test_a_measurement_survives_its_line(row: Measurement) -> None:
 
 def test_a_line_of_an_older_run_is_read() -> None:
     record = json.loads(to_line(ROW.to_dict()))
-    del record["broken"], record["budget"]
-    assert Measurement.from_dict(record) == replace(ROW, broken=(), budget="")
+    del record["broken"], record["budget"], record["reference_s"], record["conditions"]
+    for entry in record["exits"]:
+        del entry["drift"], entry["drifted"]
+    found = Measurement.from_dict(record)
+    assert found == replace(ROW, broken=(), budget="", reference_s=None, conditions=None) and not found.drifted
 
 
 def test_a_line_of_another_schema_is_refused() -> None:
@@ -83,6 +91,24 @@ def test_a_batch_is_timed_as_one_call() -> None:
     genome = random_genomes(SPACE, 1, np.random.default_rng(2))[0]
     (row,) = time_networks(SPACE, [genome], replace(HERE, batch=3), "candidate", 0, 3, 1e-3)
     assert row.target == "host-onnxruntime-t1-b3-float32" and row.reach_s[-1] > 0
+
+
+def test_what_is_measured_is_watched_and_says_under_what_conditions() -> None:
+    genome = random_genomes(SPACE, 1, np.random.default_rng(3))[0]
+    (row,) = time_networks(SPACE, [genome], replace(HERE, device="bench"), "calibration", 0, 3, 1e-3, True)
+    assert row.target == "bench-onnxruntime-t1-b1-float32"
+    assert row.reference_s is None or 0 < row.reference_s < 1
+    assert row.conditions is not None and row.conditions.runtime.startswith("onnxruntime ")
+    assert all(exit_.drift >= 0 for exit_ in row.exits)
+    assert row.drifted == any(exit_.drift > REFERENCE_DRIFT for exit_ in row.exits)
+
+
+def test_networks_to_calibrate_with_are_different_and_more_begin_with_the_same() -> None:
+    few, many = reference_genomes(SPACE, 4, 0), reference_genomes(SPACE, 9, 0)
+    assert [genome.tolist() for genome in many[:4]] == [genome.tolist() for genome in few]
+    assert len({SPACE.decode(genome).key for genome in many}) == 9
+    assert few[0].tolist() == SPACE.canonical(np.zeros((1, len(SPACE.genes)), np.int64))[0].tolist()
+    assert not all(np.array_equal(a, b) for a, b in zip(many, reference_genomes(SPACE, 9, 1), strict=True))
 
 
 def test_what_is_not_here_is_not_timed() -> None:

@@ -51,7 +51,8 @@ def program(data: bytes, outputs: list[str], threads: int) -> Any:
 def classify(cascade: Any, batch: int, image: Any) -> tuple[Any, int]:
     """The logits that answer an image [1, ...], and the exit they come from."""
     if batch == 1:
-        return cascade(image)
+        logits, number = cascade(image)
+        return logits, number
     # Samples of a call cannot leave at different exits, so all of it is run.
     answers = [logits[:1] for logits in cascade.run_all(np.repeat(image, batch, axis=0))]
     number = next(k for k, logits in enumerate(answers) if confidence(logits) >= cascade.thresholds[k])

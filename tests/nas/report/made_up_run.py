@@ -52,7 +52,7 @@ class _Maker:
         network, macs = _network(tuple(genome))
         kernels = len(network.ops) / 3
         return [
-            14e-6 * (k + 1) + 5.5e-6 * kernels * (k + 1) / len(macs) + count / 9.5e9 for k, count in enumerate(macs)
+            14e-6 * (k + 1) + 5.5e-6 * kernels * (k + 1) / len(macs) + count / 2.4e10 for k, count in enumerate(macs)
         ]
 
     def accuracies(self, genome: Sequence[int]) -> list[float]:

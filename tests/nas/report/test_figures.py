@@ -58,8 +58,8 @@ def test_layers_are_the_present_slots() -> None:
     ]  # fmt: skip
     found = architecture.layers(space, largest)
     assert sum(layer.role == "exit" for layer in found) == space.max_exits
-    assert found[-2].shape == (64, 4, 4)
-    assert found[-2].text == "k5 e4 SE"
+    assert found[-2].shape == (96, 4, 4)
+    assert found[-2].text == "k5 e6 SE"
     assert sum(layer.macs for layer in found) == space.decode(largest).macs
 
 

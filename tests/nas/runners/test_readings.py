@@ -84,8 +84,18 @@ def test_readings_survive_a_line_of_json() -> None:
     np.testing.assert_array_equal(after.wall_s, before.wall_s)
     np.testing.assert_array_equal(after.cpu_s, before.cpu_s)
     assert (after.calls, after.threads, after.contended, after.repeated) == (4, 2, True, 1)
+    assert math.isnan(after.reference_s) and not after.drifted
     with pytest.raises(ValueError, match="schema"):
         Readings.from_dict({"schema": 99})
+
+
+def test_drift_survives_a_line_of_json_and_older_lines_have_none() -> None:
+    before = readings([[1.0, 2.0]] * 3, reference_s=0.5, drift=0.2)
+    record = json.loads(json.dumps(plain(before.to_dict())))
+    after = Readings.from_dict(record)
+    assert (after.reference_s, after.drift, after.drifted) == (0.5, 0.2, True)
+    del record["reference_s"], record["drift"]
+    assert Readings.from_dict(record).drift == 0.0
 
 
 def test_arrays_that_do_not_match_are_refused() -> None:

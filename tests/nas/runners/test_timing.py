@@ -8,16 +8,22 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from nas.runners.probe import Probe
 from nas.runners.timing import Clocks, Plan, measure, measure_stream
 
 PLAN = Plan(blocks=3, block_s=1.0, warm_up_s=0.1, reading_s=0.01, min_readings=5, max_readings=1000)
 
 
 class Machine:
-    """A machine whose time passes only when something is called, or a clock is read."""
+    """A machine whose time passes only when something is called, or a clock is read.
 
-    def __init__(self, tick_s: float = 1e-9) -> None:
-        self.wall_s = self.cpu_s = 0.0
+    While `shared(wall_s)` somebody else is busy on the core's other thread, and everything takes 1.8 times as long, by
+    either clock. The probe has a clock of its own: its time is nobody's.
+    """
+
+    def __init__(self, tick_s: float = 1e-9, shared: Callable[[float], bool] = lambda wall_s: False) -> None:
+        self.wall_s = self.cpu_s = self.probe_s = 0.0
+        self.shared = shared
         self.tick_s = tick_s
         self.log: list[str] = []
 
@@ -28,11 +34,18 @@ class Machine:
         def run() -> None:
             nonlocal count
             self.log.append(name)
-            self.cpu_s += seconds
-            self.wall_s += seconds + stolen(count)
+            took = seconds * self._slowness()
+            self.cpu_s += took
+            self.wall_s += took + stolen(count)
             count += 1
 
         return run
+
+    def _slowness(self) -> float:
+        return 1.8 if self.shared(self.wall_s) else 1.0
+
+    def _probe(self) -> None:
+        self.probe_s += 25e-6 * self._slowness()
 
     @property
     def clocks(self) -> Clocks:
@@ -40,13 +53,13 @@ class Machine:
             self.cpu_s += 1e-9
             return round(self.cpu_s / self.tick_s) * self.tick_s
 
-        return Clocks(wall=lambda: self.wall_s, cpu=cpu)
+        return Clocks(lambda: self.wall_s, cpu, Probe(lambda: self.probe_s, self._probe))
 
 
 def test_a_quiet_machine_gives_the_time_of_the_call() -> None:
     machine = Machine()
     result = measure({"net": machine.call("net", 0.02)}, PLAN, machine.clocks)["net"]
-    assert result.wall_s.shape == (3, 50)
+    assert result.wall_s.shape == (3, 25)
     assert result.median_s == pytest.approx(0.02)
     assert result.upper_95_s == pytest.approx(0.02)
     assert np.median(result.cpu_s) == pytest.approx(0.02)
@@ -93,6 +106,30 @@ def test_lasting_contention_is_reported_and_cpu_time_decides() -> None:
     assert result.repeated == 3 * PLAN.repeats
     assert result.median_s == pytest.approx(0.02)
     assert np.median(result.wall_s) == pytest.approx(0.03)
+
+
+def test_readings_on_a_shared_core_are_left_out_though_no_clock_tells() -> None:
+    machine = Machine(shared=lambda wall_s: int(wall_s) % 3 > 0)
+    result = measure({"net": machine.call("net", 0.02)}, PLAN, machine.clocks)["net"]
+    assert result.wall_s.shape == (3, 25)
+    # One reading in fifty begins on a quiet core and ends on a shared one.
+    assert result.median_s == pytest.approx(0.02) and result.disturbed < 0.5
+    assert result.probe_s == pytest.approx(25e-6) and not result.contended
+
+
+def test_a_core_that_is_always_shared_from_some_time_on_is_said_to_be() -> None:
+    machine = Machine(shared=lambda wall_s: wall_s > 0.3)
+    result = measure({"net": machine.call("net", 0.02)}, PLAN, machine.clocks)["net"]
+    assert result.median_s == pytest.approx(0.036)
+    assert result.disturbed > 0.8 and result.repeated >= 2 * PLAN.repeats
+
+
+def test_samples_of_a_stream_are_taken_again_where_the_core_was_shared() -> None:
+    machine = Machine(shared=lambda wall_s: int(wall_s * 5) % 2 > 0)
+    runs = machine.call("net", 0.02)
+    result = measure_stream({"net": lambda sample: runs()}, list(range(40)), PLAN, machine.clocks)["net"]
+    # Without the probe it would be 0.028: half of the time the core is shared.
+    assert result.mean_s < 0.022 and result.disturbed < 0.2
 
 
 def test_one_interruption_is_not_contention() -> None:
@@ -146,6 +183,88 @@ def test_a_contended_pass_of_a_stream_is_taken_again() -> None:
     result = measure_stream({"net": lambda sample: call()}, range(5), plan, machine.clocks)["net"]
     assert (result.contended, result.repeated) == (False, 1)
     assert result.value_s == pytest.approx(0.02)
+
+
+class Throttled(Machine):
+    """A machine whose clock falls: from one moment to another everything takes `factor` times as long."""
+
+    def __init__(self, begin_s: float, end_s: float, factor: float) -> None:
+        super().__init__()
+        self.begin_s, self.end_s, self.factor = begin_s, end_s, factor
+
+    def program(self, name: str, seconds: float) -> Callable[[], None]:
+        def run() -> None:
+            self.log.append(name)
+            took = seconds * (self.factor if self.begin_s <= self.wall_s < self.end_s else 1.0)
+            self.cpu_s += took
+            self.wall_s += took
+
+        return run
+
+
+def test_the_reference_runs_before_between_and_after_the_rounds() -> None:
+    machine = Machine()
+    calls = {name: machine.call(name, 0.02) for name in ("a", "b")}
+    result = measure(calls, PLAN, machine.clocks, machine.call("reference", 0.01))
+    order = [name for name, before in zip(machine.log, ["", *machine.log[:-1]], strict=False) if name != before]
+    # Warm-up of each, then the rounds; the two of a round may stand in either order.
+    assert order[:3] == ["a", "b", "reference"]
+    rounds = "".join(name[0] for name in order[2:])
+    assert rounds.replace("ba", "ab") == "rabrabrabr"
+    assert result["a"].reference_s == pytest.approx(0.01)
+    assert result["a"].drift == pytest.approx(0.0, abs=1e-6) and not result["a"].drifted
+
+
+def test_a_round_during_which_the_reference_moved_is_taken_again() -> None:
+    # Warm-up ends after 0.2 s; reference, block, reference, block, ...: 1 s each. The clock is low in the second block.
+    machine = Throttled(3.0, 5.5, 1.3)
+    result = measure({"net": machine.program("net", 0.02)}, PLAN, machine.clocks, machine.program("reference", 0.02))
+    found = result["net"]
+    assert found.repeated >= 1 and not found.drifted
+    assert found.wall_s.shape == (3, 25)
+    assert found.wall_s.max() == pytest.approx(0.02), "nothing that was read meanwhile is kept"
+    # On CPU time alone it would not have been seen.
+    alone = Throttled(1.5, 3.5, 1.3)
+    blind = measure({"net": alone.program("net", 0.02)}, PLAN, alone.clocks)["net"]
+    assert blind.repeated == 0 and blind.wall_s.max() > 0.025
+
+
+def test_a_clock_that_stays_low_becomes_the_usual_one() -> None:
+    machine = Throttled(2.0, 1e9, 1.3)
+    result = measure({"net": machine.program("net", 0.02)}, PLAN, machine.clocks, machine.program("reference", 0.02))
+    assert not result["net"].drifted
+    assert result["net"].wall_s == pytest.approx(0.026)
+
+
+def test_a_machine_that_never_settles_is_said_to_drift() -> None:
+    machine = Machine()
+
+    def program(seconds: float) -> Callable[[], None]:
+        def run() -> None:
+            took = seconds * (1 + machine.wall_s / 10)
+            machine.cpu_s += took
+            machine.wall_s += took
+
+        return run
+
+    result = measure({"net": program(0.02)}, PLAN, machine.clocks, program(0.02))["net"]
+    assert result.drifted and result.drift > 0.05
+    assert result.repeated > 0
+
+
+def test_with_several_threads_the_reference_shows_who_waited() -> None:
+    machine = Machine()
+    count = 0
+
+    def reference() -> None:
+        nonlocal count
+        count += 1
+        machine.cpu_s += 0.02
+        machine.wall_s += 0.02 * (1.5 if count > 60 else 1.0)
+
+    plan = Plan(blocks=3, block_s=1.0, warm_up_s=0.1, reading_s=0.01, repeats=0, threads=2)
+    result = measure({"net": machine.call("net", 0.02)}, plan, machine.clocks, reference)["net"]
+    assert result.drifted and not result.contended
 
 
 def test_garbage_is_not_collected_meanwhile_and_is_afterwards() -> None:

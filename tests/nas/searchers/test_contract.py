@@ -16,8 +16,16 @@ from nas.searchers.base import Genomes, Searcher
 Make = Callable[..., Searcher]
 
 
-@pytest.fixture(params=sorted(SEARCHERS))
+#: Optuna takes milliseconds per proposal; `test_optuna.py` is the short form of this contract for it.
+EVERY = [
+    pytest.param(name, marks=pytest.mark.slow) if name.startswith("optuna_") else name for name in sorted(SEARCHERS)
+]
+
+
+@pytest.fixture(params=EVERY)
 def make(request: pytest.FixtureRequest) -> Make:
+    if request.param.startswith("optuna_"):
+        pytest.importorskip("optuna")
     module, name = SEARCHERS[request.param].split(":")
     made: Make = getattr(import_module(module), name)
     return made

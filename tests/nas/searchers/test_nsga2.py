@@ -54,9 +54,9 @@ def test_feasible_genomes_survive_and_less_violation_comes_next(toy: Any) -> Non
     values = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [np.nan, 0.0], [0.0, 0.0], [0.0, 0.0]])
     violation = np.array([[0.3, 0.4], [0.9, 0.1], [0.5, 0.0], [0.0, 0.0], [0.2, 0.3], [np.nan, np.nan]])
     searcher.tell(genomes, values, violation)
-    assert [row[1] for row in searcher._genomes.tolist()] == [2, 1]
+    assert [row[1] for row in searcher._told.genomes.tolist()] == [2, 1]
     searcher.tell(np.array([[5, 7, 7, 7, 7, 7, 7]]), np.array([[1.0, 1.0]]), np.array([[0.0, 0.0]]))
-    assert [row[1] for row in searcher._genomes.tolist()] == [7, 2]
+    assert [row[1] for row in searcher._told.genomes.tolist()] == [7, 2]
 
 
 def test_the_better_of_two_is_the_parent(toy: Any) -> None:
@@ -67,24 +67,6 @@ def test_the_better_of_two_is_the_parent(toy: Any) -> None:
     parents = searcher._parents(np.random.default_rng(0), 16_000)[:, 1]
     # The k-th best of 4 wins unless one of the k - 1 better ones is drawn with it: (7, 5, 3, 1) of 16.
     assert np.bincount(parents) / 16_000 == pytest.approx(np.array([7, 5, 3, 1]) / 16, abs=0.02)
-
-
-def test_mutation_moves_ordinal_genes_to_neighbours_more_often(toy: Any) -> None:
-    problem = toy(depth=5, options=9)
-    searcher = NSGA2(problem)
-    genomes = np.tile([2, 4, 4, 4, 0, 8], (4000, 1))
-    moved = searcher._other_options(np.random.default_rng(0), genomes)
-    assert (moved != genomes).all()
-    assert ((moved >= 0) & (moved < problem.sizes)).all()
-    near = (abs(moved - genomes) == 1).mean(axis=0)
-    # Other options are equally likely: 2 of 8 are neighbours inside, 1 of 8 at an end, 2 of 4 for the depth.
-    assert near == pytest.approx([0.75, 0.25, 0.625, 0.25, 0.5625, 0.125], abs=0.03)
-
-
-def test_genes_without_a_choice_do_not_move(toy: Any) -> None:
-    searcher = NSGA2(toy(depth=1, options=1))
-    genomes = np.zeros((10, 2), dtype=np.int64)
-    assert not searcher._other_options(np.random.default_rng(0), genomes).any()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,5 @@
+"""Optimisers: learn a distribution over the choices of a space from a loss, and derive networks that keep a budget."""
+
+OPTIMISERS = {
+    "differentiable": "nas.optimisers.differentiable:Differentiable",
+}

@@ -1,0 +1,112 @@
+"""What an optimiser is, and what it needs to know: arrays, a loss of one sampled network, and what networks cost.
+
+It isn't bent into ask and tell: it sees one sampled network at a time, thousands of them, and leaves a distribution
+over the choices of every gene beside its proposals; that distribution is a prior for a searcher. All arrays over
+choices are [genes, options], wide enough for the gene with most options; `legal` says which entries there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..searchers.base import Genomes, Problem
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What one sampled network says: its loss on a batch and, if there is one, the gradient of its choices [genes].
+
+    A gene's choice enters the network as a factor 1 on the output of the operator that it selects; `gradient` is the
+    derivative of the loss by that factor. Only the operators of the path run, so there is none for the others.
+    """
+
+    loss: float
+    gradient: Floats | None = None
+
+
+class Loss(Protocol):
+    """The loss of the network that a path [genes] selects, on a batch of data kept for architecture alone."""
+
+    def __call__(self, path: Ints, step: int) -> Feedback: ...
+
+
+class Cost(Protocol):
+    """Seconds of networks; `cost.Additive` is the kind that is a sum of tables."""
+
+    def seconds(self, genomes: Genomes) -> Floats:
+        """Seconds of canonical genomes [n, genes] -> [n]."""
+        ...
+
+
+@runtime_checkable
+class Smooth(Cost, Protocol):
+    """A cost whose mean over networks is known, every gene drawn on its own."""
+
+    def expected(self, probabilities: Floats) -> float:
+        """Mean seconds for probabilities [genes, options]."""
+        ...
+
+    def marginal(self, probabilities: Floats) -> Floats:
+        """The derivative of `expected` by each probability [genes, options]."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What an optimiser leaves.
+
+    `proposals` [n, genes] are canonical genomes within the limit and `seconds` [n] their cost; the first is the answer.
+    `probabilities` [genes, options] is the distribution over choices, 0 where there is no option; `preference` says
+    how much each choice lowers the loss, in units of the usual difference between choices, latency left out. `before`
+    [genes] is the most probable network before the limit was enforced, and `before_s` its seconds. `report` has figures
+    for people: the price of a second, entropy, the share of skips.
+    """
+
+    proposals: Ints
+    seconds: Floats
+    probabilities: Floats
+    preference: Floats
+    before: Ints
+    before_s: float
+    report: Mapping[str, float]
+
+
+class Optimiser(Protocol):
+    """Minimises a loss over the choices of a problem's genes under a limit on the cost."""
+
+    def run(self, problem: Problem, loss: Loss, cost: Cost, limit_s: float) -> Result:
+        """One search for one limit; a function of its arguments and `problem.seed`. Raises NothingFits."""
+        ...
+
+
+def legal(problem: Problem) -> Bools:
+    """Which entries [genes, options] are options."""
+    sizes = np.asarray(problem.sizes, np.int64)
+    return np.asarray(np.arange(int(sizes.max())) < sizes[:, None])
+
+
+def active(problem: Problem, genomes: Genomes) -> Bools:
+    """Whether each gene of canonical genomes [n, genes] has an effect there [n, genes]."""
+    result: Bools = np.not_equal(genomes, 0)
+    # A gene without effect is 0 in every canonical form, whatever it is set to.
+    row, gene = np.nonzero(~result)
+    if len(row):
+        tried = np.array(genomes, np.int64)[row]
+        tried[np.arange(len(row)), gene] = 1
+        result[row, gene] = problem.canonical(tried)[np.arange(len(row)), gene] != 0
+    return result
+
+
+def total(problem: Problem, preference: Floats, genomes: Genomes) -> Floats:
+    """The preference of canonical genomes [n]: the sum over genes that have an effect there."""
+    chosen = preference[np.arange(genomes.shape[1]), genomes]
+    return np.asarray(np.where(active(problem, genomes), chosen, 0.0).sum(axis=1))

@@ -1,0 +1,107 @@
+"""From preferences to networks within a limit: exactly where seconds add up, by single swaps where they don't.
+
+The first proposal uses at least 99 % of the limit if any network does: what a budget leaves unused is capacity given
+away. The others follow by preference alone, so that a better and faster one, if there is, stands second.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import NothingFits
+from ..searchers.base import Genomes, Problem
+from ..searchers.fastest import fastest
+from .base import Cost, Floats, Ints, legal, total
+from .cost import Additive
+from .knapsack import best_per_cell
+
+#: The share of the limit that a proposal should use.
+FLOOR = 0.99
+
+
+def derive(
+    problem: Problem, preference: Floats, cost: Cost, limit_s: float, start: Ints, count: int = 16, floor: float = FLOOR
+) -> tuple[Ints, Floats]:
+    """Up to `count` canonical genomes [n, genes] within `limit_s` and their seconds [n].
+
+    The first is the best by `preference` [genes, options] of those that take at least `floor` of the limit, if there
+    are any; the others are the best whatever they take. `start` [genes] is where swaps begin if `cost` isn't additive.
+    Raises NothingFits as `fastest_within` does.
+    """
+    if isinstance(cost, Additive):
+        genomes = best_per_cell(preference, np.asarray(problem.sizes, np.int64), cost, limit_s)
+    else:
+        genomes = np.stack([swaps(problem, preference, cost, limit_s, start, least) for least in (0.0, floor)])
+    genomes = np.unique(problem.canonical(genomes), axis=0).astype(np.int64)
+    seconds = cost.seconds(genomes)
+    genomes, seconds = genomes[seconds <= limit_s], seconds[seconds <= limit_s]
+    if not len(genomes):
+        genomes = fastest_within(problem, cost, limit_s)[None]
+        seconds = cost.seconds(genomes)
+    order = np.argsort(-total(problem, preference, genomes), kind="stable")
+    inside = seconds[order] >= floor * limit_s
+    if inside.any():
+        first = int(inside.argmax())
+        order = np.concatenate((order[first : first + 1], np.delete(order, first)))
+    return genomes[order[:count]], seconds[order[:count]]
+
+
+def swaps(problem: Problem, preference: Floats, cost: Cost, limit_s: float, start: Ints, floor: float = FLOOR) -> Ints:
+    """A canonical genome [genes] within `limit_s` by changes of one gene at a time.
+
+    While it is too slow, the change that loses least preference per second saved; then the one that gains most within
+    the limit, as long as there is one; then, below `floor` of the limit, the one that loses least on the way up.
+    Raises NothingFits.
+    """
+    here = np.asarray(problem.canonical(np.asarray(start)[None])[0], np.int64)
+    while float(cost.seconds(here[None])[0]) > limit_s:
+        others, seconds, gain = _neighbours(problem, preference, cost, here)
+        saving = float(cost.seconds(here[None])[0]) - seconds
+        if not (saving > 0).any():
+            here = fastest_within(problem, cost, limit_s)
+            break
+        loss = np.where(saving > 0, -gain / np.where(saving > 0, saving, 1.0), np.inf)
+        here = others[loss.argmin()]
+    while True:
+        others, seconds, gain = _neighbours(problem, preference, cost, here)
+        gain = np.where(seconds <= limit_s, gain, -np.inf)
+        if not (gain > 1e-12).any():
+            break
+        here = others[gain.argmax()]
+    while (now := float(cost.seconds(here[None])[0])) < floor * limit_s:
+        others, seconds, gain = _neighbours(problem, preference, cost, here)
+        rise = np.where(seconds <= limit_s, seconds - now, 0.0)
+        if not (rise > 0).any():
+            break
+        inside = (rise > 0) & (seconds >= floor * limit_s)
+        here = others[np.where(inside if inside.any() else rise > 0, gain, -np.inf).argmax()]
+    return here
+
+
+def _neighbours(problem: Problem, preference: Floats, cost: Cost, genome: Ints) -> tuple[Ints, Floats, Floats]:
+    """Genomes that differ in one gene [n, genes], their seconds [n], and how much preference they gain [n]."""
+    genes, options = np.nonzero(legal(problem))
+    changed = np.repeat(genome[None], len(genes), axis=0)
+    changed[np.arange(len(genes)), genes] = options
+    others = np.unique(np.concatenate([genome[None], problem.canonical(changed)]), axis=0).astype(np.int64)
+    value = total(problem, preference, others)
+    own = total(problem, preference, genome[None])[0]
+    return others, cost.seconds(others), value - own
+
+
+def fastest_within(problem: Problem, cost: Cost, limit_s: float) -> Ints:
+    """The fastest canonical genome [genes].
+
+    Raises NothingFits if it takes more than `limit_s`. It is found by changing genes one at a time from many starts,
+    which is exact where seconds add up over genes.
+    """
+
+    def seconds(genomes: Genomes) -> Floats:
+        return cost.seconds(genomes)
+
+    genome, least = fastest(problem, seconds)
+    if least > limit_s:
+        raise NothingFits(
+            f"no network of the space is predicted to take at most {limit_s:.6g} s; the fastest takes {least:.6g} s"
+        )
+    return genome

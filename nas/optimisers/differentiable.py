@@ -1,0 +1,199 @@
+"""Differentiable search: one run ends at the limit, whatever the scale of the loss.
+
+After LightNAS (Luo et al. 2022, arXiv 2208.14446): single-path sampling, a latency term whose weight is itself learned,
+and a network derived at the end. What differs: logits are effects on the loss in units of their own spread less the
+price of latency, (effect - price * seconds) / temperature, so neither the loss's nor the target's scale matters; the
+latency term is exact where the cost's mean is known; and the limit is kept by construction in the derivation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from ..errors import InputError
+from ..searchers.base import Problem
+from .base import Cost, Feedback, Floats, Ints, Loss, Result, Smooth, active, legal
+from .controller import Controller
+from .derive import derive, fastest_within
+from .effects import Effects, GateMeans, LossRegression
+from .policy import draw, entropy, fair, probabilities, standardised, temperature
+
+#: What a state has beside the search's own arrays: effects from gradients, from losses, and of choices on seconds.
+_PARTS: Final = ("gates", "losses", "seconds")
+
+
+@dataclass(frozen=True)
+class Differentiable:
+    """Satisfies `Optimiser`; a function of its arguments and the problem's seed.
+
+    `steps` paths are sampled; before that every option is taken `warm_up` times. The temperature falls from `hot` to
+    `cold`, in units of the usual difference between options; `gain` is the controller's. Raises InputError for a
+    setting out of range.
+    """
+
+    steps: int = 3200
+    warm_up: int = 4
+    hot: float = 1.0
+    cold: float = 0.2
+    gain: float = 0.1
+    proposals: int = 16
+
+    def __post_init__(self) -> None:
+        whole = {"steps": self.steps, "warm_up": self.warm_up, "proposals": self.proposals}
+        for name, number in whole.items():
+            if number < 1:
+                raise InputError(f"{name} of a differentiable search must be at least 1, got {number}")
+        if not 0 < self.cold <= self.hot or self.gain <= 0:
+            raise InputError(
+                f"a differentiable search needs 0 < cold <= hot and a positive gain, got hot {self.hot}, "
+                f"cold {self.cold}, gain {self.gain}"
+            )
+
+    def run(self, problem: Problem, loss: Loss, cost: Cost, limit_s: float, skips: Floats | None = None) -> Result:
+        """One search for networks within `limit_s` seconds; raises NothingFits.
+
+        `skips` [genes, options] marks options that leave a layer out, for the report.
+        """
+        search = Search(self, problem, cost, limit_s)
+        for step in range(search.warm_up + self.steps):
+            path = search.path(step)
+            search.hear(path, step, loss(path, step))
+        return search.result(skips)
+
+
+class Search:
+    """The state of one run, for whoever interleaves it with training: `path`, then `hear`, step by step.
+
+    Raises NothingFits at once if no network keeps the limit.
+    """
+
+    def __init__(self, settings: Differentiable, problem: Problem, cost: Cost, limit_s: float) -> None:
+        self.settings, self.problem, self.cost, self.limit_s = settings, problem, cost, limit_s
+        # Better to hear it now than after thousands of steps.
+        fastest_within(problem, cost, limit_s)
+        self.legal = legal(problem)
+        self.sizes = np.asarray(problem.sizes, np.int64)
+        #: Steps until every option has been taken often enough.
+        self.warm_up = settings.warm_up * int(self.sizes.max())
+        self.effects: Effects | None = None
+        self.sampled_s = None if isinstance(cost, Smooth) else LossRegression(self.legal)
+        self.controller = Controller(settings.gain)
+        self.preference = np.zeros(self.legal.shape)
+        self.logits = np.where(self.legal, 0.0, -np.inf)
+        self.heat = settings.hot
+        self.failed = 0
+        self._slowness, self._scale = np.zeros(self.legal.shape), (1.0, 1.0)
+
+    def path(self, step: int) -> Ints:
+        """The canonical network [genes] to evaluate at a step."""
+        if step < self.warm_up:
+            drawn = fair(self.sizes, step, self.problem.seed)
+        else:
+            drawn = draw(self.logits, np.random.default_rng((self.problem.seed, step)))
+        return np.asarray(self.problem.canonical(drawn[None])[0], np.int64)
+
+    def hear(self, path: Ints, step: int, feedback: Feedback) -> None:
+        """Learn from a path's feedback, and move the price once the warm-up is over.
+
+        Feedback that isn't finite is counted and left out.
+        """
+        if not np.isfinite(feedback.loss) or (
+            feedback.gradient is not None and not np.isfinite(feedback.gradient).all()
+        ):
+            self.failed += 1
+            return
+        if self.effects is None:
+            self.effects = LossRegression(self.legal) if feedback.gradient is None else GateMeans(self.legal)
+        used = active(self.problem, path[None])[0]
+        self.effects.observe(path, used, feedback)
+        if self.sampled_s is not None:
+            self.sampled_s.observe(path, used, Feedback(float(self.cost.seconds(path[None])[0])))
+        if step + 1 < self.warm_up:
+            return
+        harm, spread_loss = standardised(self.effects.estimate(), self.legal)
+        self._slowness, spread_s = standardised(self._marginal(), self.legal)
+        self.preference, self._scale = -harm, (spread_loss, spread_s)
+        progress = (step + 1 - self.warm_up) / self.settings.steps
+        self.heat = temperature(progress, self.settings.hot, self.settings.cold)
+        # As the estimates settle so does the price: its steps shrink with the temperature.
+        seconds = float(self.cost.seconds(self.derived()[None])[0])
+        self.controller.update(seconds, self.limit_s, spread_s, len(self.sizes), self.heat / self.settings.hot)
+        self.logits = self._priced() / self.heat
+
+    def state(self) -> dict[str, Floats]:
+        """All that has been learned, as arrays by name, for `restore`; paths depend on the step and the seed alone."""
+        numbers = np.array([self.controller.price, self.heat, self.failed, *self._scale])
+        own = {"numbers": numbers, "logits": self.logits, "preference": self.preference, "slowness": self._slowness}
+        kind = "gates" if isinstance(self.effects, GateMeans) else "losses"
+        parts: dict[str, Effects | None] = {kind: self.effects, "seconds": self.sampled_s}
+        return own | {
+            f"{name}/{key}": value for name, part in parts.items() if part for key, value in part.state().items()
+        }
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Go on from a `state` of a search with the same settings, problem, cost and limit."""
+        self.controller.price, self.heat, failed, *scale = (float(number) for number in state["numbers"])
+        self.failed, self._scale = int(failed), (scale[0], scale[1])
+        self.logits, self.preference, self._slowness = state["logits"], state["preference"], state["slowness"]
+        parts = {
+            name: {k.partition("/")[2]: v for k, v in state.items() if k.startswith(f"{name}/")} for name in _PARTS
+        }
+        if parts["gates"] or parts["losses"]:
+            self.effects = GateMeans(self.legal) if parts["gates"] else LossRegression(self.legal)
+            self.effects.restore(parts["gates"] or parts["losses"])
+        if self.sampled_s is not None:
+            self.sampled_s.restore(parts["seconds"])
+
+    def derived(self) -> Ints:
+        """The canonical network [genes] of the largest logits, which the limit doesn't bind."""
+        return np.asarray(self.problem.canonical(self._priced().argmax(axis=1)[None])[0], np.int64)
+
+    def result(self, skips: Floats | None = None) -> Result:
+        """The networks derived from what has been learned; raises NothingFits."""
+        before = self.derived()
+        proposals, seconds = derive(
+            self.problem, self.preference, self.cost, self.limit_s, before, self.settings.proposals
+        )
+        probability = probabilities(self.logits)
+        before_s = float(self.cost.seconds(before[None])[0])
+        undecided = entropy(probability, self.legal)
+        report: dict[str, float] = {
+            "price_loss_per_s": self.controller.units(*self._scale),
+            "violation_before": before_s / self.limit_s - 1,
+            "entropy_mean": float(undecided.mean()),
+            "entropy_max": float(undecided.max()),
+            "failed_steps": float(self.failed),
+        }
+        if skips is not None:
+            report["skip_share"] = _share(skips, proposals[0])
+            report["skip_probability"] = float((probability * skips).sum() / max(int(skips.any(axis=1).sum()), 1))
+        return Result(proposals, seconds, probability, self.preference, before, before_s, report)
+
+    def _priced(self) -> Floats:
+        """What each choice is worth at the price in force, in units of spread [genes, options]."""
+        return np.where(self.legal, self.preference - self.controller.price * self._slowness, -np.inf)
+
+    def _marginal(self) -> Floats:
+        """Exact where the cost knows it, else what the sampled paths show."""
+        if isinstance(self.cost, Smooth):
+            return self.cost.marginal(probabilities(self.logits))
+        assert self.sampled_s is not None
+        return self.sampled_s.estimate()
+
+
+def _share(skips: Floats, genome: Ints) -> float:
+    """The share of the genes that can skip which do."""
+    able = skips.any(axis=1)
+    return float(skips[np.arange(len(genome)), genome][able].mean()) if able.any() else 0.0
+
+
+def skip_options(genes: Sequence[Any]) -> Floats:
+    """Which options [genes, options] of a space's genes leave a layer out: those called skip, skip_connect or none."""
+    width = max(len(gene.options) for gene in genes)
+    names = {"skip", "skip_connect", "none"}
+    rows = [[float(option in names) for option in gene.options] for gene in genes]
+    return np.array([row + [0.0] * (width - len(row)) for row in rows])

@@ -1,0 +1,124 @@
+"""What each choice does to a loss, learned from single sampled paths: the natural gradient of the expected loss.
+
+For a softmax per gene and a loss that choices enter independently, the natural gradient by the logits is the mean loss
+given each choice, up to a constant per gene (Kakade 2001, "A natural policy gradient", theorem 1: the least-squares fit
+of the loss by the choices). The plain straight-through gradient carries a choice's probability twice where only the
+sampled operator runs, and so favours what is already likely; this doesn't. There are two ways to estimate it: from the
+gradient of the sampled choices, and from the loss alone. Later observations weigh more, in proportion to their number:
+what was learned while the weights were young fades, at 4/3 of the variance of a plain mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from .base import Bools, Feedback, Floats, Ints
+
+
+class Effects(Protocol):
+    """Estimates the effect of each choice [genes, options] on a loss; only differences within a gene mean anything."""
+
+    def observe(self, path: Ints, used: Bools, feedback: Feedback) -> None:
+        """Hear of a path [genes], in which the genes that are not `used` [genes] had no effect."""
+        ...
+
+    def estimate(self) -> Floats:
+        """The effect of each choice on the loss [genes, options]; 0 where nothing is known."""
+        ...
+
+    def state(self) -> dict[str, Floats]:
+        """All that has been learned, for `restore`."""
+        ...
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Go on from a `state`."""
+        ...
+
+
+class GateMeans:
+    """The mean gradient of each choice over the paths that took it."""
+
+    def __init__(self, legal: Bools) -> None:
+        self.count = np.zeros(legal.shape)
+        self.mean = np.zeros(legal.shape)
+
+    def observe(self, path: Ints, used: Bools, feedback: Feedback) -> None:
+        """Hear of a path with its gradient; raises ValueError without."""
+        if feedback.gradient is None:
+            raise ValueError("this loss gave a gradient before and gives none now; give it always or never")
+        genes = np.flatnonzero(used)
+        taken = genes, path[genes]
+        self.count[taken] += 1
+        self.mean[taken] += 2 / (self.count[taken] + 1) * (feedback.gradient[genes] - self.mean[taken])
+
+    def estimate(self) -> Floats:
+        """A choice that no path took counts as the mean of its gene's others."""
+        seen = self.count > 0
+        known = np.where(seen, self.mean, 0.0).sum(axis=1, keepdims=True) / np.maximum(seen.sum(1, keepdims=True), 1)
+        return np.where(seen, self.mean, known)
+
+    def state(self) -> dict[str, Floats]:
+        """All that has been learned, for `restore`."""
+        return {"count": self.count.copy(), "mean": self.mean.copy()}
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Go on from a `state`."""
+        self.count, self.mean = state["count"].copy(), state["mean"].copy()
+
+
+class LossRegression:
+    """Least squares of the loss by one indicator per choice; serves choices of any kind, and costs that don't add up.
+
+    Every choice starts with one observation of no effect, which keeps the fit defined and has no unit.
+    """
+
+    #: Observations between two solutions: each takes a step's loss for granted, which is much dearer.
+    EVERY = 8
+
+    def __init__(self, legal: Bools) -> None:
+        self.shape = legal.shape
+        self.count = 0
+        size = legal.size + 1
+        self.products = np.zeros((size, size))
+        self.sums: Floats = np.zeros((size,))
+        self._solved = -self.EVERY
+        self._solution: Floats = np.zeros(self.shape)
+
+    def observe(self, path: Ints, used: Bools, feedback: Feedback) -> None:
+        """Hear of a path with its loss."""
+        self.count += 1
+        genes = np.flatnonzero(used)
+        ones = np.append(genes * self.shape[1] + path[genes], self.sums.size - 1)
+        self.products[np.ix_(ones, ones)] += self.count
+        self.sums[ones] += self.count * feedback.loss
+
+    def estimate(self) -> Floats:
+        """The latest solution."""
+        if self.count >= self._solved + self.EVERY:
+            prior = np.full(self.sums.size, float(self.count))
+            # The mean loss has no prior, or the estimate would depend on where the loss has its zero.
+            prior[-1] = 0.0
+            if self.count:
+                solved = np.asarray(np.linalg.solve(self.products + np.diag(prior), self.sums), np.float64)
+                self._solution = solved[:-1].reshape(self.shape)
+            self._solved = self.count
+        return self._solution
+
+    def state(self) -> dict[str, Floats]:
+        """All that has been learned, for `restore`."""
+        counts = np.array([self.count, self._solved], np.float64)
+        return {
+            "counts": counts,
+            "products": self.products.copy(),
+            "sums": self.sums.copy(),
+            "solution": self._solution,
+        }
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Go on from a `state`."""
+        self.count, self._solved = (int(number) for number in state["counts"])
+        self.products, self.sums = state["products"].copy(), state["sums"].copy()
+        self._solution = state["solution"]

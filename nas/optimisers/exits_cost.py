@@ -1,0 +1,98 @@
+"""Mean seconds of networks with early exits, and their exact expectation when every gene is drawn on its own.
+
+Of the samples that arrive at an exit that is on, a fixed share leaves there; everything behind is paid by the rest. So
+a slot's seconds are multiplied by the chance of getting past each exit before it, one factor per exit. Whether an exit
+is on is decided by genes that no other slot reads, hence the expectation of the product is the product of the
+expectations, and its gradient is exact. The worst case is `cost.of_tables`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latency_models.additive import Tables
+
+from ..searchers.base import Genomes
+from .base import Floats
+from .cost import Factor, contract
+
+
+@dataclass(frozen=True, eq=False)
+class _Slot:
+    """A slot's seconds; for an exit, whether its own gene's options turn it on [options] and the share that leaves."""
+
+    factor: Factor
+    own: int | None
+    on: Floats
+    leaves: float
+
+
+class ExpectedExits:
+    """The mean over samples of tables with exits; satisfies `Smooth`.
+
+    `leaves` [exits] are the shares of the arriving samples that each early exit sends away where it is on, in order.
+    Raises ValueError for shares outside [0, 1) or of another number, and for an exit that other genes than one of its
+    own turn on.
+    """
+
+    def __init__(self, tables: Tables, leaves: Sequence[float]) -> None:
+        exits = [slot.name for slot in tables.slots if slot.role == "exit"]
+        if len(leaves) != len(exits) or not all(0 <= share < 1 for share in leaves):
+            raise ValueError(f"{len(exits)} shares in [0, 1) are needed, one per early exit, got {tuple(leaves)}")
+        readers = [gene for slot in tables.slots for gene in slot.genes]
+        shares = iter(leaves)
+        self._slots = []
+        for slot, values, present in zip(tables.slots, tables.values, tables.present, strict=True):
+            factor = Factor(slot.genes, values.reshape(slot.sizes), present.reshape(slot.sizes))
+            own, leaving = None, 0.0
+            on: Floats = np.zeros((0,))
+            if slot.role == "exit":
+                leaving = next(shares)
+                alone = [axis for axis, gene in enumerate(slot.genes) if readers.count(gene) == 1]
+                others = tuple(axis for axis in range(len(slot.genes)) if axis not in alone)
+                if len(alone) != 1 or (factor.present.any(others) != factor.present.all(others)).any():
+                    raise ValueError(f"exit {slot.name!r} is not turned on by one gene of its own alone")
+                own, on = slot.genes[alone[0]], np.asarray(factor.present.any(others), np.float64)
+            self._slots.append(_Slot(factor, own, on, leaving))
+
+    def seconds(self, genomes: Genomes) -> Floats:
+        """Mean seconds of canonical genomes [n, genes] -> [n]."""
+        genomes = np.asarray(genomes)
+        result, arriving = np.zeros(len(genomes)), np.ones(len(genomes))
+        for slot in self._slots:
+            result += arriving * slot.factor.seconds[tuple(genomes[:, gene] for gene in slot.factor.genes)]
+            if slot.own is not None:
+                arriving *= 1 - slot.leaves * slot.on[genomes[:, slot.own]]
+        return result
+
+    def expected(self, probabilities: Floats) -> float:
+        """Mean seconds over genomes too, every gene drawn on its own from probabilities [genes, options]."""
+        return float(sum(arriving * mean for _, arriving, mean, _ in self._walk(probabilities)))
+
+    def marginal(self, probabilities: Floats) -> Floats:
+        """The derivative of `expected` by each probability [genes, options]."""
+        result = np.zeros_like(probabilities)
+        walked = self._walk(probabilities)
+        behind = 0.0
+        for slot, arriving, mean, passing in reversed(walked):
+            if slot.own is not None:
+                result[slot.own, : len(slot.on)] -= slot.leaves * slot.on * behind / passing
+            for axis, gene in enumerate(slot.factor.genes):
+                partial = contract(slot.factor, probabilities, axis)
+                result[gene, : len(partial)] += arriving * partial
+            behind += arriving * mean
+        return result
+
+    def _walk(self, probabilities: Floats) -> list[tuple[_Slot, float, float, float]]:
+        """Per slot: itself, the share of samples that arrives, its own mean seconds, the share that goes on from it."""
+        arriving, found = 1.0, []
+        for slot in self._slots:
+            passing = 1.0
+            if slot.own is not None:
+                passing -= slot.leaves * float(slot.on @ probabilities[slot.own, : len(slot.on)])
+            found.append((slot, arriving, float(contract(slot.factor, probabilities, None)), passing))
+            arriving *= passing
+        return found

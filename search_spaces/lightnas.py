@@ -1,0 +1,81 @@
+"""The LightNAS space: 21 layers of a MobileNetV2-like plan, each one of seven operators with weights of its own.
+
+Luo et al. 2022, "You Only Search Once" (arXiv 2208.14446), after the plan of the authors' repository
+(github.com/stepbuystep/LightNAS): six inverted residuals (kernel 3, 5, 7 by expansion 3, 6) or a skip. The stem and
+the first block are fixed; the published resolution is 224x224.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .ir import Builder, Ref
+from .mobile import conv_bn, inverted_residual, linear_exit
+from .operators import Shape
+from .slots import SpaceError
+from .staged import Stage, StagedSpace
+
+#: The operators of every layer in the order of the genes, as the published tables have them.
+OPERATORS: Final = ("k3e3", "k3e6", "k5e3", "k5e6", "k7e3", "k7e6", "skip")
+#: (channels, layers, stride of the first) of each stage; 21 layers in all.
+PLAN: Final = ((24, 2, 2), (48, 3, 2), (72, 4, 2), (128, 3, 1), (160, 4, 2), (176, 4, 1), (384, 1, 1))
+_STEM_FILTERS: Final = 16
+_HEAD_FEATURES: Final = 1984
+_HEAD_HIDDEN: Final = 1280
+_ACTIVATION: Final = "relu6"
+#: The stem and the strides halve the resolution five times.
+_SMALLEST: Final = 32
+
+
+def _stem(b: Builder, x: Ref) -> Ref:
+    """A strided convolution and the fixed first block: an inverted residual that doesn't expand."""
+    x = conv_bn(b, "stem.conv", x, _STEM_FILTERS, 3, _ACTIVATION, stride=2)
+    y = conv_bn(b, "stem.depthwise", x, _STEM_FILTERS, 3, _ACTIVATION, groups=_STEM_FILTERS)
+    return b("add", "stem.residual", conv_bn(b, "stem.project", y, _STEM_FILTERS, 1), x)
+
+
+def _layer(b: Builder, name: str, x: Ref, width: int, stride: int, activation: str, options: Mapping[str, Any]) -> Ref:
+    """One of OPERATORS; the names differ, so that no two share a weight."""
+    operator, name = options["operator"], f"{name}.{options['operator']}"
+    if operator != "skip":
+        shape = {"kernel": int(operator[1]), "expansion": int(operator[3]), "se": False}
+        return inverted_residual(b, name, x, width, stride, activation, shape)
+    if stride == 1 and b.shape(x)[0] == width:
+        return b("reshape", f"{name}.identity", x, shape=b.shape(x))
+    return conv_bn(b, f"{name}.project", x, width, 1, activation, stride)
+
+
+def _final(b: Builder, x: Ref, classes: int) -> Ref:
+    x = conv_bn(b, "final.conv", x, _HEAD_FEATURES, 1, _ACTIVATION)
+    x = b("global_pool", "final.pool", x)
+    x = b("reshape", "final.flat", x, shape=(_HEAD_FEATURES,))
+    x = b("dense", "final.hidden", x, units=_HEAD_HIDDEN, bias=False)
+    x = b(_ACTIVATION, "final.hidden_activation", x)
+    return b("dense", "final.dense", x, units=classes)
+
+
+def lightnas(input_shape: Shape, classes: int, max_exits: int = 0) -> StagedSpace:
+    """The LightNAS space for images of `input_shape` (channels, height, width): 7^21 networks.
+
+    The published space has no early exits; with `max_exits` there may be that many, after any layer but the last.
+    Raises SpaceError for images smaller than 32x32.
+    """
+    if len(input_shape) != 3 or min(input_shape[1:]) < _SMALLEST:
+        raise SpaceError(
+            f"space lightnas halves images five times, so it needs (channels, height, width) with height and width of "
+            f"at least {_SMALLEST}, got {tuple(input_shape)}"
+        )
+    options = {"operator": OPERATORS}
+    return StagedSpace(
+        name="lightnas",
+        input_shape=tuple(input_shape),
+        classes=classes,
+        stages=tuple(Stage((width,), (layers,), stride, options, _ACTIVATION) for width, layers, stride in PLAN),
+        stem=_stem,
+        block=_layer,
+        exit_head=linear_exit,
+        final_head=_final,
+        bank=("operator",),
+        max_exits=max_exits,
+    )

@@ -1,0 +1,110 @@
+"""Sampling and its statistics; what estimates of effects converge to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nas.optimisers.base import Feedback, active, legal
+from nas.optimisers.controller import Controller
+from nas.optimisers.effects import GateMeans, LossRegression
+from nas.optimisers.policy import draw, entropy, probabilities, standardised, temperature
+from tests.nas.optimisers.problems import Choices, additive_loss, padded
+
+PROBLEM = Choices((3, 2, 4))
+LEGAL = legal(PROBLEM)
+
+
+def test_paths_are_drawn_from_the_softmax_of_the_logits() -> None:
+    rng = np.random.default_rng(0)
+    logits = np.where(LEGAL, rng.normal(size=LEGAL.shape), -np.inf)
+    paths = np.array([draw(logits, rng) for _ in range(20_000)])
+    wanted = probabilities(logits)
+    np.testing.assert_allclose(wanted.sum(axis=1), 1)
+    assert (wanted[~LEGAL] == 0).all()
+    for gene in range(3):
+        shares = np.bincount(paths[:, gene], minlength=4) / len(paths)
+        # Five standard errors.
+        np.testing.assert_allclose(shares, wanted[gene], atol=5 * 0.5 / np.sqrt(len(paths)))
+
+
+def test_temperature_falls_geometrically() -> None:
+    assert [temperature(p, 4.0, 0.25) for p in (0.0, 0.5, 1.0)] == pytest.approx([4.0, 1.0, 0.25])
+
+
+def test_standardised_values_have_no_unit_and_no_origin() -> None:
+    values = padded(PROBLEM, np.random.default_rng(1))
+    one, spread = standardised(values, LEGAL)
+    assert (one[~LEGAL] == 0).all()
+    np.testing.assert_allclose(one.sum(axis=1), 0, atol=1e-12)
+    assert np.sqrt((one[LEGAL] ** 2).mean()) == pytest.approx(1)
+    other, wide = standardised(np.where(LEGAL, 7 * values + np.array([[3.0], [0.0], [-5.0]]), 0.0), LEGAL)
+    np.testing.assert_allclose(one, other, atol=1e-12)
+    assert wide == pytest.approx(7 * spread)
+    assert standardised(np.ones(LEGAL.shape), LEGAL)[1] == 1
+
+
+def test_entropy_is_a_share_of_the_largest_possible() -> None:
+    uniform = LEGAL / LEGAL.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(entropy(uniform, LEGAL), 1)
+    decided = np.zeros(LEGAL.shape)
+    decided[:, 1] = 1.0
+    np.testing.assert_allclose(entropy(decided, LEGAL), 0)
+
+
+@pytest.mark.parametrize("kind", [GateMeans, LossRegression])
+def test_effects_of_an_additive_loss_are_found_from_single_paths(kind: type[GateMeans | LossRegression]) -> None:
+    rng = np.random.default_rng(2)
+    utility = padded(PROBLEM, rng)
+    loss, effects = additive_loss(utility, noise=0.2), kind(LEGAL)
+    # Some options are rare: what is found must not depend on how often they were taken.
+    logits = np.where(LEGAL, 1.5 * rng.normal(size=LEGAL.shape), -np.inf)
+    for step in range(3000):
+        path = draw(logits, rng)
+        effects.observe(path, np.ones(3, np.bool_), loss(path, step))
+    found = np.where(LEGAL, effects.estimate(), 0.0)
+    for gene, size in enumerate(PROBLEM.options):
+        np.testing.assert_allclose(np.diff(found[gene, :size]), -np.diff(utility[gene, :size]), atol=0.15)
+
+
+@pytest.mark.parametrize("kind", [GateMeans, LossRegression])
+def test_what_was_learned_early_fades(kind: type[GateMeans | LossRegression]) -> None:
+    """A tenth of the steps see the opposite utility, as young weights might have it."""
+    rng = np.random.default_rng(3)
+    utility = padded(PROBLEM, rng)
+    effects = kind(LEGAL)
+    for step in range(2000):
+        path = draw(np.where(LEGAL, 0.0, -np.inf), rng)
+        effects.observe(path, np.ones(3, np.bool_), additive_loss(-utility if step < 200 else utility)(path, step))
+    found = np.where(LEGAL, effects.estimate(), 0.0)
+    for gene, size in enumerate(PROBLEM.options):
+        # A plain mean would be off by a fifth of every difference.
+        wanted = -np.diff(utility[gene, :size])
+        np.testing.assert_allclose(np.diff(found[gene, :size]), wanted, atol=0.08 * np.abs(wanted).max())
+
+
+def test_genes_without_effect_learn_nothing() -> None:
+    effects = GateMeans(LEGAL)
+    effects.observe(np.array([1, 1, 1]), np.array([True, False, True]), Feedback(1.0, np.array([2.0, 9.0, 3.0])))
+    assert effects.count.sum(axis=1).tolist() == [1, 0, 1]
+    assert effects.estimate()[1].tolist() == [0, 0, 0, 0]
+    with pytest.raises(ValueError, match="gave a gradient before"):
+        effects.observe(np.array([0, 0, 0]), np.ones(3, np.bool_), Feedback(1.0))
+
+
+def test_genes_are_active_where_changing_them_changes_the_network() -> None:
+    problem = Choices((2, 3, 3), optional=(2,))
+    found = active(problem, np.array([[0, 0, 0], [1, 0, 0], [1, 2, 1]]))
+    assert found.tolist() == [[True, True, False], [True, True, True], [True, True, True]]
+
+
+def test_the_price_rises_while_too_slow_and_has_the_unit_of_loss_per_second() -> None:
+    controller = Controller(gain=0.1)
+    controller.update(3.0, 2.0, 0.5, 4)
+    assert controller.price == pytest.approx(0.05)
+    controller.update(1.0, 2.0, 0.5, 4, share=0.5)
+    assert controller.price == pytest.approx(0.025)
+    assert controller.units(10.0, 0.5) == pytest.approx(0.5)
+    for _ in range(3):
+        controller.update(1.0, 2.0, 0.5, 4)
+    assert controller.price == 0
