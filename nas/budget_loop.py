@@ -148,7 +148,7 @@ def decide(
     proof = _proof(belief, readings, readings.reachable(limit_s), rules.confidence)
     if kept.any():
         best = _best(accuracy, kept, readings)
-        gain = np.where(kept, 0.0, proof * np.maximum(accuracy - accuracy[best], 0.0))
+        gain = np.where(kept | (proof <= rules.doubt), 0.0, proof * np.maximum(accuracy - accuracy[best], 0.0))
         candidate = int(np.argmax(gain))
         promise = float(gain[candidate])
         if left <= 0 or promise <= rules.gain:

@@ -72,7 +72,9 @@ def test_a_dump_spells_out_every_default() -> None:
     dumped = yaml.safe_load(text)
     assert set(dumped) == {field.name for field in dataclasses.fields(Experiment)}
     assert dumped["space"] == {"name": "mobile", "table": "auto", "stages": None, "max_exits": 3}
-    assert dumped["search"]["searcher"] == {"name": "nsga2", "population": 64, "crossover": 0.9, "mutation": None}
+    assert dumped["search"]["searcher"] == {
+        "name": "nsga2", "population": 64, "crossover": 0.9, "mutation": None, "budgeted_initialisation": True,
+    }  # fmt: skip
     assert dumped["supernet"]["epochs"] == 20 and dumped["supernet"]["max_time"] is None
     assert dumped["budgets"] == [{"latency": "0.008 s", "of": "worst_case", "name": "worst-8ms", "target": None}]
     assert dumped["target"]["batch"] == 1 and dumped["splits"] == {"val": None, "cert": None, "arch": None}
