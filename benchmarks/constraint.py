@@ -202,11 +202,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    sources = tuple(args.sources.split(","))
+    sources = tuple(name.strip() for name in args.sources.split(","))
     try:
         table = load_table(args.latency)
         accuracies = accuracies_of(args.accuracy, len(table))
-        targets = args.targets.split(",") if args.targets else [d for d in table.devices if d not in sources]
+        targets = [name.strip() for name in args.targets.split(",")] if args.targets else list(table.devices)
+        if both := sorted(set(sources) & set(targets)) if args.targets else []:
+            parser.error(f"{', '.join(both)}: both a source and a target; a target's latencies must not be known")
+        targets = [name for name in targets if name not in sources]
         prior = learn(table.ops[: args.pool], table.columns(sources)[: args.pool])
         table.columns(targets)
     except ValueError as problem:
@@ -224,6 +227,9 @@ def main() -> None:
 
         for noise in levels:
             pool = int(np.searchsorted(rows, args.pool))
+            if pool < args.samples:
+                print(f"{device}: only {pool} networks of the pool were measured, {args.samples} are asked for")
+                break
             for method, answer in answers(device, seconds[rows], accuracies[rows], adapt, pool, args, noise):
                 given.setdefault((method, noise), []).append(answer)
     print(f"{len(targets)} devices, {args.seeds} seeds, {time.perf_counter() - start:.0f} s")

@@ -190,7 +190,8 @@ def run(
         measured = table.column(target)
         there = np.flatnonzero(np.isfinite(measured[:pool]))
         for count in sorted({*samples, 20}):
-            if count >= len(there):
+            if count > len(there):
+                print(f"{target}: only {len(there)} networks of the pool were measured, none with {count} samples")
                 continue
             found: dict[str, list[dict[str, float]]] = {}
             for seed in range(seeds):
@@ -211,7 +212,11 @@ def run(
                     row[metric] = float(known_values.mean()) if len(known_values) else None
                     row[metric + "_std"] = float(known_values.std()) if len(known_values) else None
                 rows.append(row)
-    times = {"learn_s": learn_s, "candidates_s": candidates_s, "adapt_s": float(np.median(adapt_s))}
+    times = {
+        "learn_s": learn_s,
+        "candidates_s": candidates_s,
+        "adapt_s": float(np.median(adapt_s)) if adapt_s else float("inf"),
+    }
     return rows, times
 
 
@@ -261,12 +266,16 @@ def main() -> None:
         parser.error("--table needs --sources")
     try:
         table = load_table(args.table) if args.table else nb201()
-        sources = args.sources.split(",") if args.sources else list(HELP_TRAIN)
+        sources = [name.strip() for name in args.sources.split(",")] if args.sources else list(HELP_TRAIN)
         others = HELP_TEST if not args.sources else [d for d in table.devices if d not in sources]
-        targets = args.targets.split(",") if args.targets else list(others)
+        targets = [name.strip() for name in args.targets.split(",")] if args.targets else list(others)
+        if both := sorted(set(sources) & set(targets)):
+            parser.error(f"{', '.join(both)}: both a source and a target; a target's latencies must not be known")
         rows, times = run(table, sources, targets, sorted(set(args.samples)), min(args.pool, len(table)), args.seeds)
     except ValueError as problem:
         parser.error(str(problem))
+    if not rows:
+        parser.error("no target has enough measured networks in the pool")
     show(rows, times, args.samples)
     if args.json:
         args.json.write_text(json.dumps({"rows": rows, **times}, indent=2) + "\n")

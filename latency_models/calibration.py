@@ -96,12 +96,12 @@ class Calibration:
             with np.load(file, allow_pickle=False) as data:
                 arrays = {name: data[name] for name in data.files}
             header = json.loads(str(arrays["header"]))
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            schema, model = header["schema"], header.get("model", "")
+        except (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{file}: is not a stored latency model ({error})") from error
-        if header["schema"] not in _READ:
+        if schema not in _READ:
             known = " and ".join(map(str, _READ))
-            raise ValueError(f"{file}: a latency model of schema {header['schema']}; this release reads {known}")
-        model = header["model"]
+            raise ValueError(f"{file}: a latency model of schema {schema}; this release reads {known}")
         if model not in FEATURES:
             raise ValueError(f"{file}: is of latency model {model!r}, which is not among {', '.join(sorted(FEATURES))}")
         columns = header.get("columns") or _COLUMNS_OF_SCHEMA_1.get(model, FEATURES[model].columns)

@@ -2,13 +2,15 @@
 
 The file is an `.npz` with `latency_ms` [n, devices] (NaN = not measured), `devices` [devices] and `ops` [n, positions],
 an integer encoding; optional are `op_names`, `arch_str` [n], `families` [devices] and `batch` [devices]. The order of
-the rows is part of it: HELP (Lee et al., NeurIPS 2021) takes its measurements from the first rows, the pool, and its
-queries from the next 1,000.
+the rows is part of it; a reading of 0 counts as half the device's least one, which is what a clock that rounds means by
+it. HELP (Lee et al., NeurIPS 2021) takes its measurements from the first rows, the pool, and its queries from the next
+1,000.
 """
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -106,24 +108,36 @@ def load_table(path: str | Path) -> LatencyTable:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as problem:
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as problem:
         raise ValueError(f"{path} is no latency table: {problem}") from problem
     for name in ("latency_ms", "devices", "ops"):
         if name not in arrays:
             raise ValueError(f"{path} is no latency table: it has no array {name!r}, only {', '.join(sorted(arrays))}")
     ops = arrays["ops"]
-    latency_s = np.asarray(arrays["latency_ms"], np.float64) / 1e3
-    text = {name: tuple(str(x) for x in arrays.get(name, ())) for name in ("op_names", "families", "arch_str")}
+    latency_s = _above_zero(np.asarray(arrays["latency_ms"], np.float64) / 1e3)
+    text = {name: _strings(arrays.get(name, ())) for name in ("op_names", "families", "arch_str")}
     try:
         return LatencyTable(
             latency_s=latency_s,
-            devices=tuple(str(device) for device in arrays["devices"]),
+            devices=_strings(arrays["devices"]),
             ops=ops.astype(np.int64) if np.issubdtype(ops.dtype, np.integer) else ops,
             batch=tuple(int(size) for size in arrays.get("batch", ())),
             **text,
         )
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from problem
+
+
+def _strings(values: Iterable[object]) -> tuple[str, ...]:
+    return tuple(value.decode() if isinstance(value, bytes) else str(value) for value in values)
+
+
+def _above_zero(latency_s: Floats) -> Floats:
+    """A clock that rounds to whole milliseconds reads 0 for less than half of one: take half the least reading."""
+    if latency_s.ndim != 2 or not (latency_s == 0).any():
+        return latency_s
+    least = np.min(np.where(latency_s > 0, latency_s, np.inf), axis=0)
+    return np.where(latency_s == 0, 0.5 * np.where(np.isfinite(least), least, np.nan), latency_s)
 
 
 def save_table(path: str | Path, table: LatencyTable) -> None:

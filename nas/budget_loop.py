@@ -66,7 +66,7 @@ class Rules:
     measurements: int = 10
     confidence: float = 0.95
     gain: float = 0.01
-    doubt: float = 0.04
+    doubt: float = 0.03
     slack: float = 1.05
     noise: float | None = None
 

@@ -144,6 +144,8 @@ class Measurement:
         """Read a line back; raises InputError for another schema."""
         if record.get("schema") != SCHEMA:
             raise InputError(f"a measurement of schema {record.get('schema')!r}; this version reads {SCHEMA}")
+        if "exits" not in record:
+            raise InputError(f"a record with {', '.join(sorted(record)) or 'nothing'} is no measurement of a network")
         values = dict(record)
         values["exits"] = tuple(ExitTime.from_dict(entry) for entry in record["exits"])
         values["stream"] = ExitTime.from_dict(record["stream"]) if record.get("stream") else None

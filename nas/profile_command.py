@@ -114,13 +114,15 @@ def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console
     seconds = np.array([row.reach_s[-1] for row in rows])
     noise = found.model.calibration.fit.noise
     drift = max(exit_.drift for row in rows for exit_ in row.exits)
+    disturbed = max(row.disturbed for row in rows)
     done = f"{found.taken} readings taken" if found.taken else "already finished, nothing was measured"
     target = setup.target
     console.print(f"[bold]{target.device}[/bold]: {escape(found.folder.name)} with {found.head.runtime}: {done}")
     lines = {
         "networks": f"{len(rows)}, {format_seconds(seconds.min())} to {format_seconds(seconds.max())}",
         "error": f"{noise:.1%} (root mean square, each network left out of the fit in turn)",
-        "unstable": f"{found.unstable} of {len(rows)} (the reference network moved by up to {drift:.1%} in a reading)",
+        "unstable": f"{found.unstable} of {len(rows)} (core shared beside up to {disturbed:.0%} of the readings of a "
+        f"network; the reference network moved by up to {drift:.1%})",
         "contended": f"{sum(row.contended for row in rows)} of {len(rows)} (others used the core: CPU time was taken)",
         "governor": _governor(found),
     }
@@ -152,8 +154,9 @@ def _warnings(found: Result, noise: float) -> list[str]:
     if found.unstable:
         said.append(
             f"This machine is not stable: while {found.unstable} of {len(found.readings)} networks were measured, and "
-            f"measured again, the reference network moved by more than {REFERENCE_DRIFT:.0%}. End other programs, fix "
-            "the clock (governor performance), let it cool, then delete the folder below and measure again."
+            f"measured again, the core was shared or its clock moved by over {REFERENCE_DRIFT:.0%}. End other "
+            "programs, fix the clock (governor performance), let it cool, then delete the folder below and measure "
+            "again."
         )
     governors = {r.row.conditions.governor for r in found.readings if r.row.conditions is not None}
     if governors - {None, "performance"}:

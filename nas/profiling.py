@@ -159,7 +159,9 @@ def _verdict(found: Sequence[Reading]) -> str:
     contended = sum(reading.row.contended for reading in found)
     text = f"{len(found)} networks measured"
     if unstable:
-        text += f"; UNSTABLE, the reference network moved by more than {REFERENCE_DRIFT:.0%} in {unstable} readings"
+        text += (
+            f"; UNSTABLE, in {unstable} readings the core was shared, or its clock moved by over {REFERENCE_DRIFT:.0%}"
+        )
     if contended:
         text += f"; others used the core in {contended} readings, CPU time was taken"
     return text

@@ -41,12 +41,16 @@ class Encoding:
     def columns(self, networks: NDArray[np.generic]) -> Floats:
         """One column per position and value, 0 or 1, or the scaled features [n, columns].
 
+        A value that its position never had in the pool counts as the average of those it had: nothing costs nothing.
         Raises ValueError for networks that are not of the encoding's kind and width.
         """
         networks = self._checked(networks)
         if self.kind == "features":
             return np.asarray(networks[:, self.position].astype(np.float64) / self.scale)
-        return np.asarray((networks[:, self.position] == self.value).astype(np.float64))
+        found = (networks[:, self.position] == self.value).astype(np.float64)
+        place = self.place
+        unseen = (found @ place == 0).astype(np.float64)
+        return np.asarray(found + unseen @ (place / np.maximum(place.sum(axis=0), 1.0)).T)
 
     def counts(self, columns: Floats) -> Floats:
         """How often each operator occurs, or the scaled features, from `columns` [n, groups]."""

@@ -60,6 +60,8 @@ def irregular(encoding: Encoding, columns: Floats, shares: Floats) -> Irregular:
     for same in patterns.values():
         sources = np.array(same, np.intp)
         there = np.flatnonzero(np.isfinite(shares[:, sources[0]]))
+        if not len(there):
+            continue
         kernels = _kernels(encoding, columns[there], columns[there])
         best = np.full(len(sources), np.inf)
         for mixture in _MIXTURES:

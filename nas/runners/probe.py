@@ -22,7 +22,10 @@ from nas.tolerances import QUIET_PROBE
 _ADDITIONS: Final = 1000
 #: The share of all levels that is taken to be undisturbed; a lower one would be the clock's luck.
 _LOWEST: Final = 0.01
-_REMEMBERED: Final = 100_000
+#: Levels looked back at: some minutes of measuring. A clock that is lower for good becomes the usual one.
+_REMEMBERED: Final = 20_000
+#: Levels between two looks at all of them.
+_BETWEEN: Final = 500
 
 
 def _work() -> None:
@@ -37,7 +40,7 @@ class Probe:
     def __init__(self, clock: Callable[[], float] = time.perf_counter, work: Callable[[], object] = _work) -> None:
         self._clock, self._work = clock, work
         self._levels: deque[float] = deque(maxlen=_REMEMBERED)
-        self._floor_s, self._known = float("inf"), 0
+        self._floor_s, self._new = float("inf"), 0
 
     def __call__(self) -> float:
         """Seconds that the computation takes now."""
@@ -45,6 +48,7 @@ class Probe:
         self._work()
         level_s = self._clock() - start
         self._levels.append(level_s)
+        self._new += 1
         return level_s
 
     def warm_up(self, seconds: float) -> None:
@@ -56,10 +60,10 @@ class Probe:
     @property
     def floor_s(self) -> float:
         """What the computation takes on an undisturbed core, as far as was seen; infinite before the first level."""
-        # Sorting anew for each reading would disturb it; the floor only sinks, and slowly.
-        if len(self._levels) >= 1.1 * self._known + 1:
-            self._known = len(self._levels)
-            self._floor_s = min(self._floor_s, float(np.quantile(np.array(self._levels), _LOWEST)))
+        # Sorting anew for each reading would disturb it.
+        if self._new >= min(_BETWEEN, 1 + len(self._levels) // 10):
+            self._new = 0
+            self._floor_s = float(np.quantile(np.array(self._levels), _LOWEST))
         return self._floor_s
 
     def quiet(self, level_s: float) -> bool:

@@ -145,10 +145,14 @@ class _Rounds:
 
     def disturbance(self, block: Block) -> float:
         """The probe's level that enough of the readings kept below, as a multiple of what is allowed."""
+        if self._plan.threads > 1:
+            return 0.0
         return float(np.quantile(block.level_s, QUIET_SHARE)) / (QUIET_PROBE * self._probe.floor_s)
 
     def disturbed(self, blocks: Sequence[Block]) -> float:
         """The share of readings beside which the core was not at full speed."""
+        if self._plan.threads > 1:
+            return 0.0
         return float(np.mean([level_s > QUIET_PROBE * self._probe.floor_s for b in blocks for level_s in b.level_s]))
 
     def _level(self) -> float:

@@ -152,7 +152,8 @@ def _repeated(call: Callable[[], object], plan: Plan, clocks: Clocks, probe: Pro
             after = probe()
             level = max(before, after)
             taken.append((wall_s, cpu_s, level))
-            quiet += probe.quiet(level)
+            # With several threads the probe would see the runtime's own, which spin for a while after a call.
+            quiet += plan.threads > 1 or probe.quiet(level)
             before = after
         share = (cpu() - start) / (wall() - begin)
         wall_s, cpu_s, level_s = np.array(taken).T
@@ -192,7 +193,7 @@ def _streamed(call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, 
                 if max(before, after) < level_s[i]:
                     wall_s[i], level_s[i] = seconds, max(before, after)
                 before = after
-            waiting = [i for i in waiting if not probe.quiet(level_s[i])]
+            waiting = [i for i in waiting if plan.threads == 1 and not probe.quiet(level_s[i])]
             if not waiting:
                 break
         # No CPU clock is fine enough for single samples; they keep their shares of what the block used.

@@ -28,6 +28,7 @@ from .. import profile_store, registry
 from ..errors import InputError
 from ..measurement import BLOCKS, BLOCK_S, HOST, Measurement, reference_genomes, time_networks
 from ..run_folder import append_jsonl, atomic_write_bytes, read_jsonl
+from ..tolerances import QUIET_SHARE
 from .context import Context
 
 MEASUREMENTS = "measurements.jsonl"
@@ -155,10 +156,10 @@ def _calibration_rows(context: Context, target: Target) -> tuple[Measurement, ..
         with context.console.status(f"measuring {len(wanted)} networks with {target.runner}"):
             rows = time_networks(context.space, wanted, target, "calibration", *how)
         append_measurements(context, rows)
-        if unstable := sum(row.drifted for row in rows):
+        if unstable := sum(row.drifted or row.disturbed > QUIET_SHARE for row in rows):
             context.console.print(
-                f"[yellow]{target.key}: while {unstable} of {len(rows)} networks were measured, the reference network "
-                "took now more, now less time: the machine is not stable, and predictions will be poor.[/]"
+                f"[yellow]{target.key}: while {unstable} of {len(rows)} networks were measured, the core was shared or "
+                "its clock moved: the machine is not stable, and predictions will be poor.[/]"
             )
     return read_measurements(context, target, "calibration")
 

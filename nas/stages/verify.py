@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hardware_profiles import Target
 
+from ..conditions import Conditions
 from ..errors import InputError
 from ..exits.thresholds import Policy
 from ..export import manifest
@@ -138,6 +139,8 @@ class _Times:
 def _timed(context: Context, winners: list[Winner], target: Target) -> dict[str, _Times]:
     """The readings of all winners on one target, taken together, by budget name."""
     mine = [winner for winner in winners if context.experiment.target_of(winner.budget) == target]
+    if not mine:
+        return {}
     samples = _images(context, "test")
     batch = np.repeat(samples[0], target.batch, axis=0)
     cascades = {w.budget.name: load_cascade(winner_folder(context, w.budget), target) for w in mine}
@@ -202,6 +205,7 @@ def _row(context: Context, winner: Winner, times: _Times) -> Measurement:
         tuple(prediction.reach_std_s()[0].tolist()),
         budget=winner.budget.name,
         stream=None if times.stream is None else ExitTime.of(times.stream),
+        conditions=Conditions.now(runner_for(target).version, target.threads),
     )
 
 

@@ -144,10 +144,12 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
     while True:
         rows = measured(context, budget)
         model = refit(context, base, list(rows.values()))
+        # Readings for other budgets are known here too, but they were not this one's attempts.
+        own = {row.key for row in candidate_rows(context, budget) if row.budget == budget.name}
         read = [
             seconds_of(budget, rate, rows[trial.key]) <= budget.latency_s
             for trial, rate in zip(pool, rates, strict=True)
-            if trial.key in rows
+            if trial.key in own
         ]
         # The first that keeps the budget is no failed attempt; others are read because they may be better still.
         left = context.experiment.winners.attempts - len(read) + any(read)

@@ -303,3 +303,10 @@ def test_a_device_left_out_of_helps_training_devices() -> None:
     index = np.random.default_rng(0).choice(900, 10, replace=False)
     belief = found.adapt(found.candidates(rows), index, measured[index])
     assert metrics.spearman(belief.mean_s[900:], measured[900:]) > 0.97
+
+
+def test_a_value_that_the_pool_never_had_costs_what_its_position_costs_on_average() -> None:
+    encoding = encode(np.array([[0, 1], [1, 0], [2, 1]]))
+    columns = encoding.columns(np.array([[3, 1], [0, 0]]))
+    np.testing.assert_allclose(columns[0], [1 / 3, 1 / 3, 1 / 3, 0, 1])
+    assert columns[1].sum() == 2

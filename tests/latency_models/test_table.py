@@ -23,7 +23,9 @@ TABLE = LatencyTable(
 def test_a_table_comes_back_from_its_file(tmp_path: Path) -> None:
     save(tmp_path / "t.npz", TABLE)
     found = load_table(tmp_path / "t.npz")
-    np.testing.assert_allclose(found.latency_s, TABLE.latency_s, rtol=1e-6)
+    # A clock that rounds reads 0 for what takes less than half a step: half the device's least reading.
+    expected = np.where(TABLE.latency_s == 0, 0.001, TABLE.latency_s)
+    np.testing.assert_allclose(found.latency_s, expected, rtol=1e-6)
     np.testing.assert_array_equal(found.ops, TABLE.ops)
     for name in ("devices", "op_names", "families", "batch", "arch_str"):
         assert getattr(found, name) == getattr(TABLE, name)
