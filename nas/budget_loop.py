@@ -35,6 +35,10 @@ NOISE, NOISE_WEIGHT = 0.03, 2
 LOOK_AHEAD = 3
 #: A reading below this share of what is believed of every network not read is one that the belief does not understand.
 STRANGE = 0.5
+#: A budget below this share of the lowest reading, or a chance below this share of the doubt, is given up at once.
+FAR, CLEAR = 0.8, 1 / 3
+#: "Nothing fits" after the last reading: the chance may be so many times the doubt, since nothing more can be learned.
+LAST = 2.0
 
 
 class Belief(Protocol):
@@ -162,10 +166,13 @@ def _without(
 ) -> Step:
     """The next step while no network is known to keep the budget."""
     wide_s, known = rules.slack * limit_s, readings.count > 0
-    near = np.where(known, readings.within(wide_s), belief.probability_within(readings.reachable(wide_s)))
+    # The slack is for errors of the belief; of what was read only the noise is in doubt, and half of it will do.
+    near = np.where(known, readings.within(math.sqrt(rules.slack) * limit_s), belief.probability_within(readings.reachable(wide_s)))
     expected = np.where(known, np.exp(readings.mean), belief.mean_s)
-    chance, fastest = float(near.max()), int(np.argmin(expected))
-    if chance <= rules.doubt and expected[known].min() <= rules.slack * expected[fastest]:
+    chance, fastest, lowest = float(near.max()), int(np.argmin(expected)), float(expected[known].min())
+    clear = wide_s <= FAR * lowest or chance <= CLEAR * rules.doubt
+    doubt = rules.doubt if left > 0 else LAST * rules.doubt
+    if (clear or left <= 0) and chance <= doubt and lowest <= rules.slack * expected[fastest]:
         return _nothing(accuracy, wide_s, expected, known, chance, left, readings.noise)
     if left <= 0:
         return Step("undecided", None, chance, readings.noise)
@@ -174,12 +181,10 @@ def _without(
         low, high = float(accuracy.min()), float(accuracy.max())
         worth = accuracy - low + max(high - low, 1e-9)
         return Step(None, int(np.argmax(proof * worth)), chance, readings.noise)
-    if chance <= rules.doubt:
-        return Step(None, fastest, chance, readings.noise)
-    if near[known].max() >= 1 - rules.doubt:
-        # Something takes hardly more than the budget: no reading can prove it, and "nothing fits" would claim too much.
-        return Step("undecided", None, chance, readings.noise)
-    return Step(None, int(np.argmax(near)), chance, readings.noise)
+    # Where what was read is in doubt it is read again; where it takes hardly more than the budget no reading helps.
+    told = known & ((near <= rules.doubt) | (near >= 1 - rules.doubt))
+    doubtful = int(np.argmax(np.where(told, -1.0, near)))
+    return Step(None, fastest if told[doubtful] else doubtful, chance, readings.noise)
 
 
 def _nothing(
@@ -240,7 +245,8 @@ class Readings:
 def noise_of(measured: Indices, seconds: Floats, noise: float | None) -> float:
     """The standard deviation of the logarithm of a reading: `noise`, or an estimate from repeated readings.
 
-    Readings that repeat to the last digit are taken to be free of noise; without repeats there is only a guess.
+    Readings that repeat to the last digit are taken to be free of noise, unless the clock rounds: then, as without
+    repeats, there is only a guess.
     """
     if noise is not None:
         return noise
@@ -249,7 +255,7 @@ def noise_of(measured: Indices, seconds: Floats, noise: float | None) -> float:
     centred = logs - (np.bincount(group, logs) / count)[group]
     repeats = len(measured) - len(count)
     if repeats and np.abs(centred).max() < 1e-9:
-        return 0.0
+        return NOISE if rounding_step(seconds) else 0.0
     return math.sqrt((NOISE_WEIGHT * NOISE**2 + float(np.sum(centred**2))) / (NOISE_WEIGHT + repeats))
 
 

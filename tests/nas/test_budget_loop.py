@@ -100,7 +100,7 @@ def test_the_loop_comes_close_to_the_best_that_fits() -> None:
     assert np.mean(regrets) < 0.2 < np.mean(open_loop)
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.01, 0.03])
+@pytest.mark.parametrize("noise", [0.0, 0.01, 0.03, 0.05])
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_nothing_fits_is_recognised(noise: float, share: float) -> None:
     for seed in range(4):
@@ -108,6 +108,24 @@ def test_nothing_fits_is_recognised(noise: float, share: float) -> None:
         found = world.search(share * float(world.seconds.min()), Rules(noise=noise))
         assert (found.found, found.index) == ("nothing fits", None)
         assert len(found.measured) > 8, "the likely fastest network was not read"
+
+
+def test_a_budget_close_to_a_reading_is_not_given_up_while_readings_are_left() -> None:
+    accuracy, measured, read = np.array([1.0, 2.0, 3.0]), np.array([0]), np.array([1.0])
+    # Candidate 1 has one chance in fifty: too little to count on, and enough to look before the budget is given up.
+    belief = Normal(np.array([1.0, 1.22, 3.0]), np.array([1e-6, 0.13, 0.01]))
+    near, far = 0.9, 0.7
+    assert 0.02 < belief.probability_within(1.05 * near)[1] < 0.03
+    step = decide(accuracy, near, belief, measured, read, 5, Rules(noise=0.0))
+    assert (step.found, step.index) == (None, 1)
+    assert decide(accuracy, near, belief, measured, read, 0, Rules(noise=0.0)).found == "nothing fits"
+    assert decide(accuracy, far, belief, measured, read, 5, Rules(noise=0.0)).found == "nothing fits"
+
+
+def test_equal_readings_of_a_clock_that_rounds_are_not_exact() -> None:
+    measured, seconds = np.array([0, 0, 1, 2]), np.array([5e-3, 5e-3, 6e-3, 7e-3])
+    assert noise_of(measured, seconds, None) == NOISE
+    assert noise_of(measured, seconds * 1.0001234567, None) == 0.0
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.03, 0.05])
