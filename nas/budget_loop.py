@@ -34,7 +34,8 @@ NOISE, NOISE_WEIGHT = 0.03, 2
 #: A gain may need several readings of one network; more than this many are not looked ahead.
 LOOK_AHEAD = 3
 #: A reading below this share of what is believed of every network not read is one that the belief does not understand.
-STRANGE = 0.5
+#: Of the class that it belongs to others may be faster, down to this share of the lowest reading.
+STRANGE, CLASS = 0.5, 0.65
 #: A budget below this share of the lowest reading, or a chance below this share of the doubt, is given up at once.
 FAR, CLEAR = 0.8, 1 / 3
 #: "Nothing fits" after the last reading: the chance may be so many times the doubt, since nothing more can be learned.
@@ -167,9 +168,11 @@ def _without(
     """The next step while no network is known to keep the budget."""
     wide_s, known = rules.slack * limit_s, readings.count > 0
     # The slack is for errors of the belief; of what was read only the noise is in doubt, and half of it will do.
-    near = np.where(known, readings.within(math.sqrt(rules.slack) * limit_s), belief.probability_within(readings.reachable(wide_s)))
+    near = np.where(
+        known, readings.within(math.sqrt(rules.slack) * limit_s), belief.probability_within(readings.reachable(wide_s))
+    )
     expected = np.where(known, np.exp(readings.mean), belief.mean_s)
-    chance, fastest, lowest = float(near.max()), int(np.argmin(expected)), float(expected[known].min())
+    chance, fastest, lowest = float(near.max()), int(np.argmin(expected)), float(expected[known].min(initial=np.inf))
     clear = wide_s <= FAR * lowest or chance <= CLEAR * rules.doubt
     doubt = rules.doubt if left > 0 else LAST * rules.doubt
     if (clear or left <= 0) and chance <= doubt and lowest <= rules.slack * expected[fastest]:
@@ -202,7 +205,7 @@ def _nothing(
     strange = len(unread) > 0 and lowest < STRANGE * float(expected[unread].min())
     if left > 0 and len(unread) and (strange or not tried):
         return Step(None, int(unread[0]), chance, noise)
-    if strange and wide_s > STRANGE * lowest:
+    if strange and wide_s > CLASS * lowest:
         return Step("undecided", None, chance, noise)
     return Step("nothing fits", None, chance, noise)
 

@@ -25,6 +25,7 @@ from search_spaces import SPACES
 from . import plain_yaml, registry, settings
 from .data import DATASETS
 from .errors import InputError
+from .optimisers import OPTIMISERS
 from .searchers import SEARCHERS
 from .units import Unit, parse_quantity
 
@@ -34,6 +35,7 @@ _GIVEN: Mapping[str, tuple[str, ...]] = {
     "space": ("input_shape", "classes"),
     "latency model": ("profile", "target"),
     "searcher": ("problem",),
+    "optimiser": (),
 }
 #: Parameters that are nobody's to configure.
 _HIDDEN = ("calibration", "call_s", "decision_s")
@@ -42,6 +44,7 @@ _REGISTRIES: Mapping[str, Mapping[str, str]] = {
     "space": SPACES,
     "latency model": LATENCY_MODELS,
     "searcher": SEARCHERS,
+    "optimiser": OPTIMISERS,
 }
 _SUFFIXES = {"s": "_s", "J": "_j", "B": "_bytes"}
 _EXAMPLES = {
@@ -110,9 +113,11 @@ def _search(data: Any) -> settings.SearchSettings:
     if not isinstance(data, dict):
         raise InputError(f"search: expected keys and values, got {_shown(data)}")
     _refuse_unknown(data, _parameters(settings.SearchSettings, "search"), "search.", "search")
-    searcher = part(data.get("searcher", "nsga2"), "searcher", "search.searcher")
-    rest = {key: value for key, value in data.items() if key != "searcher"}
-    return typing.cast(settings.SearchSettings, _build(settings.SearchSettings, rest, "search", {"searcher": searcher}))
+    parts: dict[str, Any] = {"searcher": part(data.get("searcher", "nsga2"), "searcher", "search.searcher")}
+    optimiser = data.get("optimiser")
+    parts["optimiser"] = None if optimiser is None else part(optimiser, "optimiser", "search.optimiser")
+    rest = {key: value for key, value in data.items() if key not in parts}
+    return typing.cast(settings.SearchSettings, _build(settings.SearchSettings, rest, "search", parts))
 
 
 def _budgets(data: Any) -> tuple[settings.Budget, ...]:
@@ -131,7 +136,7 @@ def _budgets(data: Any) -> tuple[settings.Budget, ...]:
 def part(data: Any, kind: str, where: str) -> settings.Part:
     """A named implementation with arguments checked against its signature; a text is the name alone.
 
-    `kind` is "data", "space", "latency model" or "searcher". Defaults that a YAML can hold stand among the arguments.
+    `kind` is a key of _REGISTRIES. Defaults that a YAML can hold stand among the arguments.
     """
     if isinstance(data, str):
         data = {"name": data}
@@ -161,6 +166,8 @@ def _check_kind(made: Callable[..., Any], takes: Mapping[str, _Parameter], kind:
 
         if typing.get_type_hints(made).get("return") is not RawData:
             raise InputError(f"{what} is no loader of data: it has to be annotated to return nas.data.dataset.RawData")
+    if kind == "optimiser" and not callable(getattr(made, "begin", None)):
+        raise InputError(f"{what} is no optimiser: it has no method `begin` (nas.optimisers.base.Optimiser)")
 
 
 def _build(target: Callable[..., Any], data: Any, where: str, built: Mapping[str, Any] | None = None) -> Any:

@@ -17,11 +17,11 @@ OK, NOT_KEPT = 0, 3
 
 
 def search(context: Context) -> int:
-    """Calibrate, train the supernet, search; returns the exit code.
+    """Calibrate, train the supernet, optimise, search; returns the exit code.
 
     Raises NothingFits before anything is trained where no network can keep any budget.
     """
-    from .stages import latency, supernet
+    from .stages import latency, optimise, supernet
     from .stages import search as searching
 
     with context.timed("calibrate"):
@@ -30,6 +30,9 @@ def search(context: Context) -> int:
     if not context.path(searching.FRONT).exists():
         with context.timed("supernet"):
             supernet.train_supernet(context)
+        if context.experiment.search.optimiser is not None:
+            with context.timed("optimise"):
+                optimise.optimise(context, searching.problem_of(context))
         with context.timed("search"):
             searching.search(context)
     problem = searching.problem_of(context)

@@ -100,9 +100,13 @@ class SupernetSettings:
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How many networks are judged with the shared weights, by which searcher, on how many validation images."""
+    """How many networks are judged with the shared weights, by which searcher, on how many validation images.
+
+    An `optimiser` runs before: its proposals are judged first, and it gives a prior to searchers that take one.
+    """
 
     searcher: Part
+    optimiser: Part | None = None
     evaluations: int = 256
     batch: int = 32
     images: int = 1000

@@ -68,7 +68,7 @@ class Result:
     `probabilities` [genes, options] is the distribution over choices, 0 where there is no option; `preference` says
     how much each choice lowers the loss, in units of the usual difference between choices, latency left out. `before`
     [genes] is the most probable network before the limit was enforced, and `before_s` its seconds. `report` has figures
-    for people: the price of a second, entropy, the share of skips.
+    for people: the price of a second, entropy.
     """
 
     proposals: Ints
@@ -80,11 +80,40 @@ class Result:
     report: Mapping[str, float]
 
 
+class Steps(Protocol):
+    """A search under way; a function of its arguments, `problem.seed` and what it heard."""
+
+    @property
+    def steps(self) -> int:
+        """How many networks it asks for."""
+        ...
+
+    def path(self, step: int) -> Ints:
+        """The canonical network [genes] to evaluate at a step, from 0."""
+        ...
+
+    def hear(self, path: Ints, step: int, feedback: Feedback) -> None:
+        """Learn from a path's feedback."""
+        ...
+
+    def state(self) -> dict[str, Floats]:
+        """All that has been learned, for `restore` into a search begun with the same arguments."""
+        ...
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Go on from a `state`."""
+        ...
+
+    def result(self) -> Result:
+        """The networks derived from what has been learned; raises NothingFits."""
+        ...
+
+
 class Optimiser(Protocol):
     """Minimises a loss over the choices of a problem's genes under a limit on the cost."""
 
-    def run(self, problem: Problem, loss: Loss, cost: Cost, limit_s: float) -> Result:
-        """One search for one limit; a function of its arguments and `problem.seed`. Raises NothingFits."""
+    def begin(self, problem: Problem, cost: Cost, limit_s: float) -> Steps:
+        """A search for one limit; raises NothingFits where it is known at once that no network keeps it."""
         ...
 
 

@@ -32,6 +32,8 @@ def derive(
         genomes = best_per_cell(preference, np.asarray(problem.sizes, np.int64), cost, limit_s)
     else:
         genomes = np.stack([swaps(problem, preference, cost, limit_s, start, least) for least in (0.0, floor)])
+        # Whoever judges the proposals can do better with the networks around them than with two alone.
+        genomes = np.concatenate([genomes, *(_neighbours(problem, preference, cost, g)[0] for g in genomes)])
     genomes = np.unique(problem.canonical(genomes), axis=0).astype(np.int64)
     seconds = cost.seconds(genomes)
     genomes, seconds = genomes[seconds <= limit_s], seconds[seconds <= limit_s]

@@ -8,9 +8,9 @@ latency term is exact where the cost's mean is known; and the limit is kept by c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -53,16 +53,17 @@ class Differentiable:
                 f"cold {self.cold}, gain {self.gain}"
             )
 
-    def run(self, problem: Problem, loss: Loss, cost: Cost, limit_s: float, skips: Floats | None = None) -> Result:
-        """One search for networks within `limit_s` seconds; raises NothingFits.
+    def begin(self, problem: Problem, cost: Cost, limit_s: float) -> Search:
+        """A search for networks within `limit_s` seconds, to be driven step by step; raises NothingFits."""
+        return Search(self, problem, cost, limit_s)
 
-        `skips` [genes, options] marks options that leave a layer out, for the report.
-        """
-        search = Search(self, problem, cost, limit_s)
-        for step in range(search.warm_up + self.steps):
+    def run(self, problem: Problem, loss: Loss, cost: Cost, limit_s: float) -> Result:
+        """One search for networks within `limit_s` seconds from beginning to end; raises NothingFits."""
+        search = self.begin(problem, cost, limit_s)
+        for step in range(search.steps):
             path = search.path(step)
             search.hear(path, step, loss(path, step))
-        return search.result(skips)
+        return search.result()
 
 
 class Search:
@@ -79,6 +80,7 @@ class Search:
         self.sizes = np.asarray(problem.sizes, np.int64)
         #: Steps until every option has been taken often enough.
         self.warm_up = settings.warm_up * int(self.sizes.max())
+        self.steps = self.warm_up + settings.steps
         self.effects: Effects | None = None
         self.sampled_s = None if isinstance(cost, Smooth) else LossRegression(self.legal)
         self.controller = Controller(settings.gain)
@@ -152,7 +154,7 @@ class Search:
         """The canonical network [genes] of the largest logits, which the limit doesn't bind."""
         return np.asarray(self.problem.canonical(self._priced().argmax(axis=1)[None])[0], np.int64)
 
-    def result(self, skips: Floats | None = None) -> Result:
+    def result(self) -> Result:
         """The networks derived from what has been learned; raises NothingFits."""
         before = self.derived()
         proposals, seconds = derive(
@@ -168,9 +170,6 @@ class Search:
             "entropy_max": float(undecided.max()),
             "failed_steps": float(self.failed),
         }
-        if skips is not None:
-            report["skip_share"] = _share(skips, proposals[0])
-            report["skip_probability"] = float((probability * skips).sum() / max(int(skips.any(axis=1).sum()), 1))
         return Result(proposals, seconds, probability, self.preference, before, before_s, report)
 
     def _priced(self) -> Floats:
@@ -183,17 +182,3 @@ class Search:
             return self.cost.marginal(probabilities(self.logits))
         assert self.sampled_s is not None
         return self.sampled_s.estimate()
-
-
-def _share(skips: Floats, genome: Ints) -> float:
-    """The share of the genes that can skip which do."""
-    able = skips.any(axis=1)
-    return float(skips[np.arange(len(genome)), genome][able].mean()) if able.any() else 0.0
-
-
-def skip_options(genes: Sequence[Any]) -> Floats:
-    """Which options [genes, options] of a space's genes leave a layer out: those called skip, skip_connect or none."""
-    width = max(len(gene.options) for gene in genes)
-    names = {"skip", "skip_connect", "none"}
-    rows = [[float(option in names) for option in gene.options] for gene in genes]
-    return np.array([row + [0.0] * (width - len(row)) for row in rows])

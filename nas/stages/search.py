@@ -24,8 +24,10 @@ from ..problem import BudgetProblem, objective_columns
 from ..run_folder import append_jsonl, atomic_write_json
 from ..searchers.base import Searcher
 from ..searchers.fastest import fastest
+from ..searchers.seeded import Seeded
 from ..trial import Trial, load_batches
 from ..units import format_seconds
+from . import optimise
 from .context import Context
 from .latency import MODEL_VERSION, load_tables
 from .supernet import load_evaluator
@@ -75,7 +77,7 @@ def search(context: Context) -> None:
         return
     settings = context.experiment.search
     problem = problem_of(context)
-    searcher: Searcher = registry.load(settings.searcher.reference)(problem, **settings.searcher.arguments)
+    searcher = _searcher(context, problem)
     trials: list[Trial] = []
     for logged in load_batches(context.path(TRIALS)):
         asked = searcher.ask(min(settings.batch, settings.evaluations - len(trials)))
@@ -87,7 +89,7 @@ def search(context: Context) -> None:
             )
         trials += logged
         _tell(searcher, problem, logged)
-    judging = _Judge(context, problem)
+    judging = Judge(context, problem)
     with Progress(console=context.console, transient=True) as progress:
         task = progress.add_task("networks judged", total=settings.evaluations, completed=len(trials))
         while len(trials) < settings.evaluations:
@@ -107,6 +109,21 @@ def search(context: Context) -> None:
     atomic_write_json(context.path(FRONT), _front(context, problem, judging, trials))
 
 
+def _searcher(context: Context, problem: BudgetProblem) -> Searcher:
+    """The experiment's searcher; after an optimiser, with its proposals to begin with and its mean distribution."""
+    part, found = context.experiment.search.searcher, optimise.load(context)
+    arguments = dict(part.arguments)
+    if found and "prior" in arguments and arguments["prior"] is None:
+        genes = zip(*(each.probabilities for each in found), strict=True)
+        arguments["prior"] = tuple(tuple(np.mean(rows, axis=0).tolist()) for rows in genes)
+    searcher: Searcher = registry.load(part.reference)(problem, **arguments)
+    if not found:
+        return searcher
+    # Budgets take turns, so that none waits for another where few networks are judged.
+    ranks = [(rank, number) for number, each in enumerate(found) for rank in range(len(each.proposals))]
+    return Seeded(problem, searcher, np.stack([found[number].proposals[rank] for rank, number in sorted(ranks)]))
+
+
 def _tell(searcher: Searcher, problem: BudgetProblem, batch: tuple[Trial, ...]) -> None:
     objectives = problem.experiment.search.objectives
     failed = [np.inf] * (len(problem.experiment.budgets) + len(objectives) - 1)
@@ -117,7 +134,7 @@ def _tell(searcher: Searcher, problem: BudgetProblem, batch: tuple[Trial, ...]) 
     searcher.tell(np.array([trial.genome for trial in batch]), values, violation)
 
 
-class _Judge:
+class Judge:
     """Turns genomes into trials with the shared weights; the evaluator is loaded when first needed."""
 
     def __init__(self, context: Context, problem: BudgetProblem) -> None:
@@ -159,7 +176,7 @@ class _Judge:
         return replace(base, status="complete", metrics=figures, budgets=budgets, curve=curve)
 
 
-def _front(context: Context, problem: BudgetProblem, judging: _Judge, trials: list[Trial]) -> dict[str, Any]:
+def _front(context: Context, problem: BudgetProblem, judging: Judge, trials: list[Trial]) -> dict[str, Any]:
     """The Pareto set of all trials, and the candidates of each budget judged again on every validation image."""
     complete = [trial for trial in trials if trial.status == "complete"]
     if not complete:
@@ -179,7 +196,7 @@ def _front(context: Context, problem: BudgetProblem, judging: _Judge, trials: li
 
 
 def _candidates(
-    context: Context, problem: BudgetProblem, judging: _Judge, trials: list[Trial], number: int
+    context: Context, problem: BudgetProblem, judging: Judge, trials: list[Trial], number: int
 ) -> list[Trial]:
     """The most accurate networks at one budget, exits placed anew, judged on all validation images; the best first."""
     wanted = context.experiment.winners.candidates
@@ -206,7 +223,7 @@ def _accuracy_then_speed(trial: Trial, number: int) -> tuple[float, float]:
 
 
 def _placed(
-    context: Context, problem: BudgetProblem, judging: _Judge, genome: NDArray[np.int64], number: int
+    context: Context, problem: BudgetProblem, judging: Judge, genome: NDArray[np.int64], number: int
 ) -> NDArray[np.int64] | None:
     """The same backbone with the best exits for an expected budget, found by enumeration; None if there are none."""
     budget = context.experiment.budgets[number]

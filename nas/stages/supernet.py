@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -29,13 +29,13 @@ SUPERNET, PLANS = "supernet.safetensors", "plans.json"
 _CHECKPOINTS = 20
 
 
-def training_set(context: Context, augment: bool) -> TrainingSet:
-    """The run's training images as a training loop reads them."""
+def training_set(context: Context, augment: bool, part: Literal["train", "arch"] = "train") -> TrainingSet:
+    """The run's training images, or those kept for architecture, as a training loop reads them."""
     from ..supernet.batches import TrainingSet
 
     data = context.data
     augmentation = default_augmentation(context.experiment.data.name) if augment else Augmentation()
-    return TrainingSet(data.raw_images("train"), data.labels("train"), data.preprocessing, augmentation)
+    return TrainingSet(data.raw_images(part), data.labels(part), data.preprocessing, augmentation)
 
 
 def planned_steps(

@@ -11,8 +11,7 @@ import pytest
 
 from nas.errors import InputError, NothingFits
 from nas.optimisers.base import Feedback, Result, total
-from nas.optimisers.differentiable import Differentiable, Search, skip_options
-from search_spaces.slots import Gene
+from nas.optimisers.differentiable import Differentiable, Search
 from tests.nas.optimisers.problems import Choices, Opaque, additive_loss, chained, padded, separate
 
 SHORT = Differentiable(steps=400)
@@ -164,15 +163,10 @@ def test_settings_out_of_range_are_refused() -> None:
         Differentiable(hot=1, cold=2)
 
 
-def test_the_report_knows_skips_and_indecision() -> None:
-    genes = [Gene(f"g{i}", ("conv", "skip")) for i in range(3)] + [Gene("depth", (1, 2, 3))]
-    skips = skip_options(genes)
-    assert skips.tolist() == [[0, 1, 0]] * 3 + [[0, 0, 0]]
+def test_the_report_knows_indecision() -> None:
     problem = Choices((2, 2, 2, 3))
     cost = separate(problem, np.random.default_rng(0))
     liked = np.array([[0, 5.0, 0]] * 3 + [[0, 0, 0.0]])
-    for sign, share in ((1, 1.0), (-1, 0.0)):
-        result = SHORT.run(problem, additive_loss(sign * liked), cost, 100.0, skips)
-        assert result.report["skip_share"] == share
-        assert abs(result.report["skip_probability"] - share) < 0.3
-        assert 0 <= result.report["entropy_mean"] <= result.report["entropy_max"] <= 1
+    sure, indifferent = (SHORT.run(problem, additive_loss(u), cost, 100.0).report for u in (liked, 0 * liked))
+    assert 0 <= sure["entropy_mean"] <= sure["entropy_max"] <= 1
+    assert sure["entropy_mean"] < indifferent["entropy_mean"]

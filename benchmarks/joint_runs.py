@@ -1,0 +1,115 @@
+"""The runs behind `joint.py`: one per seed, and networks trained from scratch to compare a supernet with."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from scipy.stats import kendalltau
+
+from nas import config
+from nas.data.seeds import derive_seed
+from nas.run_folder import EXPERIMENT, RunFolder, append_jsonl, read_jsonl
+from nas.stages import latency, supernet
+from nas.stages.context import Context, materials, open_context
+from search_spaces.slots import random_genomes
+
+BUDGET_S = 0.12e-3
+Floats = NDArray[np.float64]
+
+
+def experiment(seed: int, epochs: int, measurements: Path | None) -> Any:
+    """The experiment of a seed; all seeds take the calibration readings of the first."""
+    return config.experiment(
+        {
+            "name": f"joint-{seed}",
+            "seed": seed,
+            "data": {"name": "fashion_mnist", "limit": 10_000},
+            "space": {"name": "mobile", "table": "28x28"},
+            "target": {"device": "host", "runner": "onnxruntime", "threads": 1},
+            "budgets": [{"name": "interest", "latency": f"{BUDGET_S * 1e3} ms"}],
+            "calibration": {"measurements": str(measurements)} if measurements else {},
+            "supernet": {"epochs": epochs, "random_subnets": 1},
+            "search": {"images": 1000},
+        }
+    )
+
+
+@cache
+def opened(out: Path, seed: int, epochs: int) -> Context:
+    """The run of a seed, calibrated and with its supernet trained."""
+    first = out / "joint-0" / latency.MEASUREMENTS
+    made = experiment(seed, epochs, first if seed else None)
+    folder = out / made.name
+    begun = (folder / EXPERIMENT).exists()
+    run = RunFolder.open(folder, resume=begun)
+    context = open_context(made, materials(made, begun=begun), run, Console(stderr=True))
+    latency.calibrate(context)
+    supernet.train_supernet(context)
+    return context
+
+
+def unseen(context: Context, genomes: NDArray[np.int64]) -> Floats:
+    """Accuracy [n] of the last exit by shared weights, on the images of `splits.cert`."""
+    from nas.evaluators.supernet import SupernetEvaluator
+
+    calibration = supernet.training_set(context, False).sample(512, context.seed("batch-norm"))
+    evaluator = SupernetEvaluator(
+        context.space,
+        supernet.load_supernet(context),
+        calibration,
+        context.data.raw_images("cert"),
+        context.data.preprocessing.apply,
+    )
+    labels = context.data.labels("cert")
+    return np.array([(evaluator.logits(g[None])[0][:, -1].argmax(-1) == labels).mean() for g in genomes])
+
+
+def trained(out: Path, networks: int, epochs: int, shared_epochs: int) -> list[dict[str, Any]]:
+    """Accuracy on unseen images of random networks trained briefly from scratch, beside every seed's supernet's."""
+    import jax.numpy as jnp
+
+    from nas.supernet import interpreter
+    from nas.supernet.loop import Recipe
+    from nas.supernet.static import NetworkTrainer
+
+    path = out / "networks.jsonl"
+    context = opened(out, 0, shared_epochs)
+    genomes = random_genomes(context.space, networks, np.random.default_rng(20))
+    rows = list(read_jsonl(path)) if path.exists() else []
+    data, labels = supernet.training_set(context, False), context.data.labels("cert")
+    images = context.data.preprocessing.apply(context.data.raw_images("cert"))
+    steps = epochs * (len(data) // 64)
+    for number, genome in enumerate(genomes[len(rows) :], len(rows)):
+        network = context.space.decode(genome)
+        trainer = NetworkTrainer(network, data, Recipe(steps, 64, 0.1), derive_seed(0, "scratch", number))
+        weights = trainer.finish(trainer.run(trainer.start()))
+        params, stats = interpreter.split(network, weights)
+        answers = interpreter.apply(network, params, stats, {network.inputs[0].name: jnp.asarray(images)}).outputs
+        right = np.asarray(answers[-1]).argmax(-1) == labels
+        rows.append({"genome": genome.tolist(), "accuracy": float(right.mean())})
+        append_jsonl(path, rows[-1:])
+        print(f"network {number}: {rows[-1]['accuracy']:.4f}", flush=True)
+    return rows
+
+
+def agreement(out: Path, seeds: int, epochs: int, rows: list[dict[str, Any]]) -> None:
+    """Print Kendall's tau of each seed's supernet, and that of multiply-adds beside it, with 95 % intervals."""
+    genomes = np.array([row["genome"] for row in rows])
+    alone = np.array([row["accuracy"] for row in rows])
+    context = opened(out, 0, epochs)
+    guesses = {"multiply-adds": np.array([float(context.space.decode(g).macs) for g in genomes])}
+    for seed in range(seeds):
+        guesses[f"supernet, seed {seed}"] = unseen(opened(out, seed, epochs), genomes)
+    rng = np.random.default_rng(0)
+    resampled = [rng.integers(len(rows), size=len(rows)) for _ in range(2000)]
+    print(f"\n{len(rows)} networks from scratch, accuracy {alone.min():.3f} to {alone.max():.3f}")
+    for name, values in guesses.items():
+        tau = float(kendalltau(alone, values).statistic)
+        spread = [kendalltau(alone[r], values[r]).statistic for r in resampled]
+        low, high = np.nanquantile(spread, (0.025, 0.975))
+        print(f"{name:>20}: Kendall tau {tau:.3f} [{low:.3f}, {high:.3f}]")

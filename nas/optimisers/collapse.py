@@ -1,0 +1,67 @@
+"""Whether a differentiable search has collapsed: onto layers left out, or onto nothing in particular.
+
+Differentiable searches are known to end at networks of skips, which train fast and are worth little (Zela et al., ICLR
+2020, arXiv 1909.09656; Chu et al., ECCV 2020, arXiv 1911.12126). A tight budget leaves layers out as well, so the share
+left out is compared with that of random networks that take about as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from latency_models.additive import Tables
+
+from ..searchers.base import Genomes, Problem
+from ..searchers.screen import Screen, uniform
+from .base import Cost, Floats, Ints
+
+#: Networks that the share is compared with: random ones that take at least this share of the limit, as far as possible.
+_NETWORKS, _NEAR = 200, 0.9
+#: Above this mean entropy, as a share of the largest possible, a distribution has decided next to nothing.
+UNDECIDED: Final = 0.95
+
+
+def left_out(tables: Tables, genomes: Genomes) -> Floats:
+    """The share of the body's slots that can be left out which are, of canonical genomes [n, genes] -> [n]."""
+    genomes = np.asarray(genomes)
+    body = [
+        (slot, present)
+        for slot, present in zip(tables.slots, tables.present, strict=True)
+        if slot.role == "body" and not present.all()
+    ]
+    if not body:
+        return np.zeros(len(genomes))
+    return np.asarray(np.mean([~present[slot.index(genomes)] for slot, present in body], axis=0), np.float64)
+
+
+def compare(problem: Problem, tables: Tables, cost: Cost, limit_s: float, chosen: Ints) -> dict[str, float]:
+    """Figures for the report: the share left out of `chosen` [genes], and its mean and 95 % quantile among networks
+    that take about as long; a function of its arguments and `problem.seed`."""
+    rng = np.random.default_rng((problem.seed, _NETWORKS))
+    found = Screen(problem).propose(rng, 4 * _NETWORKS, (uniform(np.asarray(problem.sizes, np.int64)),))
+    seconds = cost.seconds(found)
+    order = np.argsort(np.maximum(_NEAR - seconds / limit_s, 0) + 1e3 * (seconds > limit_s), kind="stable")
+    shares = left_out(tables, found[order[:_NETWORKS]])
+    return {
+        "left_out": float(left_out(tables, chosen[None])[0]),
+        "left_out_random": float(shares.mean()),
+        "left_out_random_95": float(np.quantile(shares, 0.95)),
+    }
+
+
+def statement(report: Mapping[str, float]) -> str:
+    """What the figures of a report say about collapse, in a sentence; empty where there is nothing to say."""
+    if report["left_out"] > max(report["left_out_random_95"], 0.5):
+        return (
+            f"collapsed: {report['left_out']:.0%} of the layers that may be left out are, and "
+            f"{report['left_out_random']:.0%} of those of random networks that take as long"
+        )
+    if report["entropy_mean"] > UNDECIDED:
+        return (
+            f"undecided: the distribution has {report['entropy_mean']:.0%} of the largest entropy; more steps, or "
+            "options that differ more, are needed"
+        )
+    return ""

@@ -1,0 +1,27 @@
+"""A searcher that begins with given genomes, such as those a differentiable search proposes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .base import Genomes, Problem, Searcher, Values
+from .screen import Seen
+
+
+class Seeded:
+    """Asks for `genomes` [n, genes] in their order, then for what `inner` asks for, which hears of all of them."""
+
+    def __init__(self, problem: Problem, inner: Searcher, genomes: Genomes) -> None:
+        self._seen = Seen(problem.sizes)
+        self._waiting = self._seen.new(problem.canonical(np.asarray(genomes)).astype(np.int64))
+        self._inner = inner
+
+    def ask(self, n: int) -> Genomes:
+        """See `Searcher.ask`; a batch with given genomes holds no others."""
+        waiting = self._seen.new(self._waiting)
+        return waiting[:n] if len(waiting) else self._inner.ask(n)
+
+    def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
+        """See `Searcher.tell`."""
+        self._seen.add(genomes)
+        self._inner.tell(genomes, values, violation)

@@ -1,0 +1,218 @@
+"""Optimise: a differentiable search per budget, on the shared weights, before the searcher begins.
+
+Reads the supernet and the latency model; writes optimiser/BUDGET.json: proposals, which are the first networks that the
+search judges, and a distribution over the choices, which is a prior for searchers that take one. Losses are those of
+single networks on images kept for architecture (`splits.arch`). A killed run goes on at the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.slots import random_genomes, with_exits
+
+from .. import judge, registry
+from ..errors import InputError, NothingFits
+from ..problem import BudgetProblem
+from ..run_folder import atomic_write_bytes, atomic_write_json
+from ..settings import Budget
+from .context import Context
+from .supernet import load_supernet, steps_progress, training_set
+
+if TYPE_CHECKING:
+    from ..evaluators.paths import PathLoss, Paths
+    from ..optimisers.base import Bools, Cost, Floats, Ints, Optimiser, Result, Steps
+
+FOLDER: Final = "optimiser"
+SCHEMA: Final = 1
+#: Images of one step, as far as there are so many; and checkpoints per search.
+_BATCH, _CHECKPOINTS = 128, 20
+#: Networks, and batches for each, from which the shares that leave at exits are known.
+_SHARES_FROM, _SHARE_BATCHES = 12, 4
+#: No exit sends everything away: what is behind it must keep some weight.
+_MOST_LEAVE: Final = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What the search for one budget left: `proposals` [n, genes], the best first, and probabilities per gene."""
+
+    budget: str
+    proposals: NDArray[np.int64]
+    probabilities: tuple[tuple[float, ...], ...]
+
+
+def load(context: Context) -> tuple[Found, ...]:
+    """What was found for each budget that can be kept; empty where the experiment has no optimiser."""
+    found = []
+    for budget in context.experiment.budgets:
+        path = context.path(FOLDER, f"{budget.name}.json")
+        if not path.exists():
+            continue
+        record = json.loads(path.read_text())
+        if record["proposals"]:
+            proposals = np.array(record["proposals"], np.int64)
+            found.append(Found(budget.name, proposals, tuple(map(tuple, record["probabilities"]))))
+    return tuple(found)
+
+
+def optimise(context: Context, problem: BudgetProblem) -> None:
+    """Search for every budget that has no result yet; nothing to do where the experiment has no optimiser."""
+    part = context.experiment.search.optimiser
+    if part is None:
+        return
+    optimiser: Optimiser = registry.load(part.reference)(**part.arguments)
+    paths: Paths | None = None
+    for number, budget in enumerate(context.experiment.budgets):
+        if context.path(FOLDER, f"{budget.name}.json").exists():
+            continue
+        paths = paths or open_paths(context)
+        _for_budget(context, replace(problem, seed=context.seed(FOLDER, budget.name)), number, optimiser, paths)
+
+
+def open_paths(context: Context) -> Paths:
+    """Networks on images kept for architecture, by the run's shared weights; raises InputError where there are none."""
+    from ..evaluators.paths import Paths
+
+    data = training_set(context, False, "arch")
+    if len(data) < 2:
+        raise InputError(
+            f"search.optimiser learns from images kept for architecture, and splits.arch leaves {len(data)}: give a "
+            "larger share, such as `splits: {arch: 0.05}`"
+        )
+    batch = min(_BATCH, len(data))
+    return Paths(context.space, load_supernet(context), data, batch, context.seed(FOLDER, "images"))
+
+
+def _for_budget(context: Context, problem: BudgetProblem, number: int, optimiser: Optimiser, paths: Paths) -> None:
+    from ..optimisers import collapse
+
+    budget = context.experiment.budgets[number]
+    tables = problem.tables[context.experiment.target_of(budget)]
+    limit_s = problem.allowance_s(budget)
+    record: dict[str, Any] = {"schema": SCHEMA, "budget": budget.name, "limit_s": limit_s, "proposals": []}
+    loss, cost = loss_and_cost(problem, number, paths)
+    record["leaves"] = loss.leaves
+    try:
+        search = optimiser.begin(problem, cost, limit_s)
+    except NothingFits as error:
+        record["statement"] = error.statement
+    else:
+        result = _drive(context, budget, search, loss)
+        report = dict(result.report)
+        report |= collapse.compare(problem, tables.seconds, cost, limit_s, result.proposals[0])
+        record |= _record(problem, result) | {"steps": search.steps, "report": report}
+        record["statement"] = collapse.statement(report)
+        if record["statement"]:
+            context.console.print(f"[yellow]{budget.name}: {record['statement']}[/]")
+    atomic_write_json(context.path(FOLDER, f"{budget.name}.json"), record)
+    _state_path(context, budget).unlink(missing_ok=True)
+
+
+def _record(problem: BudgetProblem, result: Result) -> dict[str, Any]:
+    rows = [row[:size].tolist() for row, size in zip(result.probabilities, problem.sizes.tolist(), strict=True)]
+    return {
+        "proposals": result.proposals.tolist(),
+        "proposals_s": result.seconds.tolist(),
+        "before": result.before.tolist(),
+        "before_s": result.before_s,
+        "probabilities": rows,
+    }
+
+
+def _state_path(context: Context, budget: Budget) -> Any:
+    return context.path(FOLDER, f"{budget.name}.state.npz")
+
+
+def _drive(context: Context, budget: Budget, search: Steps, loss: PathLoss) -> Result:
+    """All steps from the last checkpoint on."""
+    path, begin = _state_path(context, budget), 0
+    if path.exists():
+        with np.load(path, allow_pickle=False) as stored:
+            begin = int(stored["step"])
+            search.restore({name: stored[name] for name in stored.files if name != "step"})
+    every = max(1, search.steps // _CHECKPOINTS)
+    with steps_progress(context, f"differentiable search, {budget.name}", search.steps, begin) as report:
+        for step in range(begin, search.steps):
+            genome = search.path(step)
+            feedback = loss(genome, step)
+            search.hear(genome, step, feedback)
+            report(step + 1, feedback.loss)
+            if (step + 1) % every == 0:
+                data = io.BytesIO()
+                np.savez(data, step=np.array(step + 1), **search.state())  # type: ignore[arg-type]  # names are ours
+                atomic_write_bytes(path, data.getvalue())
+    return search.result()
+
+
+def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[PathLoss, Cost]:
+    """The loss and the seconds of a budget: of the last exit in the worst case, else of the cascade."""
+    from ..evaluators.paths import PathLoss
+    from ..optimisers.cost import of_tables
+    from ..optimisers.exits_cost import ExpectedExits
+
+    budget = problem.experiment.budgets[number]
+    tables = problem.tables[problem.experiment.target_of(budget)]
+
+    def present(genome: Ints) -> Bools:
+        there: Bools = ~np.isnan(tables.reach_s(genome[None])[0])
+        return there
+
+    if budget.of == "worst_case":
+        return PathLoss(paths, present), of_tables(tables.seconds)
+    leaves = leaving(problem, number, paths)
+    try:
+        return PathLoss(paths, present, leaves), ExpectedExits(tables.seconds, leaves)
+    except ValueError as error:
+        raise InputError(
+            f"search.optimiser: budget {budget.name} is a mean over the data, and space {problem.space.name} is not "
+            f"suited for that: {error}; give a budget of the worst case, or leave the optimiser out"
+        ) from error
+
+
+def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, ...]:
+    """The share of the arriving samples that leaves at each early exit [positions - 1] where a budget is met exactly.
+
+    Means over random networks with all their exits on and thresholds solved for the budget; an exit that none of them
+    has gets the mean of the others, and where no network says anything nobody leaves.
+    """
+    budget, space = problem.experiment.budgets[number], problem.space
+    table = problem.tables[problem.experiment.target_of(budget)]
+    rng = np.random.default_rng((problem.seed, _SHARES_FROM))
+    drawn = random_genomes(space, 64 * _SHARES_FROM, rng)
+    drawn = drawn[np.argsort(problem.cheap(drawn)[1][:, number], kind="stable")][:_SHARES_FROM]
+    positions = len(table.reach_s(drawn[:1])[0])
+    left, arrived = np.zeros(positions - 1), np.zeros(positions - 1)
+    for index, genome in enumerate(drawn):
+        every = with_exits(space, genome, range(len(space.slots)))
+        reach = table.reach_s(every[None])[0]
+        present = ~np.isnan(reach)
+        batches = [paths(every, index * _SHARE_BATCHES + more) for more in range(_SHARE_BATCHES)]
+        logs = np.concatenate([logs for logs, _ in batches], axis=1)[present]
+        labels = np.concatenate([labels for _, labels in batches])
+        shares = _rates(logs, labels, reach[present], problem.allowance_s(budget))
+        if shares is not None:
+            early = np.flatnonzero(present)[:-1]
+            left[early] += shares[:-1]
+            arrived[early] += 1 - np.concatenate(([0.0], np.cumsum(shares)))[:-2]
+    known = arrived > 0
+    if not known.any():
+        return (0.0,) * (positions - 1)
+    conditional = np.where(known, left / np.where(known, arrived, 1), left[known].sum() / arrived[known].sum())
+    return tuple(np.clip(conditional, 0, _MOST_LEAVE).tolist())
+
+
+def _rates(logs: Floats, labels: NDArray[np.int32], reach: Floats, limit_s: float) -> Floats | None:
+    """Share of the samples that leaves at each exit [exits], for log-probabilities [exits, n, classes]; None if the
+    budget cannot be kept."""
+    from ..exits.thresholds import Policies
+
+    found = judge.scores(np.moveaxis(logs, 0, 1).astype(np.float32), labels)
+    policy = Policies.of(found.confidence, found.correct, reach).best(limit_s)
+    return None if policy is None else np.array(policy.rates)
