@@ -6,7 +6,7 @@ Fashion-MNIST with 10,000 training images, the `mobile` space for 28x28, ONNX Ru
 one budget of interest, 0.12 ms in the worst case, named before anything was run. For each seed a supernet is trained;
 then each method has the same CPU seconds of its own (of all threads, supernet and calibration not counted) to find
 networks. Differentiable search spends four fifths of them on its distribution and the rest on judging what it proposes;
-joint search two fifths. What a method found is judged anew on images that no method saw (`splits.cert`), and measured.
+joint search two fifths. What a method found is judged anew on test images, which no method saw, and measured.
 
     accuracy     of the network that the method would give: the best by validation whose prediction, error included, is
                  within the budget; `measured` its median, as a share of the budget
@@ -20,6 +20,10 @@ the same command goes on where it was stopped. Accuracies are those of shared we
 """
 
 from __future__ import annotations
+
+import kept_heap  # noqa: F401 (side effect, before numpy)
+
+# isort: split
 
 import argparse
 import json
@@ -175,6 +179,7 @@ def run_seed(args: argparse.Namespace, seed: int, console: Console) -> Iterator[
             "predicted_s": best.metrics["worst_case_latency_s"],
             "front_accuracy": accuracy[:-1].tolist(),
             "front_s": seconds[:-1],
+            "genomes": chosen.tolist(),
         }
         append_jsonl(path, [row])
         yield row

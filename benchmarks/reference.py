@@ -42,6 +42,7 @@ PARTS: Mapping[str, str] = {
     "space": "space",
     "latency model": "latency_model",
     "searcher": "search.searcher",
+    "optimiser": "search.optimiser",
 }
 
 

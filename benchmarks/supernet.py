@@ -17,6 +17,10 @@ the user's cache.
 
 from __future__ import annotations
 
+import kept_heap  # noqa: F401 (side effect, before numpy)
+
+# isort: split
+
 import argparse
 import importlib.util
 import json

@@ -227,6 +227,7 @@ def fields(kind: Any, prefix: str = "") -> set[str]:
         ("measurements.jsonl", fields(measurement.Measurement) | fields(measurement.ExitTime, "exits[].")),
         ("manifest.json", fields(manifest.Manifest) | fields(SegmentFile, "exits[].") | {"schema", "exits[].outputs"}),
         ("front.json", keys_written("nas.stages.search", "_front")),
+        ("optimiser", keys_written("nas.stages.optimise", "_for_budget", "_record")),
         ("environment.json", keys_written("nas.stages.context", "open_context")),
     ],
 )

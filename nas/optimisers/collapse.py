@@ -18,8 +18,8 @@ from ..searchers.base import Genomes, Problem
 from ..searchers.screen import Screen, uniform
 from .base import Cost, Floats, Ints
 
-#: Networks that the share is compared with: random ones that take at least this share of the limit, as far as possible.
-_NETWORKS, _NEAR = 200, 0.9
+#: Networks drawn; those that take at least the share of the limit count, or so many of the slowest within it.
+_DRAWN, _NEAR, _FEWEST = 800, 0.9, 20
 #: Above this mean entropy, as a share of the largest possible, a distribution has decided next to nothing.
 UNDECIDED: Final = 0.95
 
@@ -40,11 +40,12 @@ def left_out(tables: Tables, genomes: Genomes) -> Floats:
 def compare(problem: Problem, tables: Tables, cost: Cost, limit_s: float, chosen: Ints) -> dict[str, float]:
     """Figures for the report: the share left out of `chosen` [genes], and its mean and 95 % quantile among networks
     that take about as long; a function of its arguments and `problem.seed`."""
-    rng = np.random.default_rng((problem.seed, _NETWORKS))
-    found = Screen(problem).propose(rng, 4 * _NETWORKS, (uniform(np.asarray(problem.sizes, np.int64)),))
+    rng = np.random.default_rng((problem.seed, _DRAWN))
+    found = Screen(problem).propose(rng, _DRAWN, (uniform(np.asarray(problem.sizes, np.int64)),))
     seconds = cost.seconds(found)
-    order = np.argsort(np.maximum(_NEAR - seconds / limit_s, 0) + 1e3 * (seconds > limit_s), kind="stable")
-    shares = left_out(tables, found[order[:_NETWORKS]])
+    slowest = np.argsort(np.where(seconds <= limit_s, -seconds, seconds), kind="stable")
+    near = int(((seconds <= limit_s) & (seconds >= _NEAR * limit_s)).sum())
+    shares = left_out(tables, found[slowest[: max(near, _FEWEST)]])
     return {
         "left_out": float(left_out(tables, chosen[None])[0]),
         "left_out_random": float(shares.mean()),

@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..run_folder import read_jsonl
 from ..trial import Trial
 from .loose import Loose
-from .records import BudgetRow, Pair, Winner, budget_row, pair, winner
+from .records import BudgetRow, Optimised, Pair, Winner, budget_row, optimised, pair, winner
 
 _MODEL = "latency_model.npz"
 
@@ -47,6 +47,7 @@ class Run:
     environment: Loose
     target: str
     budgets: tuple[BudgetRow, ...]
+    optimised: tuple[Optimised, ...]
     trials: tuple[Trial, ...]
     pareto: frozenset[str]
     candidates: dict[str, tuple[Trial, ...]]
@@ -139,6 +140,7 @@ def read(folder: Path, space: SearchSpace) -> Run:
         environment=files.json("environment.json"),
         target=target or next((w.target for w in winners), ""),
         budgets=tuple(budgets),
+        optimised=tuple(optimised(record) for b in budgets if (record := files.json(f"optimiser/{b.name}.json"))),
         trials=_trials(files, "trials.jsonl", files.lines("trials.jsonl")),
         pareto=frozenset(row["key"].text for row in front["pareto"].items),
         candidates={n: _trials(files, "front.json", rows.items) for n, rows in front["budgets"].pairs.items()},
