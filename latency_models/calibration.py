@@ -10,11 +10,11 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from hardware_profiles import DeviceProfile, Target
 from latency_models.base import Floats
 from latency_models.errors import UnpricedOperator
-from latency_models.features import CALLS, DECISIONS, FEATURES, KERNELS, Machine, counts, machine
+from latency_models.features import CALLS, DECISIONS, FEATURES, KERNELS, Machine, Prior, counts, machine
 from latency_models.kernels import KernelTable, signature
-from latency_models.linear import Fit, Rows, fit, unmeasured
+from latency_models.linear import Fit, Rows, fit, fit_either, unmeasured
 from search_spaces.ir import Network
 from search_spaces.passes import OP_CLASSES, Kernel
 
@@ -42,7 +42,8 @@ _ARRAYS: Final = ("features", "seconds", "network", "weight")
 class Calibration:
     """The fitted coefficients of the model `model` (a key of FEATURES) on `target`, and the rows behind them.
 
-    `table` holds the seconds of kernels measured alone, for a model that looks them up.
+    `table` holds the seconds of kernels measured alone, for a model that looks them up. `prior` is what the
+    calibrations of `relatives`, keys of their targets, say of the coefficients; None where there are none.
     """
 
     model: str
@@ -51,6 +52,8 @@ class Calibration:
     rows: Rows
     fit: Fit
     table: KernelTable | None = None
+    prior: Prior | None = None
+    relatives: tuple[str, ...] = ()
 
     @property
     def networks(self) -> int:
@@ -75,6 +78,9 @@ class Calibration:
         arrays = {name: getattr(self.rows, name) for name in _ARRAYS}
         if self.table is not None:
             arrays |= self.table.to_arrays()
+        if self.prior is not None:
+            header["relatives"] = self.relatives
+            arrays |= {"prior_mean": self.prior.mean, "prior_std": self.prior.std}
         buffer = io.BytesIO()
         np.savez(
             buffer,
@@ -117,13 +123,16 @@ class Calibration:
         rows = {name: arrays[name] for name in _ARRAYS}
         rows["features"] = _spread(rows["features"], place, width)
         coefficients = _spread(arrays["coefficients"], place, width)
+        on = Machine(**description)
         return Calibration(
             model=model,
             target=Target(**header["target"]),
-            machine=Machine(**description),
+            machine=on,
             rows=Rows(**rows),
             fit=Fit(coefficients, covariance, float(arrays["noise"]), header.get("freedom") or math.inf),
             table=KernelTable.of_arrays(arrays),
+            prior=_stored_prior(FEATURES[model].prior(on), arrays, place),
+            relatives=tuple(header.get("relatives", ())),
         )
 
 
@@ -132,6 +141,15 @@ def _spread(values: Floats, place: Sequence[int], width: int) -> Floats:
     wide = np.zeros((*values.shape[:-1], width))
     wide[..., place] = values
     return wide
+
+
+def _stored_prior(own: Prior, arrays: Mapping[str, NDArray[Any]], place: Sequence[int]) -> Prior | None:
+    """The prior of a file, the model's `own` for columns that it lacks; None where it has none."""
+    if "prior_mean" not in arrays:
+        return None
+    mean, std = own.mean.copy(), own.std.copy()
+    mean[place], std[place] = arrays["prior_mean"], arrays["prior_std"]
+    return Prior(mean, std, own.factor)
 
 
 def uncalibrated(
@@ -199,4 +217,11 @@ def correct(
         parts.append(Rows(reach[: len(known)][known], seconds, np.full(count, number), np.full(count, weight)))
         number += 1
     rows = Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS))
-    return replace(calibration, rows=rows, fit=fit(rows, FEATURES[calibration.model].prior(calibration.machine)))
+    return fitted(calibration, rows)
+
+
+def fitted(calibration: Calibration, rows: Rows) -> Calibration:
+    """The calibration with these rows; a prior from relatives is used unless left-out networks speak against it."""
+    own = FEATURES[calibration.model].prior(calibration.machine)
+    prior = calibration.prior
+    return replace(calibration, rows=rows, fit=fit(rows, own) if prior is None else fit_either(rows, prior, own))

@@ -28,7 +28,7 @@ _SLACK: Final = 1.3
 #: Ridge on the common factors of the prior; weak, since a device may well be ten times slower than its sheet.
 _FACTOR_RIDGE: Final = 1e-2
 #: A common factor does not shrink the error of the prior below this share.
-_LEAST_SHRINK: Final = 0.3
+LEAST_SHRINK: Final = 0.3
 #: More networks than this are left out in groups, which bounds the time of a fit.
 _MAX_FOLDS: Final = 20
 #: Squared errors of left-out networks count up to so many times their median.
@@ -81,12 +81,21 @@ def fit(rows: Rows, prior: Prior) -> Fit:
     if not len(rows.seconds):
         return unmeasured(prior)
     ridge, noise = _by_leaving_out(rows, prior)
-    scaled = _common_factors(rows, prior)
+    scaled = common_factors(rows, prior)
     coefficients = _solve(rows, scaled, ridge)
     left, _ = _equations(rows)
     precision = left.T @ left + np.diag(ridge / scaled.std**2)
     freedom = rows.networks - 1.0 if rows.networks >= _FEWEST_TO_LEAVE_OUT else math.inf
     return Fit(coefficients, noise**2 * _inverse(precision), noise, freedom)
+
+
+def fit_either(rows: Rows, prior: Prior, other: Prior) -> Fit:
+    """The fit with `prior`, unless networks left out of the fit are clearly better predicted with the `other` one."""
+    found = fit(rows, prior)
+    if rows.networks < _FEWEST_TO_LEAVE_OUT:
+        return found
+    alternative = fit(rows, other)
+    return found if found.noise**2 <= _SLACK * alternative.noise**2 else alternative
 
 
 def predict(segments: list[Floats], fitted: Fit) -> Prediction:
@@ -119,7 +128,7 @@ def _nonnegative(left: Floats, right: Floats) -> Floats:
     return np.asarray(solution / size)
 
 
-def _common_factors(rows: Rows, prior: Prior) -> Prior:
+def common_factors(rows: Rows, prior: Prior) -> Prior:
     """The prior with each group of coefficients multiplied by the one factor that explains the rows best."""
     groups = np.unique(prior.factor[prior.factor >= 0])
     left, right = _equations(rows)
@@ -131,7 +140,15 @@ def _common_factors(rows: Rows, prior: Prior) -> Prior:
     for group, factor in zip(groups, factors, strict=True):
         scale[prior.factor == group] = max(float(factor), FLOOR_OF_PRIOR)
     # The error shrinks less than the mean: a factor near nothing must not pin its coefficients there.
-    return Prior(prior.mean * scale, prior.std * np.maximum(scale, _LEAST_SHRINK), prior.factor)
+    return Prior(prior.mean * scale, prior.std * np.maximum(scale, LEAST_SHRINK), prior.factor)
+
+
+def told(rows: Rows, prior: Prior, noise: float) -> Floats:
+    """The share of each coefficient's variance that rows with this relative noise remove [p]: 0 none of it, 1 all."""
+    scaled = common_factors(rows, prior)
+    left, _ = _equations(rows)
+    before = (noise / scaled.std) ** 2
+    return np.clip(1.0 - before * np.diag(_inverse(left.T @ left + np.diag(before))), 0.0, 1.0)
 
 
 def _solve(rows: Rows, prior: Prior, ridge: float) -> Floats:
@@ -154,7 +171,7 @@ def _by_leaving_out(rows: Rows, prior: Prior) -> tuple[float, float]:
     for fold in folds:
         out = np.isin(rows.network, list(fold))
         kept = Rows(rows.features[~out], rows.seconds[~out], rows.network[~out], rows.weight[~out])
-        scaled = _common_factors(kept, prior)
+        scaled = common_factors(kept, prior)
         for index, ridge in enumerate(RIDGES):
             squared[index, out] = (left[out] @ _solve(kept, scaled, ridge) - right[out]) ** 2
     errors = squared.sum(axis=1)

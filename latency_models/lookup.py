@@ -23,6 +23,8 @@ _BETWEEN: Final = "bytes_between"
 _COLUMNS: Final = (_TABLE, KERNELS, _BETWEEN, CALLS, DECISIONS)
 #: A kernel measured alone may take this much less or more than within a network; relative standard deviation.
 _TABLE_STD: Final = 0.3
+#: An overhead that is estimated at nothing may still turn out this large; seconds.
+_LEAST_STD_S: Final = 1e-6
 
 
 def _matrix(count: Counts, on: Machine) -> Floats:
@@ -39,9 +41,10 @@ def _matrix(count: Counts, on: Machine) -> Floats:
 
 def _prior(on: Machine) -> Prior:
     """The table as it is; what isolation misses starts at nothing."""
+    overheads = np.maximum([on.launch_s, 2.0 * on.call_s, 2.0 * on.decision_s], _LEAST_STD_S)
     return Prior(
         mean=np.array([1.0, 0.0, 0.0, on.call_s, on.decision_s]),
-        std=np.array([_TABLE_STD, on.launch_s, 0.5, 2.0 * on.call_s, 2.0 * on.decision_s]),
+        std=np.array([_TABLE_STD, overheads[0], 0.5, *overheads[1:]]),
         factor=np.array([0, -1, -1, -1, -1], np.intp),
     )
 

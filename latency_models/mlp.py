@@ -102,19 +102,19 @@ class Mlp:
         try:
             with np.load(file, allow_pickle=False) as data:
                 header = json.loads(str(data["header"]))
-                weights = tuple(data[f"weight_{i}"] for i in range(2 * len(HIDDEN) + 2))
                 if header["schema"] != SCHEMA:
                     raise ValueError(f"schema {header['schema']}; this release reads {SCHEMA}")
+                weights = tuple(data[f"weight_{i}"] for i in range(2 * len(HIDDEN) + 2))
+            return Mlp(
+                Target(**header["target"]),
+                tuple(header["options"]),
+                weights,
+                header["scale_s"],
+                header["error"],
+                header["networks"],
+            )
         except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{file}: is not a stored perceptron ({error})") from error
-        return Mlp(
-            Target(**header["target"]),
-            tuple(header["options"]),
-            weights,
-            header["scale_s"],
-            header["error"],
-            header["networks"],
-        )
 
 
 def onehot(genomes: NDArray[np.integer[Any]], options: Sequence[int]) -> NDArray[np.float32]:

@@ -227,7 +227,9 @@ class Readings:
         """Readings `seconds` [k] of candidates `measured` [k] among n."""
         count = np.bincount(measured, minlength=n)
         total = np.bincount(measured, np.log(seconds), minlength=n)
-        return Readings(count, np.where(count > 0, total / np.maximum(count, 1), np.nan), noise, rounding_step(seconds))
+        return Readings(
+            count, np.where(count > 0, total / np.maximum(count, 1), np.nan), noise, rounding_step(seconds, measured)
+        )
 
     def reachable(self, limit_s: float) -> float:
         """The seconds below which a network reads as at most `limit_s`: half a step of the clock more."""
@@ -258,7 +260,7 @@ def noise_of(measured: Indices, seconds: Floats, noise: float | None) -> float:
     centred = logs - (np.bincount(group, logs) / count)[group]
     repeats = len(measured) - len(count)
     if repeats and np.abs(centred).max() < 1e-9:
-        return NOISE if rounding_step(seconds) else 0.0
+        return NOISE if rounding_step(seconds, measured) else 0.0
     return math.sqrt((NOISE_WEIGHT * NOISE**2 + float(np.sum(centred**2))) / (NOISE_WEIGHT + repeats))
 
 

@@ -1,12 +1,13 @@
 """`nas latency fit|eval`: few-shot transfer of latencies between the devices of a table.
 
-A prior is kept as what it was learned from: the pool of the source devices, itself a latency table. Learning takes
-seconds and gives the same each time, and so a prior that is kept stays readable whatever is learned from it later.
+`fit` keeps what was learned in the format of `latency_models.few_shot`, with the names of devices and operators, so
+that `eval --prior` refuses a target that was a source and a table of other operators.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,12 +17,12 @@ from rich.markup import escape
 
 from latency_models import metrics
 from latency_models.base import Floats
-from latency_models.few_shot import DevicePrior, learn
-from latency_models.table import POOL, LatencyTable, load_table, save_table
+from latency_models.few_shot import DevicePrior, learn, load, save
+from latency_models.table import POOL, LatencyTable, load_table
 
 from .data.seeds import derive_seed
 from .errors import InputError
-from .run_folder import atomic_path, atomic_write_json
+from .run_folder import atomic_write_bytes, atomic_write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,9 +49,9 @@ def fit(args: argparse.Namespace, console: Console) -> int:
     """Learn a prior from the sources and write it."""
     table = _table(args.table)
     kept = _sources(args.table, table, _devices(args.sources, "--sources"), _pool(args, table))
-    _learn(args.table, kept)
-    with atomic_path(Path(args.out)) as temporary:
-        save_table(temporary, kept)
+    data = io.BytesIO()
+    save(_learn(args.table, kept), data)
+    atomic_write_bytes(Path(args.out), data.getvalue())
     console.print(
         f"{escape(args.out)}: learned from {len(kept)} networks on {len(kept.devices)} devices: "
         f"{', '.join(kept.devices)}; use it: nas latency eval TABLE.npz --prior {escape(args.out)} --targets ..."
@@ -64,8 +65,9 @@ def evaluate(args: argparse.Namespace, console: Console) -> int:
 
     table = _table(args.table)
     targets, pool = _devices(args.targets, "--targets"), _pool(args, table)
+    sources: LatencyTable | DevicePrior
     if args.prior is not None:
-        learned_from, sources = args.prior, _table(args.prior)
+        learned_from, sources = args.prior, _prior(args.prior)
     else:
         learned_from = args.table
         sources = _sources(args.table, table, _devices(args.sources, "--sources"), pool)
@@ -75,9 +77,9 @@ def evaluate(args: argparse.Namespace, console: Console) -> int:
         raise InputError(f"--seeds {args.seeds}: at least one draw is needed")
     for device in targets:
         _check_target(args, table, device, pool)
-    prior = _learn(learned_from, sources)
+    prior = sources if isinstance(sources, DevicePrior) else _learn(learned_from, sources)
     try:
-        candidates = prior.candidates(table.ops)
+        candidates = prior.candidates(table.ops, table.op_names)
     except ValueError as error:
         raise InputError(f"{args.table} does not go with {learned_from}: {error}") from error
     shown = Table("target", *(heading for heading, _, _ in _COLUMNS), box=None, header_style="bold")
@@ -94,9 +96,10 @@ def evaluate(args: argparse.Namespace, console: Console) -> int:
     mean = {name: float(np.mean([row[name] for row in rows])) for _, name, _ in _COLUMNS}
     shown.add_row("mean", *(style.format(mean[name]) for _, name, style in _COLUMNS), style="bold")
     console.print(shown)
+    spread = f"± over {args.seeds} draws" if args.seeds > 1 else "one draw, so the spread over draws is not known"
     console.print(
         f"{args.samples} networks of a target measured, drawn from the first {pool}; judged on all others; "
-        f"± over {args.seeds} draws; learned from {', '.join(sources.devices)}"
+        f"{spread}; learned from {', '.join(prior.devices) or 'devices without names'}"
     )
     if args.json is not None:
         atomic_write_json(Path(args.json), {"rows": rows})
@@ -110,6 +113,15 @@ def _table(path: str) -> LatencyTable:
         return load_table(path)
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+def _prior(path: str) -> DevicePrior:
+    if not Path(path).is_file():
+        raise InputError(f"there is no prior {path!r}; give what `nas latency fit` wrote")
+    try:
+        return load(path)
+    except ValueError as error:
+        raise InputError(f"{error}; give what `nas latency fit` wrote") from error
 
 
 def _devices(text: str, option: str) -> tuple[str, ...]:
@@ -150,7 +162,7 @@ def _sources(path: str, table: LatencyTable, sources: tuple[str, ...], pool: int
 
 def _learn(path: str, sources: LatencyTable) -> DevicePrior:
     try:
-        return learn(sources.ops, sources.latency_s)
+        return learn(sources.ops, sources.latency_s, op_names=sources.op_names, devices=sources.devices)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -193,15 +205,16 @@ def _judged(
     }
 
 
-def _summary(draws: list[dict[str, float]]) -> dict[str, float]:
-    row = {}
+def _summary(draws: list[dict[str, float]]) -> dict[str, float | None]:
+    """Mean and standard deviation of each figure over the draws; one draw has no deviation."""
+    row: dict[str, float | None] = {}
     for name in draws[0]:
         values = [draw[name] for draw in draws]
         row[name] = float(np.mean(values))
-        row[f"{name}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        row[f"{name}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return row
 
 
-def _cell(row: dict[str, float], name: str, style: str) -> str:
+def _cell(row: dict[str, float | None], name: str, style: str) -> str:
     spread = row[f"{name}_std"]
-    return f"{style.format(row[name])} ± {style.format(spread)}"
+    return style.format(row[name]) + ("" if spread is None else f" ± {style.format(spread)}")

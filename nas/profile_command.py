@@ -19,7 +19,7 @@ from search_spaces import SPACES
 
 from . import interrupt, registry
 from .errors import InputError
-from .profile_store import CALIBRATION, READINGS, TABLE, Setup
+from .profile_store import CALIBRATION, FEWEST, READINGS, TABLE, Setup
 from .profiling import Result
 from .profiling import profile as measure
 from .run_folder import RunFolderError
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _MESSAGE: Final = "nas: interrupted; the same command goes on from here"
-#: An error bar needs networks that are left out of the fit.
-_FEWEST: Final = 3
 _INPUT: Final = (1, 28, 28)
 #: Channels where only the height and width are said: the small data sets are grey.
 _GREY: Final = 28
@@ -75,8 +73,8 @@ def _setup(args: argparse.Namespace) -> Setup:
         raise InputError(
             f"the name {args.name!r} is that of a shipped device, {taken}; choose another, such as 'my_board'"
         )
-    if args.networks < _FEWEST:
-        raise InputError(f"--networks {args.networks}: at least {_FEWEST} are needed, or there is no error bar")
+    if args.networks < FEWEST:
+        raise InputError(f"--networks {args.networks}: at least {FEWEST} are needed, or there is no error bar")
     if args.classes < 2:
         raise InputError(f"--classes {args.classes}: classifying needs at least 2")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -112,7 +110,8 @@ def _input(args: argparse.Namespace) -> tuple[int, ...]:
 def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console) -> None:
     rows = [reading.row for reading in found.readings]
     seconds = np.array([row.reach_s[-1] for row in rows])
-    noise = found.model.calibration.fit.noise
+    fitted = found.model.calibration.networks
+    noise = found.model.calibration.fit.noise if fitted >= FEWEST else None
     drift = max(exit_.drift for row in rows for exit_ in row.exits)
     disturbed = max(row.disturbed for row in rows)
     done = f"{found.taken} readings taken" if found.taken else "already finished, nothing was measured"
@@ -120,7 +119,9 @@ def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console
     console.print(f"[bold]{target.device}[/bold]: {escape(found.folder.name)} with {found.head.runtime}: {done}")
     lines = {
         "networks": f"{len(rows)}, {format_seconds(seconds.min())} to {format_seconds(seconds.max())}",
-        "error": f"{noise:.1%} (root mean square, each network left out of the fit in turn)",
+        "error": f"not known ({fitted} networks are too few to leave one out)"
+        if noise is None
+        else f"{noise:.1%} (root mean square, each network left out of the fit in turn)",
         "unstable": f"{found.unstable} of {len(rows)} (core shared beside up to {disturbed:.0%} of the readings of a "
         f"network; the reference network moved by up to {drift:.1%})",
         "contended": f"{sum(row.contended for row in rows)} of {len(rows)} (others used the core: CPU time was taken)",
@@ -149,7 +150,7 @@ def _governor(found: Result) -> str:
     return text + (f"; clock {min(clocks) / 1e9:.2f} to {max(clocks) / 1e9:.2f} GHz" if clocks else "")
 
 
-def _warnings(found: Result, noise: float) -> list[str]:
+def _warnings(found: Result, noise: float | None) -> list[str]:
     said = []
     if found.unstable:
         said.append(
@@ -161,6 +162,6 @@ def _warnings(found: Result, noise: float) -> list[str]:
     governors = {r.row.conditions.governor for r in found.readings if r.row.conditions is not None}
     if governors - {None, "performance"}:
         said.append("The frequency governor is not `performance`: latencies depend on what ran before them.")
-    if noise > _POOR:
+    if noise is not None and noise > _POOR:
         said.append("The error is that of a guess; more networks (--networks 20) or a quieter machine may help.")
     return said

@@ -32,6 +32,8 @@ SCHEMA: Final = 1
 READINGS: Final = "readings.jsonl"
 CALIBRATION: Final = "calibration.npz"
 TABLE: Final = "table.npz"
+#: An error bar needs networks that are left out of the fit.
+FEWEST: Final = 3
 
 
 @dataclass(frozen=True)
@@ -161,3 +163,11 @@ def counting(rows: Sequence[Measurement]) -> tuple[Reading, ...]:
         if reading.stable or row.key not in found or not found[row.key].stable:
             found[row.key] = reading
     return tuple(found.values())
+
+
+def to_fit(readings: Sequence[Reading]) -> tuple[Measurement, ...]:
+    """What a model is fitted to: the stable readings, where they are the larger part and FEWEST or more; else all."""
+    stable = tuple(reading.row for reading in readings if reading.stable)
+    if 2 * len(stable) > len(readings) and len(stable) >= min(FEWEST, len(readings)):
+        return stable
+    return tuple(reading.row for reading in readings)

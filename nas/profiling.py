@@ -25,7 +25,20 @@ from . import registry
 from .errors import InputError
 from .interrupt import stop_if_asked
 from .measurement import Loader, Measurement, reference_genomes, time_loaded
-from .profile_store import CALIBRATION, READINGS, TABLE, Head, Reading, Setup, counting, existing, folder_of, load
+from .profile_store import (
+    CALIBRATION,
+    READINGS,
+    TABLE,
+    Head,
+    Reading,
+    Setup,
+    counting,
+    existing,
+    folder_of,
+    load,
+    to_fit,
+)
+from .relatives import with_relatives
 from .run_folder import RunFolder, append_jsonl, atomic_path, atomic_write_bytes, atomic_write_text, read_jsonl
 from .tolerances import REFERENCE_DRIFT
 
@@ -75,7 +88,7 @@ def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int
         for row in _take(loader, wanted, list(rows), progress):
             append_jsonl(folder / READINGS, [row.to_dict()])
         found = counting(load(folder)[1])
-        model = _fitted(head, setup, space, found)
+        model = _fitted(out, head, setup, space, found)
         _write(out, folder, known or head.profile, setup, found, model)
     return Result(folder, head, found, model, len(load(folder)[1]) - before)
 
@@ -122,26 +135,28 @@ def _check(folder: Path, setup: Setup, loader: Loader) -> None:
         raise InputError(f"{folder} was measured on another machine ({'; '.join(problems)}); choose another name")
 
 
-def _fitted(head: Head, setup: Setup, space: SearchSpace, found: Sequence[Reading]) -> LinearModel:
-    """The calibrated model; readings with the machine as usual alone, where they are the larger part."""
-    good = [reading for reading in found if reading.stable]
-    rows = [reading.row for reading in (good if 2 * len(good) > len(found) else found)]
+def _fitted(out: Path, head: Head, setup: Setup, space: SearchSpace, found: Sequence[Reading]) -> LinearModel:
+    """The model calibrated on the readings that can be trusted, as far as there are enough."""
+    rows = to_fit(found)
     seconds = np.full((len(rows), max(len(row.exits) for row in rows)), np.nan)
     for number, row in enumerate(rows):
         seconds[number, : len(row.exits)] = row.reach_s
-    model: LinearModel = registry.load(MODEL)(head.profile, setup.target)
+    model = with_relatives(registry.load(MODEL)(head.profile, setup.target), head.profile, space, (out,))
     return model.fit([space.decode(row.genome) for row in rows], seconds)
 
 
 def _write(
     out: Path, folder: Path, base: DeviceProfile, setup: Setup, found: Sequence[Reading], model: LinearModel
 ) -> None:
-    """The files that are made of the readings; the profile last, so that one that is there is complete."""
+    """The files that are made of the readings; the profile last, so that one that is there is complete.
+
+    In the table, a network counts as not measured if its reading is not to be trusted.
+    """
     data = io.BytesIO()
     model.save(data)
     atomic_write_bytes(folder / CALIBRATION, data.getvalue())
     table = LatencyTable(
-        latency_s=np.array([[reading.row.reach_s[-1]] for reading in found]),
+        latency_s=np.array([[reading.row.reach_s[-1] if reading.stable else np.nan] for reading in found]),
         devices=(setup.target.device,),
         ops=np.array([reading.row.genome for reading in found], np.int64),
         families=(base.family,),

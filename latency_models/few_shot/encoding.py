@@ -8,6 +8,7 @@ that share an alphabet is one group, an operator; a feature is a group of its ow
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +97,32 @@ def encode(networks: NDArray[np.generic]) -> Encoding:
     used = np.flatnonzero(scale > 0)
     empty = np.zeros(len(used), np.int64)
     return Encoding("features", found.shape[1], used, empty, np.arange(len(used)), scale[used])
+
+
+def renumbered(networks: NDArray[np.generic], names: Sequence[str], wanted: Sequence[str]) -> NDArray[np.generic]:
+    """Integers [n, positions] that number the operators `names`, numbered as in `wanted`.
+
+    The two have to be the same names, in any order. Where either is empty nothing is known, and the integers stay.
+    Raises ValueError for other names, names that occur twice, and integers that have no name.
+    """
+    if not names or not wanted:
+        return networks
+    found = np.asarray(networks)
+    if not np.issubdtype(found.dtype, np.integer):
+        raise ValueError("operators have names, but the networks are no integers; leave the names out")
+    if found.size and not 0 <= found.min() <= found.max() < len(names):
+        raise ValueError(
+            f"networks have operators from {found.min()} to {found.max()}, but there are {len(names)} names: "
+            f"{', '.join(names)}"
+        )
+    if tuple(names) == tuple(wanted):
+        return networks
+    if len(set(names)) < len(names) or sorted(names) != sorted(wanted):
+        raise ValueError(
+            f"the operators are {', '.join(names)}; the prior was learned on {', '.join(wanted)}. "
+            "Only the order may differ; learn a prior on a table with the same operators"
+        )
+    return np.array([wanted.index(name) for name in names], np.int64)[found]
 
 
 def _encode_ops(ops: Integers) -> Encoding:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from latency_models.base import Floats
 from latency_models.few_shot import sources as source_models
-from latency_models.few_shot.encoding import Encoding, encode
+from latency_models.few_shot.encoding import Encoding, encode, renumbered
 from latency_models.few_shot.posterior import LatencyPosterior
 from latency_models.few_shot.readings import READING_STD, gather
 from latency_models.few_shot.regression import fit
@@ -26,17 +26,25 @@ _LEAST_STD: Final = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class DevicePrior:
-    """What is believed of a device before anything is measured on it; `learn` makes one."""
+    """What is believed of a device before anything is measured on it; `learn` makes one.
+
+    `op_names` are the operators that the integers of its encoding stand for, and `devices` the sources in order; either
+    is empty where nothing was said.
+    """
 
     encoding: Encoding
     sources: Sources
     rehearsal: Rehearsal
+    op_names: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
 
-    def candidates(self, networks: NDArray[np.generic]) -> Candidates:
+    def candidates(self, networks: NDArray[np.generic], op_names: Sequence[str] = ()) -> Candidates:
         """What a fit needs of networks encoded as those that the prior was learned on; computed once.
 
-        Raises ValueError for another encoding.
+        With `op_names`, the operators that integers of `networks` stand for, they may be numbered in another order.
+        Raises ValueError for another encoding or other operators.
         """
+        networks = renumbered(networks, op_names, self.op_names)
         return source_models.candidates(self.sources, self.encoding.columns(networks))
 
     def adapt(
@@ -72,20 +80,32 @@ class DevicePrior:
         return LatencyPosterior(mean_s, lower, upper, broken)
 
 
-def learn(networks: NDArray[np.generic], source_latency_s: Floats, seed: int = 0) -> DevicePrior:
+def learn(
+    networks: NDArray[np.generic],
+    source_latency_s: Floats,
+    seed: int = 0,
+    *,
+    op_names: Sequence[str] = (),
+    devices: Sequence[str] = (),
+) -> DevicePrior:
     """The prior from `networks` of a pool, encoded, and their seconds on source devices.
 
     `networks` is an integer encoding [n, positions] or a matrix of non-negative float features [n, columns];
     `source_latency_s` [n, sources], NaN where not measured. One source is enough. `seed` picks the networks on which
-    sources rehearse. Raises ValueError for arrays that do not fit together and for sources without readings.
+    sources rehearse. `op_names` (of the integers) and `devices` (of the sources) are kept, to tell later whether
+    another table goes with the prior. Raises ValueError for arrays and names that do not fit together and for sources
+    without readings.
     """
     seconds = np.asarray(source_latency_s, np.float64)
+    networks = renumbered(networks, op_names, op_names)
     encoding = encode(networks)
     if seconds.ndim != 2 or len(seconds) != len(networks) or not seconds.shape[1]:
         raise ValueError(
             f"seconds of the sources have shape {seconds.shape}; give a row for each of the {len(networks)} networks "
             "and a column for each source"
         )
+    if len(devices) not in (0, seconds.shape[1]):
+        raise ValueError(f"there are {len(devices)} names for {seconds.shape[1]} sources; give one for each, or none")
     if np.any(np.isinf(seconds)) or np.any(seconds < 0):
         raise ValueError("a source has a negative or infinite reading; write NaN for what was not measured")
     few = np.isfinite(seconds).sum(axis=0) < LEAST_ROWS
@@ -96,4 +116,5 @@ def learn(networks: NDArray[np.generic], source_latency_s: Floats, seed: int = 0
     relative = seconds / np.nanmedian(seconds, axis=0)
     columns = encoding.columns(networks)
     described = source_models.describe(encoding, columns, relative)
-    return DevicePrior(encoding, described, rehearse(described, columns, relative, seed))
+    rehearsal = rehearse(described, columns, relative, seed)
+    return DevicePrior(encoding, described, rehearsal, tuple(op_names), tuple(devices))

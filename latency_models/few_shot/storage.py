@@ -29,6 +29,8 @@ def save(prior: DevicePrior, file: str | Path | BinaryIO) -> None:
         "kind": encoding.kind,
         "width": encoding.width,
         "shared": sources.shared,
+        "op_names": prior.op_names,
+        "devices": prior.devices,
         "settings": SETTINGS,
         "measured": MEASURED,
     }
@@ -66,6 +68,8 @@ def load(file: str | Path | BinaryIO) -> DevicePrior:
         encoding = Encoding(header["kind"], header["width"], a["position"], a["value"], a["group"], a["scale"])
         irregular = Irregular(encoding, a["columns"], a["weights"])
         sources = Sources(encoding, a["cost"], irregular, a["weight"], header["shared"])
-        return DevicePrior(encoding, sources, Rehearsal(a["below"], a["above"], a["log_prior"]))
+        rehearsal = Rehearsal(a["below"], a["above"], a["log_prior"])
+        names = (tuple(header.get(name, ())) for name in ("op_names", "devices"))
+        return DevicePrior(encoding, sources, rehearsal, *names)
     except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as problem:
         raise ValueError(f"{file}: is not a stored prior of devices ({problem})") from problem

@@ -17,8 +17,8 @@ from . import page, reading, words
 REPORT = "report.html"
 #: The functions of `words` that the template uses.
 _FILTERS = (
-    "seconds", "duration", "percent", "signed_percent", "percent_range", "count", "size", "small", "times", "plural",
-    "runtime",
+    "seconds", "duration", "percent", "signed_percent", "percent_range", "count", "size", "energy", "small", "times",
+    "plural", "runtime",
 )  # fmt: skip
 
 

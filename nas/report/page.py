@@ -22,6 +22,7 @@ _MOST_FILES = 200
 _PURPOSES = {
     "experiment.yaml": "the experiment, every default spelled out",
     "environment.json": "versions, machine, seed and hashes of the data's parts",
+    "optimiser": "what the differentiable search found for each budget",
     "trials.jsonl": "every network that was judged",
     "front.json": "the Pareto set and the candidates of each budget",
     "measurements.jsonl": "every reading that was taken",
@@ -119,6 +120,7 @@ class Page:
     agreements: tuple[AgreementView, ...]
     winners: tuple[WinnerView, ...]
     files: tuple[FileRow, ...]
+    estimates: str
     tolerance: float = tolerances.ARTEFACT_RELATIVE
     disagreement: float = tolerances.TOP1_DISAGREEMENT_SHARE
     within: float = agreement.WITHIN
@@ -136,7 +138,17 @@ def build(run: Run, space: SearchSpace) -> Page:
         agreements=tuple(_agreements(run)),
         winners=tuple(_winner(space, number, winner) for number, winner in front.numbered(run)),
         files=tuple(_files(run.folder)),
+        estimates=_estimates(run),
     )
+
+
+def _estimates(run: Run) -> str:
+    """What the estimated energy and memory of the winners are, and why there is no energy; empty without any."""
+    said = []
+    if any(winner.energy_j is not None or winner.memory_bytes is not None for winner in run.winners):
+        said.append("Energy and peak memory are estimates from the profile and the network; no meter was read.")
+    said += dict.fromkeys(f"No energy is estimated: {winner.no_energy}." for winner in run.winners if winner.no_energy)
+    return " ".join(said)
 
 
 def _card(run: Run, number: int, budget: BudgetRow) -> Card:
@@ -241,4 +253,4 @@ def _files(folder: Path) -> Iterator[FileRow]:
     )
     for path in sorted(found[:_MOST_FILES], key=lambda path: (len(path.parts) > 1, str(path))):
         if str(path) != "report.html":
-            yield FileRow(path.as_posix(), (folder / path).stat().st_size, _PURPOSES.get(str(path), ""))
+            yield FileRow(path.as_posix(), (folder / path).stat().st_size, _PURPOSES.get(path.parts[0], ""))

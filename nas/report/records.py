@@ -64,7 +64,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Winner:
-    """What the verification says of one budget's network."""
+    """What the verification says of one budget's network; energy and memory are estimates."""
 
     name: str
     budget: BudgetRow
@@ -90,6 +90,9 @@ class Winner:
     checks: tuple[Check, ...]
     tvm_s: float | None
     counts: dict[str, float | None]
+    energy_j: float | None
+    no_energy: str
+    memory_bytes: float | None
     attempts: tuple[Attempt, ...]
     files: tuple[str, ...]
 
@@ -119,6 +122,37 @@ class Pair:
     def error(self) -> float:
         """Of the prediction, relative to the measured: positive where it was too high."""
         return self.predicted_s / self.measured_s - 1
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """How a differentiable search for one budget ended; shares and entropy are fractions, `statement` a warning."""
+
+    budget: str
+    limit_s: float | None
+    proposals: int
+    first_s: float | None
+    before_s: float | None
+    entropy: float | None
+    left_out: float | None
+    left_out_random: float | None
+    statement: str
+
+
+def optimised(record: Loose) -> Optimised:
+    """A budget's file of the optimiser."""
+    report, seconds = record["report"], record["proposals_s"].items
+    return Optimised(
+        budget=record["budget"].text,
+        limit_s=record["limit_s"].number,
+        proposals=len(record["proposals"].items),
+        first_s=seconds[0].number if seconds else None,
+        before_s=record["before_s"].number,
+        entropy=report["entropy_mean"].number,
+        left_out=report["left_out"].number,
+        left_out_random=report["left_out_random"].number,
+        statement=record["statement"].text,
+    )
 
 
 def budget_row(record: Loose, target: str = "") -> BudgetRow:
@@ -162,6 +196,9 @@ def winner(record: Loose) -> Winner:
         checks=tuple(_check(name, item) for name, item in record["parity"].pairs.items()),
         tvm_s=record["tvm_s"].number,
         counts={name: item.number for name, item in record["counts"].pairs.items()},
+        energy_j=record["energy_estimate_j"].number,
+        no_energy=record["energy_estimate_reason"].text,
+        memory_bytes=record["peak_memory_estimate_bytes"].number,
         attempts=tuple(
             Attempt(
                 item["key"].text,

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from ..units import format_bytes, format_seconds
+from ..units import format_bytes, format_joules, format_seconds
 
 NOTHING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -67,6 +67,11 @@ def count(value: float | None) -> str:
 def size(value: float | None) -> str:
     """A number of bytes: `1.21 MiB`."""
     return NOTHING if value is None else format_bytes(value).replace(" ", _NO_BREAK)
+
+
+def energy(value: float | None) -> str:
+    """An energy with three significant digits: `1.21 mJ`."""
+    return NOTHING if value is None else format_joules(value).replace(" ", _NO_BREAK)
 
 
 def small(value: float | None) -> str:

@@ -27,8 +27,8 @@ from latency_models.roofline import LinearModel
 from .. import profile_store, registry
 from ..errors import InputError
 from ..measurement import BLOCKS, BLOCK_S, HOST, Measurement, reference_genomes, time_networks
+from ..relatives import with_relatives
 from ..run_folder import append_jsonl, atomic_write_bytes, read_jsonl
-from ..tolerances import QUIET_SHARE
 from .context import Context
 
 MEASUREMENTS = "measurements.jsonl"
@@ -36,6 +36,8 @@ MEASUREMENTS = "measurements.jsonl"
 MODEL_VERSION = 0
 #: Relative error granted to a model that nothing was measured for: a profile alone is a guess.
 _UNMEASURED_CAUTION = 0.25
+#: How often a network is measured again because the machine was not the same.
+_REPEATS = 1
 
 
 def model_path(context: Context, target: Target) -> Path:
@@ -52,7 +54,7 @@ def calibrate(context: Context) -> None:
             continue
         model = _profiled(context, target)
         if model is None:
-            model = refit(context, _uncalibrated(context, target), _calibration_rows(context, target))
+            model = refit(context, _uncalibrated(context, target), _trusted(context, target))
         data = io.BytesIO()
         model.save(data)
         atomic_write_bytes(path, data.getvalue())
@@ -99,7 +101,11 @@ def append_measurements(context: Context, rows: Sequence[Measurement]) -> None:
 
 def _uncalibrated(context: Context, target: Target) -> LinearModel:
     part = context.experiment.latency_model
-    model: LinearModel = registry.load(part.reference)(context.profiles[target.device], target, **part.arguments)
+    profile = context.profiles[target.device]
+    bare: LinearModel = registry.load(part.reference)(profile, target, **part.arguments)
+    model = with_relatives(bare, profile, context.space)
+    if names := model.calibration.relatives:
+        context.console.print(f"{target.key}: what to expect is learnt from {escape(', '.join(names))}")
     return model
 
 
@@ -142,33 +148,54 @@ def _read(path: Path) -> Calibration:
         raise InputError(f"{error}; delete it and give the command `nas profile` again") from error
 
 
+def _trusted(context: Context, target: Target) -> tuple[Measurement, ...]:
+    """The readings to calibrate with, one of each network; says which are left out because they are unstable."""
+    readings = profile_store.counting(_calibration_rows(context, target))
+    rows = profile_store.to_fit(readings)
+    if unstable := sum(not reading.stable for reading in readings):
+        left = "these are left out"
+        if len(rows) == len(readings):
+            left = "too few others remain, and predictions will be poor"
+        context.console.print(
+            f"[yellow]{target.key}: while {unstable} of {len(readings)} networks were measured, the core was shared or "
+            f"its clock moved; {left}.[/]"
+        )
+    return rows
+
+
 def _calibration_rows(context: Context, target: Target) -> tuple[Measurement, ...]:
+    """All calibration readings on a target, after those that are missing were taken."""
     settings = context.experiment.calibration
     if settings.measurements is not None:
         return _borrowed(context, target, Path(settings.measurements))
     if not context.here(target) or settings.networks == 0:
         context.console.print(f"[yellow]{target.key} is predicted from its profile; nothing is measured there.[/]")
         return ()
-    known = {row.key for row in read_measurements(context, target, "calibration")}
-    wanted = [g for g in _chosen(context, settings.networks) if context.space.decode(g).key not in known]
-    if wanted:
-        how = (context.seed("calibration"), BLOCKS, BLOCK_S, context.here(target))
+    how = (context.seed("calibration"), BLOCKS, BLOCK_S, context.here(target))
+    chosen = _chosen(context, settings.networks)
+    while wanted := _wanted(context, chosen, read_measurements(context, target, "calibration")):
         with context.console.status(f"measuring {len(wanted)} networks with {target.runner}"):
             rows = time_networks(context.space, wanted, target, "calibration", *how)
         append_measurements(context, rows)
-        if unstable := sum(row.drifted or row.disturbed > QUIET_SHARE for row in rows):
-            context.console.print(
-                f"[yellow]{target.key}: while {unstable} of {len(rows)} networks were measured, the core was shared or "
-                "its clock moved: the machine is not stable, and predictions will be poor.[/]"
-            )
     return read_measurements(context, target, "calibration")
+
+
+def _wanted(
+    context: Context, chosen: Sequence[NDArray[np.int64]], rows: Sequence[Measurement]
+) -> list[NDArray[np.int64]]:
+    """Networks that have no reading; then those whose readings are unstable, until they were repeated."""
+    genomes = {context.space.decode(genome).key: genome for genome in chosen}
+    tries = {key: sum(row.key == key for row in rows) for key in genomes}
+    unstable = {reading.row.key for reading in profile_store.counting(rows) if not reading.stable}
+    missing = [genome for key, genome in genomes.items() if not tries[key]]
+    return missing or [g for key, g in genomes.items() if key in unstable and tries[key] <= _REPEATS]
 
 
 def _borrowed(context: Context, target: Target, path: Path) -> tuple[Measurement, ...]:
     """The calibration readings of another run, copied into this one."""
     if not path.is_file():
         raise InputError(f"calibration.measurements: there is no file {str(path)!r}")
-    known = {row.key for row in read_measurements(context, target, "calibration")}
+    known = read_measurements(context, target, "calibration")
     rows = [Measurement.from_dict(record) for record in read_jsonl(path)]
     rows = [row for row in rows if row.target == target.key and row.purpose == "calibration"]
     if not rows:
@@ -179,7 +206,10 @@ def _borrowed(context: Context, target: Target, path: Path) -> tuple[Measurement
                 f"calibration.measurements: {path} is of another search space than {context.space.name}; "
                 "latencies do not carry over, measure on this one"
             )
-    append_measurements(context, [row for row in rows if row.key not in known])
+    for row in known:
+        if row in rows:
+            rows.remove(row)
+    append_measurements(context, rows)
     return read_measurements(context, target, "calibration")
 
 

@@ -101,10 +101,10 @@ def _for_budget(context: Context, problem: BudgetProblem, number: int, optimiser
     record["leaves"] = loss.leaves
     try:
         search = optimiser.begin(problem, cost, limit_s)
+        result = _drive(context, budget, search, loss)
     except NothingFits as error:
         record["statement"] = error.statement
     else:
-        result = _drive(context, budget, search, loss)
         report = dict(result.report)
         report |= collapse.compare(problem, tables.seconds, cost, limit_s, result.proposals[0])
         record |= _record(problem, result) | {"steps": search.steps, "report": report}

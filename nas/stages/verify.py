@@ -7,7 +7,7 @@ measurements.jsonl, the verdicts to verify.json, which `test` completes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
+from latency_models.energy import call_energy_j, peak_memory_bytes
 
 from ..conditions import Conditions
 from ..errors import InputError
@@ -243,6 +244,7 @@ def _common(context: Context, winner: Winner, policy: Policy, reach_s: NDArray[n
     rates = np.array([policy.rates])
     names = [network.ops[index].name for index in network.exits]
     thresholds = [*policy.thresholds, None]
+    energy_j, no_energy = _energy(context, winner, reach_s, None if worst else policy.rates)
     return {
         "name": budget.name,
         "budget": budget_record(budget),
@@ -264,6 +266,9 @@ def _common(context: Context, winner: Winner, policy: Policy, reach_s: NDArray[n
             "weight_bytes": network.weight_bytes,
             "peak_memory_bytes": network.peak_memory,
         },
+        "energy_estimate_j": energy_j,
+        "energy_estimate_reason": no_energy,
+        "peak_memory_estimate_bytes": peak_memory_bytes(network, target),
         "attempts": attempts(context, budget),
         "files": sorted(
             str(path.relative_to(context.run.path))
@@ -271,3 +276,15 @@ def _common(context: Context, winner: Winner, policy: Policy, reach_s: NDArray[n
             if path.is_file()
         ),
     }
+
+
+def _energy(
+    context: Context, winner: Winner, reach_s: NDArray[np.float64], rates: Sequence[float] | None
+) -> tuple[float | None, str]:
+    """Estimated joules of a call that takes these seconds, None and why where the profile does not allow one."""
+    target = context.experiment.target_of(winner.budget)
+    network = context.space.decode(winner.genome)
+    try:
+        return call_energy_j(context.profiles[target.device], target, network, reach_s, rates), ""
+    except ValueError as error:  # an estimate beside the verdict never stops it
+        return None, str(error)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hardware_profiles import Target, load
-from latency_models.energy import energy, peak_memory_bytes
+from latency_models.energy import call_energy_j, energy, peak_memory_bytes
 from latency_models.roofline import Roofline
 from search_spaces.ir import Builder
 from search_spaces.mobile import conv_bn, mobile
@@ -42,6 +42,19 @@ def test_energy_is_at_least_idle_and_grows_with_every_exit() -> None:
     np.testing.assert_allclose(found.expected_j(first), found.segment_j[:, 0])
     several = there.sum(axis=1) > 1
     assert several.any() and (found.expected_j(rates) < found.total_j)[several].all()
+
+
+def test_a_call_takes_the_energy_of_its_segments() -> None:
+    whole = energy(PROFILE, TARGET, NETWORKS, SECONDS)
+    for row, network in enumerate(NETWORKS):
+        count = len(network.exits)
+        reach = SECONDS.reach_s()[row, :count]
+        assert call_energy_j(PROFILE, TARGET, network, reach) == pytest.approx(whole.total_j[row])
+        first = np.eye(count)[0]
+        assert call_energy_j(PROFILE, TARGET, network, reach, first) == pytest.approx(whole.segment_j[row, 0])
+        # Nothing takes time or idle energy twice where a later exit was read as the faster one.
+        swapped = call_energy_j(PROFILE, TARGET, network, reach[::-1])
+        assert swapped == pytest.approx(call_energy_j(PROFILE, TARGET, network, np.full(count, reach.max())))
 
 
 def test_a_profile_without_power_has_no_estimate() -> None:

@@ -1,5 +1,6 @@
 """Few-shot transfer on invented devices whose latencies are known, and on the shipped table."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from latency_models.few_shot import Candidates, DevicePrior, LatencyPosterior, l
 from latency_models.few_shot.additive import costs, total
 from latency_models.few_shot.encoding import encode
 from latency_models.few_shot.posterior import BROKEN_STD, farther
-from latency_models.few_shot.readings import gather, rounding_step
 from latency_models.few_shot.regression import SETTINGS, fit
 from latency_models.few_shot.sources import distance
 from latency_models.table import nb201
@@ -187,47 +187,6 @@ def test_features_in_place_of_an_encoding() -> None:
     assert metrics.spearman(belief.mean_s, TARGET) > 0.98
 
 
-@pytest.mark.parametrize("step", [1e-3, 5e-4, 1e-6])
-def test_the_step_of_a_clock_is_found(step: float) -> None:
-    readings = np.array([3, 8, 21, 40, 41]) * step
-    assert rounding_step(readings) == pytest.approx(step)
-    assert rounding_step(readings.astype(np.float32).astype(float)) == pytest.approx(step)
-
-
-def test_readings_without_a_step_have_none() -> None:
-    assert rounding_step(np.random.default_rng(0).uniform(1e-3, 2e-3, 10)) == 0
-    assert rounding_step(np.array([0.002, 0.004])) == 0
-    # Microseconds in a reading of seconds do not matter.
-    assert rounding_step(np.array([1.000001, 1.234567, 1.5])) == 0
-
-
-def test_rounded_readings_are_no_more_exact_than_their_step() -> None:
-    index = chosen()
-    seconds = np.round(TARGET[index], 3)
-    belief = prior().adapt(candidates(), index, seconds)
-    assert np.all(belief.above[index] * belief.mean_s[index] > 0.5e-3 / np.sqrt(12))
-
-
-@pytest.mark.parametrize(
-    ("index", "seconds", "noise", "says"),
-    [
-        ([], [], None, "at least one"),
-        ([1, 2], [0.1], None, "2 indices and 1 readings"),
-        ([900], [0.1], None, "from 0 to 899"),
-        ([1.5], [0.1], None, "must be indices"),
-        ([1], [np.nan], None, "finite"),
-        ([1], [-1.0], None, "not negative"),
-        ([1], [0.0], None, "not all zero"),
-        ([1], [0.1], -0.1, "noise of a reading"),
-    ],
-)
-def test_what_cannot_be_readings_is_refused(
-    index: list[int], seconds: list[float], noise: float | None, says: str
-) -> None:
-    with pytest.raises(ValueError, match=says):
-        gather(index, seconds, 900, noise)
-
-
 @pytest.mark.parametrize(
     ("networks", "seconds", "says"),
     [
@@ -253,12 +212,53 @@ def test_another_encoding_is_refused() -> None:
 
 
 def test_a_stored_prior_predicts_the_same(tmp_path: Path) -> None:
-    save(prior(), tmp_path / "prior.npz")
+    named = replace(prior(), op_names=("none", "skip", "conv1", "conv3"), devices=("a", "b", "c"))
+    save(named, tmp_path / "prior.npz")
     again = load(tmp_path / "prior.npz")
+    assert (again.op_names, again.devices) == (named.op_names, named.devices)
     index = chosen()
     one = prior().adapt(candidates(), index, TARGET[index])
     other = again.adapt(again.candidates(OPS), index, TARGET[index])
     np.testing.assert_array_equal(one.quantile_s(0.95), other.quantile_s(0.95))
+
+
+def test_operators_in_another_order_are_the_same_operators() -> None:
+    names = ("none", "skip", "conv1", "conv3")
+    named = learn(OPS[:POOL], SOURCES[:POOL], op_names=names, devices=("a", "b", "c"))
+    index, order = chosen(), np.array([2, 0, 3, 1])
+    other = tuple(names[i] for i in order)
+    one = named.adapt(named.candidates(OPS, names), index, TARGET[index])
+    two = named.adapt(named.candidates(np.argsort(order)[OPS], other), index, TARGET[index])
+    np.testing.assert_array_equal(one.mean_s, two.mean_s)
+    np.testing.assert_array_equal(named.candidates(OPS).expected, named.candidates(OPS, names).expected)
+    np.testing.assert_array_equal(prior().candidates(OPS).expected, prior().candidates(OPS, other).expected)
+
+
+@pytest.mark.parametrize(
+    ("ops", "names", "says"),
+    [
+        (
+            OPS,
+            ("none", "skip", "conv1", "conv5"),
+            "operators are none, skip, conv1, conv5; the prior was learned on none",
+        ),
+        (OPS, ("none", "skip", "conv1", "conv3", "pool"), "Only the order may differ"),
+        (OPS, ("none", "skip", "skip", "conv3"), "Only the order may differ"),
+        (OPS + 1, ("conv3", "none", "skip", "conv1"), "operators from 1 to 4, but there are 4 names"),
+        (OPS.astype(float), ("none", "skip", "conv1", "conv3"), "are no integers"),
+    ],
+)
+def test_other_operators_are_refused(ops: np.ndarray, names: tuple[str, ...], says: str) -> None:
+    named = replace(prior(), op_names=("none", "skip", "conv1", "conv3"))
+    with pytest.raises(ValueError, match=says):
+        named.candidates(ops, names)
+
+
+def test_names_that_do_not_fit_are_not_learned() -> None:
+    with pytest.raises(ValueError, match="operators from 0 to 3, but there are 2 names"):
+        learn(OPS[:POOL], SOURCES[:POOL], op_names=("none", "skip"))
+    with pytest.raises(ValueError, match="2 names for 3 sources"):
+        learn(OPS[:POOL], SOURCES[:POOL], devices=("a", "b"))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

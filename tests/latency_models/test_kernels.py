@@ -1,5 +1,6 @@
 """Signatures of kernels, and what a table says of those it has and those it lacks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +144,23 @@ def test_what_isolation_misses_is_found_from_ten_networks() -> None:
     fitted = bare.fit(networks[:10], seconds).predict(networks[10:]).total_s
     assert np.abs(fitted / truth[10:] - 1).max() < 0.05
     assert np.abs(bare.predict(networks[10:]).total_s / truth[10:] - 1).min() > 0.1
+
+
+@pytest.mark.parametrize("overhead", [0.0, 1e-12])
+def test_overheads_that_are_estimated_at_nothing_can_still_be_found(overhead: float, tmp_path: Path) -> None:
+    """Of a profile without an overhead per launch, called as if calls were free; neither is true."""
+    profile = replace(PROFILE, launch_overhead_s=replace(PROFILE.launch_overhead_s, value=overhead))
+    networks = [SPACE.decode(genome) for genome in random_genomes(SPACE, 40, np.random.default_rng(1))]
+    KernelTable.build(distinct_of_space(SPACE, FUSIONS), Roofline(PROFILE, TARGET).body_s).save(tmp_path / "k.npz")
+    bare = LookUp(profile, TARGET, table=str(tmp_path / "k.npz"), call_s=overhead, decision_s=overhead)
+    exits = np.array([len(network.exits) for network in networks])
+    kernels = np.array([len(fuse(network, frozenset(profile.fusions))) for network in networks])
+    truth = bare.body_s(networks) + 3e-6 * kernels + 20e-6 * exits
+    seconds = np.full((10, exits.max()), np.nan)
+    seconds[np.arange(10), exits[:10] - 1] = truth[:10]
+    fitted = bare.fit(networks[:10], seconds)
+    assert fitted.calibration.coefficients["kernels"] > 1e-6
+    assert fitted.calibration.coefficients["calls"] > 1e-7
+    prediction = fitted.predict(networks[10:])
+    assert np.abs(prediction.total_s / truth[10:] - 1).max() < 0.05
+    assert np.isfinite(prediction.total_std_s).all()

@@ -59,7 +59,10 @@ def test_it_is_stored_without_pickle(model: mlp.Mlp, tmp_path: Path) -> None:
     assert (again.target, again.options, again.error) == (model.target, model.options, model.error)
     (tmp_path / "text.npz").write_text("nothing")
     np.savez(tmp_path / "other.npz", a=np.zeros(1))
-    for name in ("text.npz", "other.npz", "missing.npz"):
+    with np.load(tmp_path / "mlp.npz") as data:
+        arrays = dict(data)
+    np.savez(tmp_path / "incomplete.npz", **{**arrays, "header": np.array('{"schema": 1, "target": {}}')})
+    for name in ("text.npz", "other.npz", "missing.npz", "incomplete.npz"):
         with pytest.raises(ValueError, match="is not a stored perceptron"):
             mlp.Mlp.load(tmp_path / name)
 

@@ -87,6 +87,9 @@ def test_verify_json_says_per_budget_what_was_promised_and_measured(finished: Pa
         assert sum(exit_["rate"] for exit_ in winner["exits"]) == pytest.approx(1)
         assert sum(exit_["test_rate"] for exit_ in winner["exits"]) == pytest.approx(1)
         assert winner["exits"][-1]["threshold"] is None
+        # The profile of this machine says nothing of its power.
+        assert winner["energy_estimate_j"] is None and "'host' has no idle_w" in winner["energy_estimate_reason"]
+        assert winner["peak_memory_estimate_bytes"] > winner["counts"]["peak_memory_bytes"]
         assert all((finished / file).is_file() for file in winner["files"])
 
 

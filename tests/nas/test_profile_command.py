@@ -23,7 +23,7 @@ from latency_models.calibration import Calibration
 from latency_models.table import load_table
 from nas import interrupt, profile_store, profiling
 from nas.export.tvm import available, compiler
-from nas.measurement import ExitTime, Loader, Measurement, time_loaded
+from nas.measurement import ExitTime, Loader, Measurement, reference_genomes, time_loaded
 from nas.run_folder import read_jsonl
 from nas.stages import latency
 from search_spaces.toy import toy
@@ -198,6 +198,30 @@ def test_a_reading_with_another_reference_is_taken_again_and_not_used(
     # The first of the two stands in the file and in nothing that was made of it.
     assert rows[1]["reference_s"] == 1.2e-3
     assert 1.2e-3 not in load_table(FOLDER / "table.npz").latency_s.round(9)
+
+
+def test_a_network_that_stays_unstable_is_neither_fitted_nor_in_the_table(
+    nas: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The second network, and both times that it is measured again.
+    monkeypatch.setattr(profiling, "time_loaded", unsteady({1: 1.2e-3, 5: 1.2e-3, 6: 1.2e-3}))
+    done = nas("profile", "bench", *ARGUMENTS[:3], "5", *ARGUMENTS[4:])
+    assert "7 readings taken" in done.out and "unstable   1 of 5" in done.out
+    assert Calibration.load(FOLDER / "calibration.npz").networks == 4
+    table = load_table(FOLDER / "table.npz")
+    assert np.isnan(table.latency_s[:, 0]).tolist() == [False, True, False, False, False]
+    _, *rows = read_jsonl(FOLDER / "readings.jsonl")
+    assert table.ops.tolist() == [row["genome"] for row in rows[:5]]
+
+
+def test_an_error_that_nothing_was_left_out_for_is_not_known(nas: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A space may have fewer networks than are asked for."""
+    monkeypatch.setattr(profiling, "reference_genomes", lambda space, n, seed: reference_genomes(space, 2, seed))
+    monkeypatch.setattr(profiling, "time_loaded", unsteady({}))
+    done = nas("profile", "bench", *ARGUMENTS)
+    assert done.code == 0, done.err
+    (line,) = [line for line in done.out.splitlines() if line.startswith("  error")]
+    assert line.split(maxsplit=1)[1] == "not known (2 networks are too few to leave one out)"
 
 
 def test_a_machine_that_stays_unstable_is_said_to_be(nas: Command, monkeypatch: pytest.MonkeyPatch) -> None:

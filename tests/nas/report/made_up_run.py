@@ -221,6 +221,8 @@ def _winner(
         },
         "tvm_s": 21.5 * reach[-1],
         "counts": {name: trial.metrics[name] for name in ("params", "macs", "weight_bytes", "peak_memory_bytes")},
+        "energy_estimate_j": 4.2 * predicted, "energy_estimate_reason": "",
+        "peak_memory_estimate_bytes": trial.metrics["peak_memory_bytes"] + trial.metrics["weight_bytes"],
         "attempts": [
             {"key": t.key, "purpose": "candidate", "predicted_s": latency(t),
              "measured_s": latency(t) * (1.0 if i else 1.09), "kept": i > 0}

@@ -133,6 +133,7 @@ def test_names_stand_apart_beside_their_points() -> None:
         (words.count(2.2e6), "2.20 million"),
         (words.count(999_800), "1.00 million"),
         (words.size(233_000), "228 KiB"),
+        (words.energy(1.2345e-3), "1.23 mJ"),
         (words.small(2.86e-6), "2.9 \N{MULTIPLICATION SIGN} 10⁻⁶"),
         (words.small(9.99e-4), "1.0 \N{MULTIPLICATION SIGN} 10⁻³"),
         (words.small(0.0), "0"),

@@ -16,7 +16,7 @@ from hardware_profiles import Target
 from hardware_profiles import load as load_profile
 from latency_models.roofline import Roofline
 from nas.errors import InputError
-from nas.report import write_report
+from nas.report import words, write_report
 from nas.run_folder import append_jsonl, atomic_write_json, read_jsonl
 from tests.nas.report.made_up_run import BUDGETS, STAGES, TARGET, space, write_run
 
@@ -93,6 +93,26 @@ def test_a_kept_run_looks_kept(kept_page: str) -> None:
     assert "All 3 budgets are kept." in kept_page
     assert "not kept" not in kept_page
     assert "not measured" not in kept_page
+
+
+def test_energy_and_memory_are_called_estimates(kept_run: Path, kept_page: str, tmp_path: Path) -> None:
+    whole = json.loads((kept_run / "verify.json").read_text())
+    for winner in whole["winners"]:
+        energy, memory = words.energy(winner["energy_estimate_j"]), words.size(winner["peak_memory_estimate_bytes"])
+        assert f"<dt>energy of a call, estimated</dt><dd>{energy}</dd>" in kept_page
+        assert f"<dt>peak memory, estimated</dt><dd>{memory}</dd>" in kept_page
+    assert "Energy and peak memory are estimates" in kept_page and "No energy is estimated" not in kept_page
+
+    folder = write_run(tmp_path / "run", networks=32, budgets=BUDGETS[:1])
+    verify = json.loads((folder / "verify.json").read_text())
+    verify["winners"][0] |= {"energy_estimate_j": None, "energy_estimate_reason": "device 'x' has no idle_w"}
+    atomic_write_json(folder / "verify.json", verify)
+    page = _page(folder)
+    assert "No energy is estimated: device &#39;x&#39; has no idle_w." in page and "energy of a call" not in page
+    for name in ("energy_estimate_reason", "peak_memory_estimate_bytes"):
+        del verify["winners"][0][name]
+    atomic_write_json(folder / "verify.json", verify)
+    assert "stimate" not in re.sub(r"<pre>.*?</pre>", "", _page(folder), flags=re.DOTALL)
 
 
 def test_writing_again_gives_the_same_page(kept_run: Path, kept_page: str) -> None:
@@ -224,3 +244,20 @@ def test_calibration_without_predictions_uses_the_run_s_model(tmp_path: Path) ->
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a folder"):
         write_report(tmp_path / "nowhere", space())
+
+
+def test_the_end_of_a_differentiable_search_is_shown_with_its_warning(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", networks=24)
+    assert "differentiable search" not in _page(run)
+    report = {"entropy_mean": 0.31, "left_out": 0.75, "left_out_random": 0.4}
+    record = {"schema": 1, "budget": "tiny", "limit_s": 0.36e-3, "before_s": 0.41e-3, "report": report}
+    record |= {"proposals": [[0], [1]], "proposals_s": [0.355e-3, 0.3e-3], "statement": "collapsed: far too bare"}
+    (run / "optimiser").mkdir()
+    atomic_write_json(run / "optimiser" / "tiny.json", record)
+    page = _page(run)
+    _check_html(page)
+    table = page[page.index("Where the differentiable search ended") :]
+    for text in ("tiny", "360", "355", "410", "31", "75", "40", "tiny: collapsed: far too bare."):
+        assert text in table, text
+    (run / "optimiser" / "tiny.json").write_text("{")
+    assert "optimiser/tiny.json is not JSON" in _page(run)

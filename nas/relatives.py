@@ -1,0 +1,90 @@
+"""Relatives of a device: calibrations that `nas profile` left of other devices of its family, found beside profiles.
+
+They say what to expect of the device before it is measured (`latency_models.family`). One that cannot be read is left
+out: it would only have helped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hardware_profiles import DeviceProfile, ProfileError, Target
+from hardware_profiles.registry import SEARCH, read
+from latency_models.calibration import Calibration
+from latency_models.family import informed
+from latency_models.roofline import LinearModel
+from search_spaces.slots import SearchSpace
+
+from .profile_store import CALIBRATION, load
+
+#: So many relatives are enough; those measured with the most networks are taken.
+MOST: Final = 8
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A calibration of a relative, and whether it was measured on networks of the space."""
+
+    calibration: Calibration
+    same_space: bool
+
+    def rank(self, target: Target) -> tuple[bool, bool, int]:
+        """How near it is to a target, for sorting: the space first, then the threads, then how much was measured."""
+        calibration = self.calibration
+        return (self.same_space, calibration.target.threads == target.threads, calibration.networks)
+
+
+def with_relatives(
+    model: LinearModel, profile: DeviceProfile, space: SearchSpace, search: Sequence[str | Path] = SEARCH
+) -> LinearModel:
+    """The model with the prior of its device's relatives; the same model where there are none.
+
+    `search` are folders of profiles, as `hardware_profiles.load` has them.
+    """
+    found = relatives(profile, model.target, model.calibration.model, space, search)
+    if not found:
+        return model
+    kind = type(model)
+    return kind(None, model.target, informed(model.calibration, found))
+
+
+def relatives(
+    profile: DeviceProfile, target: Target, model: str, space: SearchSpace, search: Sequence[str | Path] = SEARCH
+) -> tuple[Calibration, ...]:
+    """For each other device of the same kind and family its calibration of this latency model nearest to the target.
+
+    It has the target's runner, dtype and batch, and one thread where the target has one, else several; among those, one
+    of the same space is preferred, then one with as many threads, then the one with the most networks.
+    """
+    best = []
+    for path in sorted({path for folder in search for path in Path(folder).glob("*.yaml")}):
+        try:
+            other = read(path)
+        except ProfileError:
+            continue
+        if other.id == profile.id or (other.kind, other.family) != (profile.kind, profile.family):
+            continue
+        fitting = [found for found in _stored(path, space) if _fits(found.calibration, target, model)]
+        best += sorted(fitting, key=lambda found: found.rank(target))[-1:]
+    best.sort(key=lambda found: found.rank(target), reverse=True)
+    return tuple(found.calibration for found in best[:MOST])
+
+
+def _fits(calibration: Calibration, target: Target, model: str) -> bool:
+    other = calibration.target
+    alike = (other.runner, other.dtype, other.batch) == (target.runner, target.dtype, target.batch)
+    threads = (other.threads == 1) == (target.threads == 1)
+    return alike and threads and calibration.model == model and calibration.networks > 0
+
+
+def _stored(path: Path, space: SearchSpace) -> Iterator[_Found]:
+    """All calibrations that lie beside a profile."""
+    for file in sorted(path.with_suffix("").glob(f"*/*/{CALIBRATION}")):
+        try:
+            head, _ = load(file.parent)
+            yield _Found(Calibration.load(file), head.fits(space))
+        except (OSError, ValueError):
+            continue

@@ -1,0 +1,35 @@
+"""Which readings count, and which are fitted to."""
+
+import pytest
+
+from nas.measurement import ExitTime, Measurement
+from nas.profile_store import FEWEST, Reading, counting, to_fit
+
+
+def row(key: str, reference_s: float | None = 1e-3, disturbed: float = 0.0) -> Measurement:
+    """A reading of a network of one exit."""
+    return Measurement("calibration", "t", (0,), key, (ExitTime(1e-3, 1e-3, disturbed=disturbed),), None,
+                       reference_s=reference_s)  # fmt: skip
+
+
+def test_the_last_stable_reading_of_a_network_counts() -> None:
+    rows = [row("a", disturbed=0.9), row("b"), row("a"), row("b", 1.2e-3), row("c", disturbed=0.9), row("c", 1.2e-3)]
+    found = counting(rows)
+    assert [(reading.row, reading.stable) for reading in found] == [
+        (rows[2], True), (rows[1], True), (rows[5], False),
+    ]  # fmt: skip
+    assert counting(()) == ()
+
+
+@pytest.mark.parametrize(
+    ("stable", "unstable", "fitted"), [(5, 0, 5), (4, 1, 4), (3, 2, 3), (2, 1, 3), (3, 3, 6), (1, 0, 1), (0, 2, 2)]
+)
+def test_unstable_readings_are_left_out_as_long_as_enough_others_remain(
+    stable: int, unstable: int, fitted: int
+) -> None:
+    """Enough is more than half, and as many as an error bar takes."""
+    assert FEWEST == 3
+    readings = [Reading(row(str(number)), number < stable) for number in range(stable + unstable)]
+    found = to_fit(readings)
+    assert len(found) == fitted
+    assert set(found) >= {reading.row for reading in readings if reading.stable}
