@@ -99,7 +99,7 @@ def trained(out: Path, networks: int, epochs: int, shared_epochs: int) -> list[d
     return rows
 
 
-def agreement(out: Path, seeds: int, epochs: int, rows: list[dict[str, Any]]) -> None:
+def agreement(out: Path, seeds: int, epochs: int, rows: list[dict[str, Any]]) -> dict[str, list[float]]:
     """Print Kendall's tau of each seed's supernet, and that of multiply-adds beside it, with 95 % intervals."""
     genomes = np.array([row["genome"] for row in rows])
     alone = np.array([row["accuracy"] for row in rows])
@@ -110,8 +110,11 @@ def agreement(out: Path, seeds: int, epochs: int, rows: list[dict[str, Any]]) ->
     rng = np.random.default_rng(0)
     resampled = [rng.integers(len(rows), size=len(rows)) for _ in range(2000)]
     print(f"\n{len(rows)} networks from scratch, accuracy {alone.min():.3f} to {alone.max():.3f}")
+    found = {}
     for name, values in guesses.items():
         tau = float(kendalltau(alone, values).statistic)
         spread = [kendalltau(alone[r], values[r]).statistic for r in resampled]
         low, high = np.nanquantile(spread, (0.025, 0.975))
+        found[name] = [tau, float(low), float(high)]
         print(f"{name:>20}: Kendall tau {tau:.3f} [{low:.3f}, {high:.3f}]")
+    return found

@@ -55,14 +55,26 @@ def family_prior(relatives: Sequence[Calibration], on: Machine) -> Prior:
     seen = [_seen(relative) for relative in relatives]
     common = np.exp(np.median([np.log(one.common) for one in seen], axis=0))
     rest = np.array([one.rest for one in seen])
-    centre = np.median(rest, axis=0)
-    spread = np.maximum(_MAD * np.median(np.abs(rest - centre), axis=0), FLOOR)
+    # What a relative's networks never ran it has no opinion of.
+    weight = np.array([one.told for one in seen])
+    centre = _median(rest, weight)
+    spread = np.maximum(_MAD * _median(np.abs(rest - centre), weight), FLOOR)
     wide = np.maximum(common, LEAST_SHRINK) * own.std
     mean = np.where(own.mean > 0, common * own.mean * np.exp(np.where(own.mean > 0, centre, 0.0)), wide * centre)
     # What starts at nothing has its spread in units of the model's own error, but no less than FLOOR of its mean.
     narrow = np.where(own.mean > 0, spread * mean, np.maximum(spread * wide, FLOOR * mean))
-    share = np.max([one.told for one in seen], axis=0)
+    share = weight.max(axis=0)
     return Prior(mean, np.sqrt(share * narrow**2 + (1.0 - share) * wide**2), own.factor)
+
+
+def _median(values: Floats, weight: Floats) -> Floats:
+    """The weighted median of each column of [n, p], halfway between two values of equal weight; [p]."""
+    order = np.argsort(values, axis=0, kind="stable")
+    ordered, shares = np.take_along_axis(values, order, 0), np.take_along_axis(weight, order, 0) + 1e-12
+    below = np.cumsum(shares, axis=0) / shares.sum(axis=0)
+    low, high = (below < 0.5 - 1e-6).sum(axis=0), (below < 0.5 + 1e-6).sum(axis=0)
+    columns = np.arange(values.shape[1])
+    return np.asarray((ordered[low, columns] + ordered[np.minimum(high, len(values) - 1), columns]) / 2)
 
 
 @dataclass(frozen=True, eq=False)

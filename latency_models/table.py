@@ -98,11 +98,6 @@ class LatencyTable:
             return f"there are {len(self.arch_str)} names for {shape[0]} networks; give one for each, or none"
         if not np.issubdtype(np.asarray(self.ops).dtype, np.integer):
             return f"ops are {np.asarray(self.ops).dtype}; they must be integers"
-        if self.op_names and np.size(self.ops) and not 0 <= self.ops.min() <= self.ops.max() < len(self.op_names):
-            return (
-                f"ops go from {self.ops.min()} to {self.ops.max()}, but there are {len(self.op_names)} op_names; "
-                "give the name of every integer from 0 on, or none"
-            )
         if np.any(np.isinf(self.latency_s)) or np.any(np.asarray(self.latency_s) < 0):
             return "there is a negative or infinite latency; write NaN for what was not measured"
         return ""

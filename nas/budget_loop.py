@@ -64,8 +64,9 @@ class Rules:
     `measurements`: readings it may take, beside those it is given. `confidence`: how sure it must be that the network
     it returns keeps the budget. `gain`: the expected gain, in the units of the accuracies, that is not worth a reading.
     `doubt`: a probability that is taken for none. `slack`: "nothing fits" is said only where a budget larger by this
-    factor could not be kept either, so that an error of the belief of that size cannot make it wrong.
-    `noise`: standard deviation of the logarithm of a reading; None where it is not known.
+    factor could not be kept either by what was not read, so that an error of the belief of that size cannot make it
+    wrong; of what was read half of it. `noise`: standard deviation of the logarithm of a reading; None where it is not
+    known. `step_s`: what the clock rounds to in seconds, 0 where it does not; None: as the readings look.
     """
 
     measurements: int = 10
@@ -74,6 +75,7 @@ class Rules:
     doubt: float = 0.03
     slack: float = 1.05
     noise: float | None = None
+    step_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.measurements < 0:
@@ -146,7 +148,8 @@ def decide(
 ) -> Step:
     """The next step, from the belief given `measured` [k] and `seconds` [k], with `left` readings still allowed."""
     noise = noise_of(measured, seconds, rules.noise)
-    readings = Readings.of(measured, seconds, len(accuracy), noise)
+    step_s = rounding_step(seconds, measured) if rules.step_s is None else rules.step_s
+    readings = Readings.of(measured, seconds, len(accuracy), noise, step_s)
     kept = readings.within(limit_s) >= rules.confidence
     if noise > 0:
         kept &= belief.probability_within(limit_s) >= rules.confidence
@@ -184,10 +187,14 @@ def _without(
         low, high = float(accuracy.min()), float(accuracy.max())
         worth = accuracy - low + max(high - low, 1e-9)
         return Step(None, int(np.argmax(proof * worth)), chance, readings.noise)
+    if clear and not known[fastest]:
+        return Step(None, fastest, chance, readings.noise)
     # Where what was read is in doubt it is read again; where it takes hardly more than the budget no reading helps.
     told = known & ((near <= rules.doubt) | (near >= 1 - rules.doubt))
     doubtful = int(np.argmax(np.where(told, -1.0, near)))
-    return Step(None, fastest if told[doubtful] else doubtful, chance, readings.noise)
+    if told[doubtful]:
+        return Step("undecided", None, chance, readings.noise)
+    return Step(None, doubtful, chance, readings.noise)
 
 
 def _nothing(
@@ -223,13 +230,11 @@ class Readings:
     step: float
 
     @staticmethod
-    def of(measured: Indices, seconds: Floats, n: int, noise: float) -> Readings:
-        """Readings `seconds` [k] of candidates `measured` [k] among n."""
+    def of(measured: Indices, seconds: Floats, n: int, noise: float, step_s: float) -> Readings:
+        """Readings `seconds` [k] of candidates `measured` [k] among n, by a clock that rounds to `step_s` (0: not)."""
         count = np.bincount(measured, minlength=n)
         total = np.bincount(measured, np.log(seconds), minlength=n)
-        return Readings(
-            count, np.where(count > 0, total / np.maximum(count, 1), np.nan), noise, rounding_step(seconds, measured)
-        )
+        return Readings(count, np.where(count > 0, total / np.maximum(count, 1), np.nan), noise, step_s)
 
     def reachable(self, limit_s: float) -> float:
         """The seconds below which a network reads as at most `limit_s`: half a step of the clock more."""

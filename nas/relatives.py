@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from hardware_profiles import DeviceProfile, ProfileError, Target
+from hardware_profiles.host import is_here
 from hardware_profiles.registry import SEARCH, read
 from latency_models.calibration import Calibration
 from latency_models.family import informed
 from latency_models.roofline import LinearModel
 from search_spaces.slots import SearchSpace
 
+from .measurement import HOST
 from .profile_store import CALIBRATION, load
 
 #: So many relatives are enough; those measured with the most networks are taken.
@@ -59,6 +61,8 @@ def relatives(
     It has the target's runner, dtype and batch, and one thread where the target has one, else several; among those, one
     of the same space is preferred, then one with as many threads, then the one with the most networks.
     """
+    if not _is_a_family(profile.family):
+        return ()
     best = []
     for path in sorted({path for folder in search for path in Path(folder).glob("*.yaml")}):
         try:
@@ -67,10 +71,25 @@ def relatives(
             continue
         if other.id == profile.id or (other.kind, other.family) != (profile.kind, profile.family):
             continue
-        fitting = [found for found in _stored(path, space) if _fits(found.calibration, target, model)]
+        if _same_machine(profile, other):
+            continue
+        stored = [found for found in _stored(path, space) if found.calibration.target.device == other.id]
+        fitting = [found for found in stored if _fits(found.calibration, target, model)]
         best += sorted(fitting, key=lambda found: found.rank(target))[-1:]
     best.sort(key=lambda found: found.rank(target), reverse=True)
     return tuple(found.calibration for found in best[:MOST])
+
+
+def _is_a_family(family: str) -> bool:
+    """Whether a profile's family says who made the cores: a level of an instruction set has relatives in name only."""
+    return bool(family) and family != "unknown" and not family.startswith("x86-64")
+
+
+def _same_machine(profile: DeviceProfile, other: DeviceProfile) -> bool:
+    """Whether two profiles are of one machine under two names."""
+    if profile.id == HOST:
+        return is_here(other)
+    return profile.machine is not None and profile.machine == other.machine
 
 
 def _fits(calibration: Calibration, target: Target, model: str) -> bool:
@@ -86,5 +105,5 @@ def _stored(path: Path, space: SearchSpace) -> Iterator[_Found]:
         try:
             head, _ = load(file.parent)
             yield _Found(Calibration.load(file), head.fits(space))
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError, KeyError):  # of another release, or of another program
             continue

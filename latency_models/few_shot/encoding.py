@@ -105,7 +105,7 @@ def renumbered(networks: NDArray[np.generic], names: Sequence[str], wanted: Sequ
     The two have to be the same names, in any order. Where either is empty nothing is known, and the integers stay.
     Raises ValueError for other names, names that occur twice, and integers that have no name.
     """
-    if not names or not wanted:
+    if not names or not wanted or tuple(names) == tuple(wanted):
         return networks
     found = np.asarray(networks)
     if not np.issubdtype(found.dtype, np.integer):
@@ -115,8 +115,6 @@ def renumbered(networks: NDArray[np.generic], names: Sequence[str], wanted: Sequ
             f"networks have operators from {found.min()} to {found.max()}, but there are {len(names)} names: "
             f"{', '.join(names)}"
         )
-    if tuple(names) == tuple(wanted):
-        return networks
     if len(set(names)) < len(names) or sorted(names) != sorted(wanted):
         raise ValueError(
             f"the operators are {', '.join(names)}; the prior was learned on {', '.join(wanted)}. "

@@ -8,7 +8,6 @@ left out is compared with that of random networks that take about as long.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 import numpy as np
 
@@ -20,24 +19,25 @@ from .base import Cost, Floats, Ints
 
 #: Networks drawn; those that take at least the share of the limit count, or so many of the slowest within it.
 _DRAWN, _NEAR, _FEWEST = 800, 0.9, 20
-#: Above this mean entropy, as a share of the largest possible, a distribution has decided next to nothing.
-UNDECIDED: Final = 0.95
 
 
-def left_out(tables: Tables, genomes: Genomes) -> Floats:
-    """The share of the body's slots that can be left out which are, of canonical genomes [n, genes] -> [n]."""
+def left_out(macs: Tables, genomes: Genomes) -> Floats:
+    """The share of the body's slots that can do without arithmetic which do, of canonical genomes [n, genes] -> [n].
+
+    `macs` are the space's tables of multiply-adds: layers that are absent, skips, zeros and poolings have none.
+    """
     genomes = np.asarray(genomes)
     body = [
-        (slot, present)
-        for slot, present in zip(tables.slots, tables.present, strict=True)
-        if slot.role == "body" and not present.all()
+        (slot, bare)
+        for slot, values in zip(macs.slots, macs.values, strict=True)
+        if slot.role == "body" and (bare := values == 0).any() and not bare.all()
     ]
     if not body:
         return np.zeros(len(genomes))
-    return np.asarray(np.mean([~present[slot.index(genomes)] for slot, present in body], axis=0), np.float64)
+    return np.asarray(np.mean([bare[slot.index(genomes)] for slot, bare in body], axis=0), np.float64)
 
 
-def compare(problem: Problem, tables: Tables, cost: Cost, limit_s: float, chosen: Ints) -> dict[str, float]:
+def compare(problem: Problem, macs: Tables, cost: Cost, limit_s: float, chosen: Ints) -> dict[str, float]:
     """Figures for the report: the share left out of `chosen` [genes], and its mean and 95 % quantile among networks
     that take about as long; a function of its arguments and `problem.seed`."""
     rng = np.random.default_rng((problem.seed, _DRAWN))
@@ -45,9 +45,9 @@ def compare(problem: Problem, tables: Tables, cost: Cost, limit_s: float, chosen
     seconds = cost.seconds(found)
     slowest = np.argsort(np.where(seconds <= limit_s, -seconds, seconds), kind="stable")
     near = int(((seconds <= limit_s) & (seconds >= _NEAR * limit_s)).sum())
-    shares = left_out(tables, found[slowest[: max(near, _FEWEST)]])
+    shares = left_out(macs, found[slowest[: max(near, _FEWEST)]])
     return {
-        "left_out": float(left_out(tables, chosen[None])[0]),
+        "left_out": float(left_out(macs, chosen[None])[0]),
         "left_out_random": float(shares.mean()),
         "left_out_random_95": float(np.quantile(shares, 0.95)),
     }
@@ -57,12 +57,13 @@ def statement(report: Mapping[str, float]) -> str:
     """What the figures of a report say about collapse, in a sentence; empty where there is nothing to say."""
     if report["left_out"] > max(report["left_out_random_95"], 0.5):
         return (
-            f"collapsed: {report['left_out']:.0%} of the layers that may be left out are, and "
+            f"collapsed: {report['left_out']:.0%} of the layers that can do without arithmetic do, and "
             f"{report['left_out_random']:.0%} of those of random networks that take as long"
         )
-    if report["entropy_mean"] > UNDECIDED:
+    explained, chance = report.get("loss_explained"), report.get("loss_explained_chance", 0.0)
+    if explained is not None and explained < chance:
         return (
-            f"undecided: the distribution has {report['entropy_mean']:.0%} of the largest entropy; more steps, or "
-            "options that differ more, are needed"
+            f"undecided: what was learned foretells losses no better than chance (correlation {explained:.2f}, by "
+            f"chance up to {chance:.2f}); more steps, or options that differ more, are needed"
         )
     return ""

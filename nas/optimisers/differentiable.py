@@ -18,8 +18,9 @@ from ..errors import InputError
 from ..searchers.base import Problem
 from .base import Cost, Feedback, Floats, Ints, Loss, Result, Smooth, active, legal
 from .controller import Controller
-from .derive import derive, fastest_within
+from .derive import FLOOR, derive, fastest_within
 from .effects import Effects, GateMeans, LossRegression
+from .exits_cost import ExpectedExits
 from .policy import draw, entropy, fair, probabilities, standardised, temperature
 
 #: What a state has beside the search's own arrays: effects from gradients, from losses, and of choices on seconds.
@@ -40,7 +41,7 @@ class Differentiable:
     hot: float = 1.0
     cold: float = 0.2
     gain: float = 0.1
-    proposals: int = 16
+    proposals: int = 8
 
     def __post_init__(self) -> None:
         whole = {"steps": self.steps, "warm_up": self.warm_up, "proposals": self.proposals}
@@ -88,6 +89,10 @@ class Search:
         self.logits = np.where(self.legal, 0.0, -np.inf)
         self.heat = settings.hot
         self.failed = 0
+        #: Genes [genes] that had an effect in any path; the others have nothing to decide.
+        self.used = np.zeros(len(self.sizes), np.bool_)
+        #: Of what was expected of paths and what they said: number, sums, sums of squares and of products.
+        self.moments = np.zeros(6)
         self._slowness, self._scale = np.zeros(self.legal.shape), (1.0, 1.0)
 
     def path(self, step: int) -> Ints:
@@ -111,6 +116,10 @@ class Search:
         if self.effects is None:
             self.effects = LossRegression(self.legal) if feedback.gradient is None else GateMeans(self.legal)
         used = active(self.problem, path[None])[0]
+        self.used |= used
+        if step >= self.warm_up:
+            expected = -float(np.where(used, self.preference[np.arange(len(path)), path], 0.0).sum())
+            self.moments += _moments(expected, feedback.loss)
         self.effects.observe(path, used, feedback)
         if self.sampled_s is not None:
             self.sampled_s.observe(path, used, Feedback(float(self.cost.seconds(path[None])[0])))
@@ -129,7 +138,8 @@ class Search:
     def state(self) -> dict[str, Floats]:
         """All that has been learned, as arrays by name, for `restore`; paths depend on the step and the seed alone."""
         numbers = np.array([self.controller.price, self.heat, self.failed, *self._scale])
-        own = {"numbers": numbers, "logits": self.logits, "preference": self.preference, "slowness": self._slowness}
+        own = {"numbers": numbers, "logits": self.logits, "preference": self.preference, "slowness": self._slowness,
+               "used": self.used.astype(np.float64), "moments": self.moments}  # fmt: skip
         kind = "gates" if isinstance(self.effects, GateMeans) else "losses"
         parts: dict[str, Effects | None] = {kind: self.effects, "seconds": self.sampled_s}
         return own | {
@@ -141,6 +151,7 @@ class Search:
         self.controller.price, self.heat, failed, *scale = (float(number) for number in state["numbers"])
         self.failed, self._scale = int(failed), (scale[0], scale[1])
         self.logits, self.preference, self._slowness = state["logits"], state["preference"], state["slowness"]
+        self.used, self.moments = state["used"] > 0, state["moments"].copy()
         parts = {
             name: {k.partition("/")[2]: v for k, v in state.items() if k.startswith(f"{name}/")} for name in _PARTS
         }
@@ -157,17 +168,22 @@ class Search:
     def result(self) -> Result:
         """The networks derived from what has been learned; raises NothingFits."""
         before = self.derived()
+        # Seconds of exits are estimates: filling them up to the limit would switch off what was learned.
+        floor = 0.0 if isinstance(self.cost, ExpectedExits) else FLOOR
         proposals, seconds = derive(
-            self.problem, self.preference, self.cost, self.limit_s, before, self.settings.proposals
+            self.problem, self.preference, self.cost, self.limit_s, before, self.settings.proposals, floor
         )
         probability = probabilities(self.logits)
         before_s = float(self.cost.seconds(before[None])[0])
-        undecided = entropy(probability, self.legal)
+        undecided = entropy(probability, self.legal)[self.used] if self.used.any() else np.zeros(1)
+        known, chance = _correlation(self.moments)
         report: dict[str, float] = {
             "price_loss_per_s": self.controller.units(*self._scale),
             "violation_before": before_s / self.limit_s - 1,
             "entropy_mean": float(undecided.mean()),
             "entropy_max": float(undecided.max()),
+            "loss_explained": known,
+            "loss_explained_chance": chance,
             "failed_steps": float(self.failed),
         }
         return Result(proposals, seconds, probability, self.preference, before, before_s, report)
@@ -182,3 +198,18 @@ class Search:
             return self.cost.marginal(probabilities(self.logits))
         assert self.sampled_s is not None
         return self.sampled_s.estimate()
+
+
+def _moments(x: float, y: float) -> Floats:
+    return np.array([1.0, x, y, x * x, y * y, x * y])
+
+
+def _correlation(moments: Floats) -> tuple[float, float]:
+    """The correlation behind sums, and how large it is by chance with probability 0.05; 0 where nothing varies."""
+    n, x, y, xx, yy, xy = (float(value) for value in moments)
+    if n < 2:
+        return 0.0, 1.0
+    spread = max(xx - x * x / n, 0.0) * max(yy - y * y / n, 0.0)
+    # Sums of equal numbers leave rounding errors behind.
+    flat = spread <= (1e-12 * max(xx, 1e-300)) * (1e-12 * max(yy, 1e-300))
+    return (0.0 if flat else (xy - x * y / n) / spread**0.5), 2.0 / n**0.5

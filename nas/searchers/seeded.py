@@ -19,7 +19,10 @@ class Seeded:
     def ask(self, n: int) -> Genomes:
         """See `Searcher.ask`; a batch with given genomes holds no others."""
         waiting = self._seen.new(self._waiting)
-        return waiting[:n] if len(waiting) else self._inner.ask(n)
+        if not len(waiting):
+            return self._inner.ask(n)
+        self._waiting = waiting[n:]
+        return waiting[:n]
 
     def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
         """See `Searcher.tell`."""

@@ -80,7 +80,7 @@ def next_step(
     if not known and not (belief.probability_within(budget.latency_s) > _DOUBT).any():
         # Nothing is likely to fit; only a reading can tell, of the one that is believed to be the fastest.
         return Step(None, int(np.argmin(mean)), 0.0, 0.0) if left > 0 else Step("nothing fits", None, 0.0, 0.0)
-    rules = Rules(measurements=max(left, 0), gain=GAIN, doubt=_DOUBT, noise=0.0)
+    rules = Rules(measurements=max(left, 0), gain=GAIN, doubt=_DOUBT, noise=0.0, step_s=0.0)
     at, taken = np.array(known, np.intp), np.array(seconds, np.float64)
     return decide(accuracy, budget.latency_s, belief, at, taken, left, rules)
 

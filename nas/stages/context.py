@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "environment.json"
 SCHEMA = 1
+#: Batch norm of a sampled network needs the statistics of so many images.
+LEAST_ARCH = 32
 _PACKAGES = ("hwnas", "jax", "jaxlib", "flax", "optax", "numpy", "onnx", "onnxruntime", "apache-tvm")
 
 
@@ -103,12 +105,29 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
                 f"{section}.batch_size is {batch}, but only {len(data.splits.train)} images are left to train on; "
                 "give a smaller one"
             )
+    _check_optimiser(experiment, len(data.splits.arch))
     size = data.preprocessing
     make_space = registry.load(experiment.space.reference)
     space = make_space(
         input_shape=(size.channels, *size.size), classes=len(size.class_names), **experiment.space.arguments
     )
     return Materials(data, space)
+
+
+def _check_optimiser(experiment: Experiment, images: int) -> None:
+    """Refuse before anything is trained what could not be optimised afterwards."""
+    part = experiment.search.optimiser
+    if part is None:
+        return
+    try:
+        registry.load(part.reference)(**part.arguments)
+    except InputError as error:
+        raise InputError(f"search.optimiser: {error}") from error
+    if images < LEAST_ARCH:
+        raise InputError(
+            f"search.optimiser learns from images kept for architecture, and splits.arch leaves {images}; it takes at "
+            f"least {LEAST_ARCH}: give a larger share, such as `splits: {{arch: 0.05}}`"
+        )
 
 
 def _check_sources(experiment: Experiment) -> None:

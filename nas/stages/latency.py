@@ -105,7 +105,9 @@ def _uncalibrated(context: Context, target: Target) -> LinearModel:
     bare: LinearModel = registry.load(part.reference)(profile, target, **part.arguments)
     model = with_relatives(bare, profile, context.space)
     if names := model.calibration.relatives:
-        context.console.print(f"{target.key}: what to expect is learnt from {escape(', '.join(names))}")
+        context.console.print(
+            f"{target.key}: relatives, heard unless the readings speak against them: {escape(', '.join(names))}"
+        )
     return model
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.slots import random_genomes, with_exits
+from latency_models.additive import Tables
+from search_spaces.slots import Genomes, exit_positions, random_genomes, switched, with_exits
 
 from .. import judge, registry
 from ..errors import InputError, NothingFits
@@ -62,6 +63,41 @@ def load(context: Context) -> tuple[Found, ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class Exitless(BudgetProblem):
+    """A problem whose networks have no early exits: in the worst case they only cost time."""
+
+    off: tuple[tuple[int, int], ...] = ()
+
+    @staticmethod
+    def of(problem: BudgetProblem) -> Exitless:
+        """The same problem with the genes of every early exit's own where they turn it off."""
+        space = problem.space
+        readers = [gene for slot in space.slots for gene in slot.genes]
+        bare = switched(space, np.zeros(len(space.genes), np.int64), ())
+        early = [space.slots[position] for position in exit_positions(space)[:-1]]
+        own = sorted({gene for slot in early for gene in slot.genes if readers.count(gene) == 1})
+        parts = {field.name: getattr(problem, field.name) for field in fields(problem)}
+        return Exitless(**parts, off=tuple((gene, int(bare[gene])) for gene in own))
+
+    def canonical(self, genomes: Genomes) -> Genomes:
+        """Genomes [n, genes] without early exits, and with genes that have no effect set to 0."""
+        bare = np.array(genomes)
+        for gene, value in self.off:
+            bare[:, gene] = value
+        return super().canonical(bare)
+
+
+def _without_exits(tables: Tables) -> Tables:
+    """The tables without the slots of early exits."""
+    kept = [number for number, slot in enumerate(tables.slots) if slot.role != "exit"]
+    return Tables(
+        tuple(tables.slots[number] for number in kept),
+        tuple(tables.values[number] for number in kept),
+        tuple(tables.present[number] for number in kept),
+    )
+
+
 def optimise(context: Context, problem: BudgetProblem) -> None:
     """Search for every budget that has no result yet; nothing to do where the experiment has no optimiser."""
     part = context.experiment.search.optimiser
@@ -77,15 +113,10 @@ def optimise(context: Context, problem: BudgetProblem) -> None:
 
 
 def open_paths(context: Context) -> Paths:
-    """Networks on images kept for architecture, by the run's shared weights; raises InputError where there are none."""
+    """Networks on images kept for architecture, by the run's shared weights."""
     from ..evaluators.paths import Paths
 
     data = training_set(context, False, "arch")
-    if len(data) < 2:
-        raise InputError(
-            f"search.optimiser learns from images kept for architecture, and splits.arch leaves {len(data)}: give a "
-            "larger share, such as `splits: {arch: 0.05}`"
-        )
     batch = min(_BATCH, len(data))
     return Paths(context.space, load_supernet(context), data, batch, context.seed(FOLDER, "images"))
 
@@ -99,6 +130,8 @@ def _for_budget(context: Context, problem: BudgetProblem, number: int, optimiser
     record: dict[str, Any] = {"schema": SCHEMA, "budget": budget.name, "limit_s": limit_s, "proposals": []}
     loss, cost = loss_and_cost(problem, number, paths)
     record["leaves"] = loss.leaves
+    if budget.of == "worst_case":
+        problem = Exitless.of(problem)
     try:
         search = optimiser.begin(problem, cost, limit_s)
         result = _drive(context, budget, search, loss)
@@ -106,7 +139,7 @@ def _for_budget(context: Context, problem: BudgetProblem, number: int, optimiser
         record["statement"] = error.statement
     else:
         report = dict(result.report)
-        report |= collapse.compare(problem, tables.seconds, cost, limit_s, result.proposals[0])
+        report |= collapse.compare(problem, tables.tables("macs"), cost, limit_s, result.proposals[0])
         record |= _record(problem, result) | {"steps": search.steps, "report": report}
         record["statement"] = collapse.statement(report)
         if record["statement"]:
@@ -136,7 +169,7 @@ def _drive(context: Context, budget: Budget, search: Steps, loss: PathLoss) -> R
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
             begin = int(stored["step"])
-            search.restore({name: stored[name] for name in stored.files if name != "step"})
+            search.restore({name.removeprefix("own/"): stored[name] for name in stored.files if name != "step"})
     every = max(1, search.steps // _CHECKPOINTS)
     with steps_progress(context, f"differentiable search, {budget.name}", search.steps, begin) as report:
         for step in range(begin, search.steps):
@@ -146,7 +179,8 @@ def _drive(context: Context, budget: Budget, search: Steps, loss: PathLoss) -> R
             report(step + 1, feedback.loss)
             if (step + 1) % every == 0:
                 data = io.BytesIO()
-                np.savez(data, step=np.array(step + 1), **search.state())  # type: ignore[arg-type]  # names are ours
+                state = {f"own/{name}": value for name, value in search.state().items()}
+                np.savez(data, step=np.array(step + 1), **state)  # type: ignore[arg-type]  # names are ours
                 atomic_write_bytes(path, data.getvalue())
     return search.result()
 
@@ -165,8 +199,10 @@ def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[Pa
         return there
 
     if budget.of == "worst_case":
-        return PathLoss(paths, present), of_tables(tables.seconds)
+        return PathLoss(paths, present), of_tables(_without_exits(tables.seconds))
     leaves = leaving(problem, number, paths)
+    if not any(leaves):
+        return PathLoss(paths, present, leaves), of_tables(tables.seconds)
     try:
         return PathLoss(paths, present, leaves), ExpectedExits(tables.seconds, leaves)
     except ValueError as error:
@@ -180,7 +216,7 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
     """The share of the arriving samples that leaves at each early exit [positions - 1] where a budget is met exactly.
 
     Means over random networks with all their exits on and thresholds solved for the budget; an exit that none of them
-    has gets the mean of the others, and where no network says anything nobody leaves.
+    has gets the mean of the others. Where none of the networks can keep the budget, nearly all have to leave at once.
     """
     budget, space = problem.experiment.budgets[number], problem.space
     table = problem.tables[problem.experiment.target_of(budget)]
@@ -203,7 +239,7 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
             arrived[early] += 1 - np.concatenate(([0.0], np.cumsum(shares)))[:-2]
     known = arrived > 0
     if not known.any():
-        return (0.0,) * (positions - 1)
+        return (_MOST_LEAVE,) * (positions - 1)
     conditional = np.where(known, left / np.where(known, arrived, 1), left[known].sum() / arrived[known].sum())
     return tuple(np.clip(conditional, 0, _MOST_LEAVE).tolist())
 

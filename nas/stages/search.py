@@ -113,9 +113,12 @@ def _searcher(context: Context, problem: BudgetProblem) -> Searcher:
     """The experiment's searcher; after an optimiser, with its proposals to begin with and its mean distribution."""
     part, found = context.experiment.search.searcher, optimise.load(context)
     arguments = dict(part.arguments)
-    if found and "prior" in arguments and arguments["prior"] is None:
+    if found and {"prior", "initial"} <= set(arguments) and arguments["prior"] is None:
         genes = zip(*(each.probabilities for each in found), strict=True)
         arguments["prior"] = tuple(tuple(np.mean(rows, axis=0).tolist()) for rows in genes)
+        # Proposals are much alike; a model needs to see other networks as well.
+        different = {tuple(genome) for each in found for genome in each.proposals.tolist()}
+        arguments["initial"] = arguments["initial"] + len(different)
     searcher: Searcher = registry.load(part.reference)(problem, **arguments)
     if not found:
         return searcher

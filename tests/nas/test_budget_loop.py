@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
+from latency_models.few_shot.readings import rounding_step
 from nas.budget_loop import NOISE, Floats, Indices, Outcome, Readings, Rules, decide, noise_of, search
 
 POSITIONS, OPERATORS = 5, 3
@@ -122,6 +123,32 @@ def test_a_budget_close_to_a_reading_is_not_given_up_while_readings_are_left() -
     assert decide(accuracy, far, belief, measured, read, 5, Rules(noise=0.0)).found == "nothing fits"
 
 
+@pytest.mark.parametrize("over", [1.01, 1.02, 1.06])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_it_ends_where_everything_was_read_and_nothing_keeps_the_budget(n: int, over: float) -> None:
+    accuracy, measured = np.arange(n, dtype=np.float64), np.arange(n)
+    read = over + 0.3 * np.arange(n)
+    step = decide(accuracy, 1.0, Normal(read, np.full(n, 1e-6)), measured, read, 4, Rules(noise=0.0))
+    assert step.index is None and step.found == ("undecided" if over < 1.0247 else "nothing fits")
+
+
+def test_the_likely_fastest_network_is_read_before_a_far_budget_is_given_up() -> None:
+    mean = np.linspace(1.0, 3.0, 50)[::-1].copy()
+    belief = Normal(mean, np.full(50, 0.01))
+    accuracy, measured = mean.copy(), np.array([10])
+    step = decide(accuracy, 0.5, belief, measured, mean[measured], 9, Rules(noise=0.03))
+    assert (step.found, step.index) == (None, 49)
+
+
+def test_a_clock_that_is_known_not_to_round_is_not_guessed() -> None:
+    accuracy, measured, read = np.array([3.0, 2.0, 1.0, 0.0]), np.array([1, 2, 3]), np.full(3, 0.04)
+    belief = Normal(np.array([8e-5, 0.04, 0.04, 0.04]), np.full(4, 0.01))
+    guessed, known = (
+        decide(accuracy, 4e-5, belief, measured, read, 3, Rules(noise=0.0, step_s=s)) for s in (None, 0.0)
+    )
+    assert guessed.promise > 0.9 and known.promise < 0.1
+
+
 def test_equal_readings_of_a_clock_that_rounds_are_not_exact() -> None:
     measured, seconds = np.array([0, 0, 1, 2]), np.array([5e-3, 5e-3, 6e-3, 7e-3])
     assert noise_of(measured, seconds, None) == NOISE
@@ -200,7 +227,7 @@ def test_a_whole_class_of_networks_that_the_belief_does_not_know_is_no_false_not
 
 def test_a_clock_that_rounds_gives_away_half_a_step() -> None:
     measured, seconds = np.arange(4), np.array([0.005, 0.007, 0.009, 0.012])
-    readings = Readings.of(measured, seconds, 5, 0.0)
+    readings = Readings.of(measured, seconds, 5, 0.0, rounding_step(seconds))
     assert readings.step == pytest.approx(0.001)
     assert readings.reachable(0.008) == pytest.approx(0.0085)
     assert readings.reachable(0.0079) == pytest.approx(0.0075)

@@ -144,7 +144,10 @@ def test_a_run_begins_with_what_relatives_say_and_says_so(tmp_path: Path, monkey
     store(tmp_path / "hardware_profiles", "cousin", 10)
     told = latency._uncalibrated(context(said), TARGET)
     assert told.calibration.relatives == ("cousin-onnxruntime-t1-b1-float32",)
-    assert said == ["new-onnxruntime-t1-b1-float32: what to expect is learnt from cousin-onnxruntime-t1-b1-float32"]
+    assert said == [
+        "new-onnxruntime-t1-b1-float32: relatives, heard unless the readings speak against them: "
+        "cousin-onnxruntime-t1-b1-float32"
+    ]
 
 
 def test_a_profile_is_calibrated_with_relatives_in_its_folder(tmp_path: Path) -> None:

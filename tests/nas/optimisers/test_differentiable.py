@@ -163,10 +163,15 @@ def test_settings_out_of_range_are_refused() -> None:
         Differentiable(hot=1, cold=2)
 
 
-def test_the_report_knows_indecision() -> None:
+def test_the_report_knows_what_was_learned_from_noise() -> None:
     problem = Choices((2, 2, 2, 3))
     cost = separate(problem, np.random.default_rng(0))
     liked = np.array([[0, 5.0, 0]] * 3 + [[0, 0, 0.0]])
-    sure, indifferent = (SHORT.run(problem, additive_loss(u), cost, 100.0).report for u in (liked, 0 * liked))
-    assert 0 <= sure["entropy_mean"] <= sure["entropy_max"] <= 1
-    assert sure["entropy_mean"] < indifferent["entropy_mean"]
+    rng = np.random.default_rng(1)
+    sure = SHORT.run(problem, additive_loss(liked), cost, 100.0).report
+    noise = SHORT.run(problem, lambda path, step: Feedback(float(rng.normal())), cost, 100.0).report
+    flat = SHORT.run(problem, lambda path, step: Feedback(1.0), cost, 100.0).report
+    assert sure["loss_explained"] > sure["loss_explained_chance"]
+    assert noise["loss_explained"] < 2 * noise["loss_explained_chance"] and flat["loss_explained"] == 0.0
+    for report in (sure, noise, flat):
+        assert 0 <= report["entropy_mean"] <= report["entropy_max"] <= 1
