@@ -31,6 +31,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import NormalDist
 
@@ -220,11 +221,7 @@ def main() -> None:
     for device in targets:
         seconds = table.column(device)
         rows = np.flatnonzero(np.isfinite(seconds) & np.isfinite(accuracies).all(axis=1))
-        candidates = prior.candidates(table.ops[rows])
-
-        def adapt(index: Indices, read: Floats, noise: float, candidates=candidates) -> LatencyPosterior:  # type: ignore[no-untyped-def]
-            return prior.adapt(candidates, index, read, noise)
-
+        adapt = partial(prior.adapt, prior.candidates(table.ops[rows]))
         for noise in levels:
             pool = int(np.searchsorted(rows, args.pool))
             if pool < args.samples:

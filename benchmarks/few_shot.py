@@ -21,6 +21,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
@@ -220,7 +221,7 @@ def run(
     return rows, times
 
 
-def show(rows: list[dict[str, object]], times: dict[str, float], samples: list[int]) -> None:
+def show(rows: list[dict[str, Any]], times: dict[str, float], samples: list[int]) -> None:
     """Print the table, the means, the paired differences and the times."""
     short = ("spearman", "kendall", "med.err", "within10", "cover90", "width", "score", "queries")
     print(f"{'target':>16} {'method':>16} {'k':>4} " + " ".join(f"{name:>9}" for name in short))
@@ -230,13 +231,13 @@ def show(rows: list[dict[str, object]], times: dict[str, float], samples: list[i
         print(f"{target:>16} {method:>16} {count:>4} {shown}")
 
     for row in rows:
-        line(str(row["target"]), str(row["method"]), row["samples"], [row[metric] for metric in METRICS])  # type: ignore[misc]
-    by: dict[tuple[str, int], dict[str, dict[str, object]]] = {}
+        line(str(row["target"]), str(row["method"]), row["samples"], [row[metric] for metric in METRICS])
+    by: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
     for row in rows:
         by.setdefault((str(row["method"]), int(str(row["samples"]))), {})[str(row["target"])] = row
     for (method, count), of in by.items():
         cells = [[row[metric] for row in of.values()] for metric in METRICS]
-        line("mean", method, count, [None if None in cell else float(np.mean(cell)) for cell in cells])  # type: ignore[arg-type]
+        line("mean", method, count, [None if None in cell else float(np.mean(cell)) for cell in cells])
     print("\nours minus baseline, mean over devices and 95 % interval by drawing devices with replacement")
     for count in samples:
         ours = by.get(("ours", count), {})
@@ -245,7 +246,7 @@ def show(rows: list[dict[str, object]], times: dict[str, float], samples: list[i
                 continue
             for metric in ("spearman", "within_10", "spearman_help_query"):
                 pairs = [(ours[t][metric], row[metric]) for t, row in of.items()]
-                differences = np.array([a - b for a, b in pairs if a is not None and b is not None])  # type: ignore[operator]
+                differences = np.array([a - b for a, b in pairs if a is not None and b is not None])
                 if len(differences):
                     low, high = bootstrap(differences)
                     print(f"{method:>16} {count:>4} {metric:>20} {differences.mean():+.4f} ({low:+.4f}, {high:+.4f})")

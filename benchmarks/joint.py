@@ -219,7 +219,7 @@ def show(rows: list[dict[str, Any]]) -> None:
         row["hypervolume"] = hypervolume(row["front_accuracy"], row["front_s"], least)
     seeds = sorted({row["seed"] for row in rows})
     print(
-        f"\n{len(seeds)} seeds, budget {BUDGET_S * 1e3} ms, least accuracy {least:.3f}\n{'method':>15} "
+        f"\n{len(seeds)} seeds, budget {BUDGET_S * 1e3:g} ms, least accuracy {least:.3f}\n{'method':>15} "
         f"{'judged':>7} {'cpu s':>6} {'hypervolume':>17} {'- evolution':>20} {'accuracy %':>15} {'- evolution':>18} "
         f"{'measured':>9} {'over':>5}"
     )

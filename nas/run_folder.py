@@ -63,7 +63,7 @@ class RunFolder:
             _check(folder, resume)  # again: another run may have come and gone before the lock was ours
             for leftover in folder.rglob(f"{_TEMPORARY}*"):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        except BaseException:
+        except BaseException:  # whatever it is goes on; an interrupted start must not keep the folder locked
             os.close(lock)
             raise
         return cls(folder, lock)

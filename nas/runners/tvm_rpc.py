@@ -109,7 +109,7 @@ def _start(threads: int, deadline_s: float) -> LocalServer:
         if process.stdout.readline() != "listening\n":
             words = process.stderr.read().strip().splitlines() or ["it said nothing"]
             raise RpcError(f"the RPC server on {HOST}:{port} ended at once: {words[-1]}")
-    except BaseException:
+    except BaseException:  # whatever it is goes on; an interrupted start must not leave a server behind
         server.stop()
         raise
     return server
