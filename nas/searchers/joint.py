@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import InputError
-from .base import Genomes, Problem
+from .base import Problem
 from .moves import mutate
-from .predictor import Predictor
+from .predictor import Pool, Predictor
 from .screen import uniform
 
 
@@ -39,15 +39,15 @@ class Joint(Predictor):
         super().__init__(problem, initial=initial, candidates=offspring, prior=prior)
         self._population = population
 
-    def _pool(self, rng: np.random.Generator) -> Genomes:
+    def _pool(self, rng: np.random.Generator) -> Pool:
         """Offspring of the population that are new and within a budget, with some strangers among them."""
         parents = self._told.genomes[self._told.best()[: self._population]]
         pairs = rng.integers(len(parents), size=(2, self._candidates, 2)).min(axis=2)
         first, second = parents[pairs[0]], parents[pairs[1]]
-        mixed = np.where(rng.random(first.shape) < 0.5, second, first)
+        mixed = np.where(rng.random(first.shape, np.float32) < 0.5, second, first)
         # From one changed gene to a third of them: close offspring refine, distant ones explore.
         rate = rng.uniform(1 / max(1, len(self._sizes)), 1 / 3 + 1e-9, size=(len(mixed), 1))
-        mutated = mutate(rng, mixed, self._sizes, self._ordinal, rng.random(mixed.shape) < rate)
+        mutated = mutate(rng, mixed, self._sizes, self._ordinal, rng.random(mixed.shape, np.float32) < rate)
         children = self._prior.redraw(rng, mixed, mutated)
         strangers = uniform(self._sizes)(rng, max(1, self._candidates // 16), 0)
-        return self._new(np.concatenate((children, strangers)))
+        return self._judged(self._new(np.concatenate((children, strangers))))

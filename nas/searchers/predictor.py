@@ -7,6 +7,7 @@ many are scored. With several objectives each pick improves another weighting of
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -20,18 +21,36 @@ from .moves import change
 from .prior import Prior
 from .screen import Screen
 from .surrogate import Encoding, Floats, Points, Surrogate, normal_scores
+from .threads import single_thread
 from .told import Told
 
 #: Genomes whose uncertainty is computed, the most promising by their mean.
-_SHORTLIST: Final = 1024
+_SHORTLIST: Final = 512
 #: Weightings of several objectives in one batch.
 _DIRECTIONS: Final = 8
 #: Most genomes that the model is conditioned on: the best half of them and the latest.
-_ROWS: Final = 600
+_ROWS: Final = 400
 _ROUNDS: Final = 3
 _ELITE: Final = 64
 #: A space of at most so many times the candidates is sampled, not bred from.
 _FEW: Final = 4
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Candidates [n, G], the same as the model sees them, and the targets it expects of them [n, t]."""
+
+    genomes: Genomes
+    points: Points
+    mean: Floats
+
+    def with_more(self, more: Pool) -> Pool:
+        """Return these candidates followed by `more`."""
+        code = np.concatenate((self.points.code, more.points.code))
+        features = np.concatenate((self.points.features, more.points.features))
+        return Pool(
+            np.concatenate((self.genomes, more.genomes)), Points(code, features), np.concatenate((self.mean, more.mean))
+        )
 
 
 class Predictor:
@@ -69,6 +88,7 @@ class Predictor:
         self._model = Surrogate(self._encoding, len(self._sizes), len(self._centre))
         self._learn_at = initial
 
+    @single_thread()
     def ask(self, n: int) -> Genomes:
         """See `Searcher.ask`."""
         rng = self._screen.generator()
@@ -78,9 +98,10 @@ class Predictor:
         weights = self._weights(rng, n)
         targets = self._targets(usable, weights)
         self._model.condition(self._points(self._told.genomes[usable]), targets)
-        chosen = self._choose(self._pool(rng), targets, rng, n)
+        chosen = self._choose(self._pool(rng), targets, n)
         return self._screen.propose(rng, n, (lambda rng, n, attempt: chosen, self._prior.source))
 
+    @single_thread()
     def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
         """See `Searcher.tell`; the model's hyperparameters are learned anew whenever a quarter more is known."""
         self._screen.add(genomes)
@@ -125,16 +146,14 @@ class Predictor:
             columns.append(normal_scores(np.where(failed, scalar.max() + 1, scalar)))
         return np.stack(columns, axis=1)
 
-    def _choose(self, pool: Genomes, targets: Floats, rng: np.random.Generator, n: int) -> Genomes:
+    def _choose(self, pool: Pool, targets: Floats, n: int) -> Genomes:
         """The n genomes of the pool with the largest expected improvement, each as if those before were measured."""
-        if not len(pool):
-            return pool
-        points = self._points(pool)
-        mean = self._model.mean(points)
-        each = max(n, _SHORTLIST // mean.shape[1])
-        short = np.unique(np.argsort(mean, axis=0, kind="stable")[:each])
-        mean = mean[short]
-        spread = self._model.spread(points[short], measurements=min(n, len(short)))
+        if not len(pool.genomes):
+            return pool.genomes
+        each = max(n, _SHORTLIST // pool.mean.shape[1])
+        short = np.unique(np.argsort(pool.mean, axis=0, kind="stable")[:each])
+        mean = pool.mean[short]
+        spread = self._model.spread(pool.points[short], measurements=min(n, len(short)))
         best = targets.min(axis=0)
         free = np.ones(len(short), dtype=np.bool_)
         chosen = []
@@ -145,22 +164,28 @@ class Predictor:
             free[index] = False
             chosen.append(index)
             spread.measure(index)
-        return pool[short[chosen]]
+        return pool.genomes[short[chosen]]
 
-    def _pool(self, rng: np.random.Generator) -> Genomes:
-        """Genomes to choose from [n, G]: new, and within a budget where any is."""
+    def _pool(self, rng: np.random.Generator) -> Pool:
+        """Genomes to choose from: new, and within a budget where any is."""
         if self._few is not None:
             pool = self._screen.seen.new(self._few)
-            return pool if len(pool) <= self._candidates else rng.permutation(pool)[: self._candidates]
+            return self._judged(pool if len(pool) <= self._candidates else rng.permutation(pool)[: self._candidates])
         elite = self._told.genomes[self._told.best()[:_ELITE]]
-        pool = self._new(self._prior.source(rng, self._candidates // 4, 0))
+        judged = self._judged(self._new(self._prior.source(rng, self._candidates // 4, 0)))
         for _ in range(_ROUNDS):
-            bred = self._breed(rng, elite, self._candidates // 4)
-            pool = self._screen.seen.new(np.concatenate((pool, self._new(bred))))
-            elite = pool[np.argsort(self._model.mean(self._points(pool)).min(axis=1), kind="stable")[:_ELITE]]
+            bred = self._new(self._breed(rng, elite, self._candidates // 4))
+            # What was judged stands first, and stays first of equal rows.
+            joined = self._screen.seen.new(np.concatenate((judged.genomes, bred)))
+            judged = judged.with_more(self._judged(joined[len(judged.genomes) :]))
+            elite = judged.genomes[np.argsort(judged.mean.min(axis=1), kind="stable")[:_ELITE]]
             if not len(elite):
                 break
-        return pool
+        return judged
+
+    def _judged(self, genomes: Genomes) -> Pool:
+        points = self._points(genomes)
+        return Pool(genomes, points, self._model.mean(points))
 
     @cached_property
     def _few(self) -> Genomes | None:

@@ -22,7 +22,7 @@ from .base import Genomes
 Floats = NDArray[np.float64]
 
 #: Most genomes that hyperparameters are learned from; more cost time and change them little.
-FIT_ROWS = 160
+FIT_ROWS = 100
 STEPS = 12
 _JITTER = 1e-6
 _LEAST = 1e-10
