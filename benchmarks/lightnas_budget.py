@@ -18,8 +18,10 @@ best by the logits wherever it lies below the target.
 
 Beside it, with samples of the same kind and as many steps: LightNAS's own controller with its published constants
 (alpha: Adam 0.001, halved every 20 epochs; lambda: 0.0005; 80 epochs of 40 steps), as it ends, and with our derivation
-applied to its logits. And ours on utilities that know nothing of capacity (independent normal numbers): there the best
-network within a loose target may leave much of it unused, so that ending at the target costs utility.
+applied to its logits. Ours from losses alone, one number per step with noise `--noise` times as large as random
+networks differ: this is what `nas run` learns from. And ours on utilities that know nothing of capacity (independent
+normal numbers): there the best network within a loose target may leave much of it unused, so that ending at the target
+costs utility.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ TABLE = lightnas_xavier()
 COST = of_choices(TABLE)
 LAYERS = np.arange(len(SPACE.genes))
 Array = np.ndarray[Any, np.dtype[np.float64]]
+Sampler = Callable[[Array, float, float, int], Callable[[Any, int], Feedback]]
 
 
 class Problem:
@@ -138,14 +141,27 @@ def sampled(values: Array, noise: float, scale: float, seed: int) -> Callable[[A
     return loss
 
 
+def sampled_losses(values: Array, noise: float, scale: float, seed: int) -> Callable[[Any, int], Feedback]:
+    """The loss alone, of one network, with noise `noise` times as large as random networks differ."""
+    deviation = noise * float(np.sqrt((values.std(axis=1) ** 2).sum()))
+
+    def loss(path: Any, step: int) -> Feedback:
+        rng = np.random.default_rng((SEED, seed, step))
+        return Feedback(scale * (1 - float(values[LAYERS, path].sum()) + deviation * float(rng.normal())))
+
+    return loss
+
+
 def liked_most(found: Result) -> int:
     """The proposal of the largest logits."""
     return int(found.preference[LAYERS, found.proposals].sum(axis=1).argmax())
 
 
-def ours(judged: Judge, target_ms: int, scale: float, noise: float, seed: int) -> dict[str, float]:
+def ours(
+    judged: Judge, target_ms: int, scale: float, noise: float, seed: int, feedback: Sampler = sampled
+) -> dict[str, float]:
     limit_s = target_ms / 1e3
-    found = Differentiable().run(Problem(seed), sampled(judged.values, noise, scale, seed), COST, limit_s)
+    found = Differentiable().run(Problem(seed), feedback(judged.values, noise, scale, seed), COST, limit_s)
     return {
         "target_ms": target_ms,
         "loss_scale": scale,
@@ -221,12 +237,16 @@ def main() -> None:
     results["independent_utility"] = [
         ours(free[seed], ms, args.scales[0], args.noise, seed) for ms in TARGETS_MS for seed in range(args.independent)
     ]
+    results["losses_alone"] = [
+        ours(judges[seed], ms, scale, args.noise, seed, sampled_losses) for scale, ms, seed in cases
+    ]
     derived = ("latency_before_ms", "utility_ratio_before", "latency_ms", "utility_ratio")
     show("ours", results["rows"], *derived)
     show("published controller; after: its logits with our derivation", results["published_controller"],
          "latency_ms", "utility_ratio_at_own_latency", "latency_derived_ms", "utility_ratio_derived")  # fmt: skip
+    show("ours, from losses alone", results["losses_alone"], *derived)
     show("ours, utilities independent of capacity", results["independent_utility"], *derived)
-    for name in ("rows", "independent_utility"):
+    for name in ("rows", "losses_alone", "independent_utility"):
         anywhere = [row["utility_ratio_any"] for row in results[name]]
         reachable = [row["utility_ratio"] / row["best_in_band"] for row in results[name]]
         bound = [row["best_in_band"] for row in results[name]]

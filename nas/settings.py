@@ -78,7 +78,10 @@ class CalibrationSettings:
 
 @dataclass(frozen=True)
 class SupernetSettings:
-    """Training of the shared weights; `max_time` caps it by cutting epochs short before it starts."""
+    """Training of the shared weights; `max_time` caps it by cutting epochs short before it starts.
+
+    `reuse` names the folder of a run whose shared weights, trained in the same way, are taken instead.
+    """
 
     epochs: int = 20
     batch_size: int = 64
@@ -88,6 +91,7 @@ class SupernetSettings:
     random_subnets: int = 2
     augment: bool = True
     max_time_s: Seconds | None = None
+    reuse: str | None = None
 
     def __post_init__(self) -> None:
         _at_least("supernet", epochs=(self.epochs, 1), batch_size=(self.batch_size, 2))

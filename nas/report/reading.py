@@ -38,7 +38,7 @@ class StageTime:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything the page shows; `problems` are files that could not be read."""
+    """Everything the page shows; `problems` are files that could not be read, `reused` whose shared weights it took."""
 
     folder: Path
     name: str
@@ -59,6 +59,7 @@ class Run:
     unmet: dict[str, str]
     stages: tuple[StageTime, ...]
     statements: tuple[str, ...]
+    reused: str
     problems: tuple[str, ...]
 
     @property
@@ -152,6 +153,7 @@ def read(folder: Path, space: SearchSpace) -> Run:
         unmet=unmet,
         stages=_stages(log),
         statements=tuple(row["statement"].text for row in log if row["statement"].text),
+        reused=next((row["supernet"].text for row in log if row["event"].text == "reused"), ""),
         problems=tuple(files.problems),
     )
 

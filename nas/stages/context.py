@@ -35,7 +35,7 @@ from ..settings import Experiment
 if TYPE_CHECKING:
     from rich.console import Console
 
-ENVIRONMENT = "environment.json"
+ENVIRONMENT, SUPERNET, PLANS = "environment.json", "supernet.safetensors", "plans.json"
 SCHEMA = 1
 #: Batch norm of a sampled network needs the statistics of so many images.
 LEAST_ARCH = 32
@@ -131,6 +131,9 @@ def _check_optimiser(experiment: Experiment, images: int) -> None:
 
 
 def _check_sources(experiment: Experiment) -> None:
+    from .reuse import check_reuse
+
+    check_reuse(experiment)
     for target in experiment.targets:
         if target.device != HOST:
             load_profile(target.device)

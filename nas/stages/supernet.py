@@ -17,14 +17,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..data.augment import Augmentation, default_augmentation
 from ..interrupt import stop_if_asked
 from ..run_folder import atomic_write_bytes, atomic_write_json
-from .context import Context
+from .context import PLANS, SUPERNET, Context
+from .reuse import take_weights
 
 if TYPE_CHECKING:
     from ..evaluators.supernet import SupernetEvaluator
     from ..supernet.batches import TrainingSet
     from ..supernet.training import SupernetTrainer
 
-SUPERNET, PLANS = "supernet.safetensors", "plans.json"
 #: A checkpoint at least this many times per training; each costs a few milliseconds.
 _CHECKPOINTS = 20
 
@@ -77,9 +77,11 @@ def train_supernet(context: Context) -> None:
     """Train to the last planned step, from the checkpoint if there is one."""
     from ..supernet import native
 
+    path = context.path(SUPERNET)
+    if context.experiment.supernet.reuse is not None and not path.exists():
+        take_weights(context)
     trainer = _trainer(context)
     context.run.log("depthwise", compiled=native.available())
-    path = context.path(SUPERNET)
     state = trainer.load(path.read_bytes()) if path.exists() else trainer.start()
     with steps_progress(context, "supernet", trainer.recipe.steps, state.step) as report:
         trainer.run(
