@@ -71,8 +71,8 @@ def unseen(context: Context, genomes: NDArray[np.int64]) -> Floats:
     return np.array([(evaluator.logits(g[None])[0][:, -1].argmax(-1) == labels).mean() for g in genomes])
 
 
-def trained(out: Path, networks: int, epochs: int, shared_epochs: int) -> list[dict[str, Any]]:
-    """Accuracy on unseen images of random networks trained briefly from scratch, beside every seed's supernet's."""
+def trained(out: Path, networks: int, again: int, epochs: int, shared_epochs: int) -> list[dict[str, Any]]:
+    """Accuracy on unseen images of random networks trained briefly from scratch, the first `again` of them twice."""
     import jax.numpy as jnp
 
     from nas.supernet import interpreter
@@ -82,39 +82,54 @@ def trained(out: Path, networks: int, epochs: int, shared_epochs: int) -> list[d
     path = out / "networks.jsonl"
     context = opened(out, 0, shared_epochs)
     genomes = random_genomes(context.space, networks, np.random.default_rng(20))
-    rows = list(read_jsonl(path)) if path.exists() else []
+    rows = list(read_jsonl(path))
+    done = {(row["network"], row["training"]) for row in rows}
+    wanted = [*((number, 0) for number in range(networks)), *((number, 1) for number in range(min(again, networks)))]
     data, labels = supernet.training_set(context, False), context.data.test_labels()[context.order("test")[:UNSEEN]]
     images = context.data.preprocessing.apply(context.data.raw_images("test")[context.order("test")[:UNSEEN]])
     steps = epochs * (len(data) // 64)
-    for number, genome in enumerate(genomes[len(rows) :], len(rows)):
-        network = context.space.decode(genome)
-        trainer = NetworkTrainer(network, data, Recipe(steps, 64, 0.1), derive_seed(0, "scratch", number))
+    for number, training in (pair for pair in wanted if pair not in done):
+        network = context.space.decode(genomes[number])
+        trainer = NetworkTrainer(network, data, Recipe(steps, 64, 0.1), derive_seed(training, "scratch", number))
         weights = trainer.finish(trainer.run(trainer.start()))
         params, stats = interpreter.split(network, weights)
         answers = interpreter.apply(network, params, stats, {network.inputs[0].name: jnp.asarray(images)}).outputs
         right = np.asarray(answers[-1]).argmax(-1) == labels
-        rows.append({"genome": genome.tolist(), "accuracy": float(right.mean())})
+        genome = genomes[number].tolist()
+        rows.append({"network": number, "training": training, "genome": genome, "accuracy": float(right.mean())})
         append_jsonl(path, rows[-1:])
-        print(f"network {number}: {rows[-1]['accuracy']:.4f}", flush=True)
-    return rows
+        print(f"network {number}, training {training}: {rows[-1]['accuracy']:.4f}", flush=True)
+    return [row for row in rows if (row["network"], row["training"]) in wanted]
 
 
 def agreement(out: Path, seeds: int, epochs: int, rows: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """Print Kendall's tau of each seed's supernet, and that of multiply-adds beside it, with 95 % intervals."""
-    genomes = np.array([row["genome"] for row in rows])
-    alone = np.array([row["accuracy"] for row in rows])
+    """Print Kendall's tau of each seed's supernet with 95 % intervals, beside multiply-adds and a second training.
+
+    No ranking can agree with one training better than another training of the same networks does.
+    """
+    first = sorted((row for row in rows if row["training"] == 0), key=lambda row: int(row["network"]))
+    second = {row["network"]: row["accuracy"] for row in rows if row["training"] == 1}
+    genomes = np.array([row["genome"] for row in first])
+    alone = np.array([row["accuracy"] for row in first])
     context = opened(out, 0, epochs)
     guesses = {"multiply-adds": np.array([float(context.space.decode(g).macs) for g in genomes])}
     for seed in range(seeds):
         guesses[f"supernet, seed {seed}"] = unseen(opened(out, seed, epochs), genomes)
-    rng = np.random.default_rng(0)
-    resampled = [rng.integers(len(rows), size=len(rows)) for _ in range(2000)]
-    print(f"\n{len(rows)} networks from scratch, accuracy {alone.min():.3f} to {alone.max():.3f}")
-    found = {}
-    for name, values in guesses.items():
-        tau = float(kendalltau(alone, values).statistic)
-        spread = [kendalltau(alone[r], values[r]).statistic for r in resampled]
-        low, high = np.nanquantile(spread, (0.025, 0.975))
-        found[name] = [tau, float(low), float(high)]
-        print(f"{name:>20}: Kendall tau {tau:.3f} [{low:.3f}, {high:.3f}]")
+    print(f"\n{len(first)} networks from scratch, accuracy {alone.min():.3f} to {alone.max():.3f}")
+    found = {name: tau(alone, values) for name, values in guesses.items()}
+    if second:
+        pairs = np.array([(row["accuracy"], second[row["network"]]) for row in first if row["network"] in second])
+        apart = float(np.std(pairs[:, 0] - pairs[:, 1]) / np.sqrt(2))
+        name = f"trained again ({len(pairs)} networks, standard deviation {apart:.4f})"
+        found[name] = tau(pairs[:, 0], pairs[:, 1])
+    for name, (middle, low, high) in found.items():
+        print(f"Kendall tau {middle:.3f} [{low:.3f}, {high:.3f}]: {name}")
     return found
+
+
+def tau(a: Floats, b: Floats) -> list[float]:
+    """Kendall's tau between two accuracies of the same networks [n], with the ends of its 95 % bootstrap interval."""
+    rng = np.random.default_rng(0)
+    drawn = [rng.integers(len(a), size=len(a)) for _ in range(2000)]
+    low, high = np.nanquantile([kendalltau(a[rows], b[rows]).statistic for rows in drawn], (0.025, 0.975))
+    return [float(kendalltau(a, b).statistic), float(low), float(high)]

@@ -171,7 +171,7 @@ def _drive(context: Context, budget: Budget, search: Steps, loss: PathLoss) -> R
             begin = int(stored["step"])
             search.restore({name.removeprefix("own/"): stored[name] for name in stored.files if name != "step"})
     every = max(1, search.steps // _CHECKPOINTS)
-    with steps_progress(context, f"differentiable search, {budget.name}", search.steps, begin) as report:
+    with steps_progress(context, f"optimiser, {budget.name}", search.steps, begin) as report:
         for step in range(begin, search.steps):
             genome = search.path(step)
             feedback = loss(genome, step)

@@ -143,7 +143,8 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
     accuracy = np.array([_accuracy(trial, number) for trial in pool])
     while True:
         rows = measured(context, budget)
-        model = refit(context, base, list(rows.values()))
+        # A reading decides about its own network however it was taken; it says nothing of others if the machine moved.
+        model = refit(context, base, [row for row in rows.values() if not row.drifted])
         # Readings for other budgets are known here too, but they were not this one's attempts.
         own = {row.key for row in candidate_rows(context, budget) if row.budget == budget.name}
         read = [

@@ -287,6 +287,30 @@ def test_a_budget_that_no_candidate_keeps_is_said_not_to_be_kept(
     assert "not kept" in (run / "report.html").read_text()
 
 
+@pytest.mark.parametrize("drifted", [False, True])
+def test_only_steady_readings_of_candidates_move_the_latency_model(
+    drifted: bool, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewind(run, "search")
+    fitted: list[int] = []
+    refit = winners.refit
+
+    def counting(context: Context, model: Any, rows: Sequence[Measurement]) -> Any:
+        fitted.append(len(rows))
+        return refit(context, model, rows)
+
+    def time_networks(*arguments: Any) -> tuple[Measurement, ...]:
+        (row,) = slow(1e-3)(*arguments)
+        return (replace(row, exits=tuple(replace(exit_, drifted=drifted) for exit_ in row.exits)),)
+
+    monkeypatch.setattr(winners, "refit", counting)
+    monkeypatch.setattr(winners, "time_networks", time_networks)
+    with opened(run) as context:
+        found, _ = winners.choose(context)
+        assert found["worst"].measurement is not None
+    assert max(fitted) == 0 if drifted else max(fitted) > 0
+
+
 def test_a_choice_stands_until_it_is_seen_to_break_its_budget(run: Path) -> None:
     with opened(run) as context:
         first, unmet = winners.choose(context)

@@ -256,7 +256,7 @@ def test_the_end_of_a_differentiable_search_is_shown_with_its_warning(tmp_path: 
     atomic_write_json(run / "optimiser" / "tiny.json", record)
     page = _page(run)
     _check_html(page)
-    table = page[page.index("Where the differentiable search ended") :]
+    table = page[page.index("Where the optimiser ended") :]
     for text in ("tiny", "360", "355", "410", "31", "75", "40", "tiny: collapsed: far too bare."):
         assert text in table, text
     (run / "optimiser" / "tiny.json").write_text("{")
