@@ -7,19 +7,25 @@ management is that of model-assisted evolution (Jin 2011, "Surrogate-assisted ev
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError
-from .base import Problem
+from .base import Genomes, Problem
 from .moves import mutate
 from .predictor import Pool, Predictor
 from .screen import uniform
+
+#: Offspring that are bred and scored at a time.
+_BROOD: Final = 16384
 
 
 class Joint(Predictor):
     """Breeds `offspring` from the best `population` genomes per batch; the predictor picks those that are evaluated.
 
-    A million offspring are possible: they cost about a second where a hundred genomes are known. `initial` and `prior`
+    A million offspring are possible: they cost seconds, and no more memory than a few thousand. `initial` and `prior`
     as for `Predictor`. Raises InputError for parameters out of range.
     """
 
@@ -39,15 +45,30 @@ class Joint(Predictor):
         super().__init__(problem, initial=initial, candidates=offspring, prior=prior)
         self._population = population
 
-    def _pool(self, rng: np.random.Generator) -> Pool:
-        """Offspring of the population that are new and within a budget, with some strangers among them."""
+    def _pool(self, rng: np.random.Generator, n: int) -> Pool:
+        """The most promising offspring of the population that are new and within a budget, with some strangers."""
         parents = self._told.genomes[self._told.best()[: self._population]]
-        pairs = rng.integers(len(parents), size=(2, self._candidates, 2)).min(axis=2)
+        found = Pool(parents[:0], np.empty((0, 1)))
+        # A brood at a time: of a million offspring few are remembered.
+        for start in range(0, self._candidates, _BROOD):
+            brood = self._judged(self._new(self._offspring(rng, parents, min(_BROOD, self._candidates - start))))
+            found = (found.with_more(brood) if len(found.genomes) else brood).shortlist(n)
+        return Pool(*_different(found))
+
+    def _offspring(self, rng: np.random.Generator, parents: Genomes, count: int) -> Genomes:
+        """`count` children of two parents each, the better ones more often, and some strangers."""
+        pairs = rng.integers(len(parents), size=(2, count, 2)).min(axis=2)
         first, second = parents[pairs[0]], parents[pairs[1]]
         mixed = np.where(rng.random(first.shape, np.float32) < 0.5, second, first)
         # From one changed gene to a third of them: close offspring refine, distant ones explore.
         rate = rng.uniform(1 / max(1, len(self._sizes)), 1 / 3 + 1e-9, size=(len(mixed), 1))
         mutated = mutate(rng, mixed, self._sizes, self._ordinal, rng.random(mixed.shape, np.float32) < rate)
         children = self._prior.redraw(rng, mixed, mutated)
-        strangers = uniform(self._sizes)(rng, max(1, self._candidates // 16), 0)
-        return self._judged(self._new(np.concatenate((children, strangers))))
+        strangers = uniform(self._sizes)(rng, max(1, count // 16), 0)
+        return np.concatenate((children, strangers))
+
+
+def _different(pool: Pool) -> tuple[Genomes, NDArray[np.float64]]:
+    """The first of equal genomes: two broods may have the same child."""
+    firsts = np.sort(np.unique(pool.genomes, axis=0, return_index=True)[1])
+    return pool.genomes[firsts], pool.mean[firsts]

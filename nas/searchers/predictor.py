@@ -38,19 +38,20 @@ _FEW: Final = 4
 
 @dataclass(frozen=True)
 class Pool:
-    """Candidates [n, G], the same as the model sees them, and the targets it expects of them [n, t]."""
+    """Candidates [n, G], and the targets that the model expects of them [n, t]."""
 
     genomes: Genomes
-    points: Points
     mean: Floats
 
     def with_more(self, more: Pool) -> Pool:
         """Return these candidates followed by `more`."""
-        code = np.concatenate((self.points.code, more.points.code))
-        features = np.concatenate((self.points.features, more.points.features))
-        return Pool(
-            np.concatenate((self.genomes, more.genomes)), Points(code, features), np.concatenate((self.mean, more.mean))
-        )
+        return Pool(np.concatenate((self.genomes, more.genomes)), np.concatenate((self.mean, more.mean)))
+
+    def shortlist(self, n: int) -> Pool:
+        """Return the most promising: of every target some hundred, and n or more where there are so many."""
+        each = max(n, _SHORTLIST // self.mean.shape[1])
+        rows = np.unique(np.argsort(self.mean, axis=0, kind="stable")[:each])
+        return Pool(self.genomes[rows], self.mean[rows])
 
 
 class Predictor:
@@ -98,7 +99,7 @@ class Predictor:
         weights = self._weights(rng, n)
         targets = self._targets(usable, weights)
         self._model.condition(self._points(self._told.genomes[usable]), targets)
-        chosen = self._choose(self._pool(rng), targets, n)
+        chosen = self._choose(self._pool(rng, n), targets, n)
         return self._screen.propose(rng, n, (lambda rng, n, attempt: chosen, self._prior.source))
 
     @single_thread()
@@ -150,23 +151,22 @@ class Predictor:
         """The n genomes of the pool with the largest expected improvement, each as if those before were measured."""
         if not len(pool.genomes):
             return pool.genomes
-        each = max(n, _SHORTLIST // pool.mean.shape[1])
-        short = np.unique(np.argsort(pool.mean, axis=0, kind="stable")[:each])
-        mean = pool.mean[short]
-        spread = self._model.spread(pool.points[short], measurements=min(n, len(short)))
+        short = pool.shortlist(n)
+        genomes, mean = short.genomes, short.mean
+        spread = self._model.spread(self._points(genomes), measurements=min(n, len(genomes)))
         best = targets.min(axis=0)
-        free = np.ones(len(short), dtype=np.bool_)
+        free = np.ones(len(genomes), dtype=np.bool_)
         chosen = []
-        for pick in range(min(n, len(short))):
+        for pick in range(min(n, len(genomes))):
             direction = pick % mean.shape[1]
             gain = expected_improvement(best[direction] - mean[:, direction], spread.sd)
             index = int(np.where(free, gain, -1.0).argmax())
             free[index] = False
             chosen.append(index)
             spread.measure(index)
-        return pool.genomes[short[chosen]]
+        return genomes[chosen]
 
-    def _pool(self, rng: np.random.Generator) -> Pool:
+    def _pool(self, rng: np.random.Generator, n: int) -> Pool:
         """Genomes to choose from: new, and within a budget where any is."""
         if self._few is not None:
             pool = self._screen.seen.new(self._few)
@@ -184,8 +184,7 @@ class Predictor:
         return judged
 
     def _judged(self, genomes: Genomes) -> Pool:
-        points = self._points(genomes)
-        return Pool(genomes, points, self._model.mean(points))
+        return Pool(genomes, self._model.mean(self._points(genomes)))
 
     @cached_property
     def _few(self) -> Genomes | None:

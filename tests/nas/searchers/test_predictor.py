@@ -10,6 +10,7 @@ import pytest
 
 from nas.errors import InputError
 from nas.pareto import hypervolume, pareto_front
+from nas.searchers import joint
 from nas.searchers.base import Genomes
 from nas.searchers.joint import Joint
 from nas.searchers.predictor import Predictor, expected_improvement
@@ -41,6 +42,19 @@ def best_loss(searcher: Any, problem: Any, loss: Callable[[Genomes], np.ndarray]
         searcher.tell(genomes, values[:, None], problem.cheap(genomes)[1])
         best = min(best, float(values.min()))
     return best
+
+
+def test_offspring_in_many_broods_are_as_good_and_all_different(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses: dict[int, list[float]] = {1 << 14: [], 64: []}
+    for brood, found in losses.items():
+        monkeypatch.setattr(joint, "_BROOD", brood)
+        for seed in range(4):
+            loss, problem = interacting(seed, 12, 5), plain(12, 5, budget=24.0, seed=seed)
+            searcher = Joint(problem, offspring=2000)
+            found.append(best_loss(searcher, problem, loss, 10))
+        asked = searcher.ask(300)
+        assert len(np.unique(asked, axis=0)) == 300 and (problem.cheap(asked)[1] == 0).all()
+    assert np.mean(losses[64]) < np.mean(losses[1 << 14]) + 1
 
 
 @GUIDED
