@@ -24,8 +24,8 @@ from typing import Any
 
 from .errors import InputError
 
-EXPERIMENT = "experiment.yaml"
-LOG = "log.jsonl"
+EXPERIMENT, ENVIRONMENT, LOG = "experiment.yaml", "environment.json", "log.jsonl"
+SUPERNET, PLANS = "supernet.safetensors", "plans.json"
 _LOCK = ".lock"
 _TEMPORARY = ".tmp-"
 

@@ -29,13 +29,13 @@ from ..data.seeds import derive_seed
 from ..errors import InputError
 from ..interrupt import stop_if_asked
 from ..measurement import HOST
-from ..run_folder import EXPERIMENT, RunFolder, atomic_write_json, atomic_write_text
+from ..reuse import check_reuse
+from ..run_folder import ENVIRONMENT, EXPERIMENT, RunFolder, atomic_write_json, atomic_write_text
 from ..settings import Experiment
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-ENVIRONMENT, SUPERNET, PLANS = "environment.json", "supernet.safetensors", "plans.json"
 SCHEMA = 1
 #: Batch norm of a sampled network needs the statistics of so many images.
 LEAST_ARCH = 32
@@ -131,8 +131,6 @@ def _check_optimiser(experiment: Experiment, images: int) -> None:
 
 
 def _check_sources(experiment: Experiment) -> None:
-    from .reuse import check_reuse
-
     check_reuse(experiment)
     for target in experiment.targets:
         if target.device != HOST:

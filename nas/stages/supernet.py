@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..data.augment import Augmentation, default_augmentation
 from ..interrupt import stop_if_asked
-from ..run_folder import atomic_write_bytes, atomic_write_json
-from .context import PLANS, SUPERNET, Context
-from .reuse import take_weights
+from ..reuse import take_weights
+from ..run_folder import PLANS, SUPERNET, atomic_write_bytes, atomic_write_json
+from .context import Context
 
 if TYPE_CHECKING:
     from ..evaluators.supernet import SupernetEvaluator
@@ -79,7 +79,8 @@ def train_supernet(context: Context) -> None:
 
     path = context.path(SUPERNET)
     if context.experiment.supernet.reuse is not None and not path.exists():
-        take_weights(context)
+        take_weights(context.experiment, context.run, context.data.splits.record())
+        context.console.print(f"shared weights of {context.experiment.supernet.reuse}", markup=False)
     trainer = _trainer(context)
     context.run.log("depthwise", compiled=native.available())
     state = trainer.load(path.read_bytes()) if path.exists() else trainer.start()

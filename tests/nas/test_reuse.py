@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from nas.reuse import take_weights
 from nas.run_folder import read_jsonl
-from nas.stages.reuse import take_weights
 from tests.nas.small_runs import SMALL, Command, small, write
 from tests.nas.test_stages import opened
 
@@ -77,4 +77,4 @@ def test_images_that_have_changed_since_are_refused(finished: Path, nas: Command
     environment["splits"]["val"]["sha256"] = "0" * 64
     (source / "environment.json").write_text(json.dumps(environment))
     with opened(new) as context, pytest.raises(ValueError, match="trained on other images than the data hold now"):
-        take_weights(context)
+        take_weights(context.experiment, context.run, context.data.splits.record())

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import config
-from ..errors import InputError
-from ..run_folder import EXPERIMENT, atomic_write_bytes, atomic_write_json, sha256_file
-from ..settings import Experiment
-from .context import ENVIRONMENT, PLANS, SUPERNET, Context
+from . import config
+from .errors import InputError
+from .run_folder import (
+    ENVIRONMENT,
+    EXPERIMENT,
+    PLANS,
+    SUPERNET,
+    RunFolder,
+    atomic_write_bytes,
+    atomic_write_json,
+    sha256_file,
+)
+from .settings import Experiment
 
 _SAME = ("seed", "data", "space", "splits", "supernet")
 
@@ -40,25 +49,23 @@ def check_reuse(experiment: Experiment) -> None:
             )
 
 
-def take_weights(context: Context) -> None:
-    """Copy the weights, and the number of steps that was planned for them, into this run.
+def take_weights(experiment: Experiment, run: RunFolder, splits: Mapping[str, Any]) -> None:
+    """Copy the weights, and the number of steps that was planned for them, into a run whose data are split as `splits`.
 
-    Raises InputError where the data have changed since, or the training did not end.
+    Raises InputError as `check_reuse` does, and where the images have changed since.
     """
-    check_reuse(context.experiment)
-    folder = Path(context.experiment.supernet.reuse or "")
-    splits = json.loads((folder / ENVIRONMENT).read_text())["splits"]
-    if splits != context.data.splits.record():
+    check_reuse(experiment)
+    folder = Path(experiment.supernet.reuse or "")
+    if json.loads((folder / ENVIRONMENT).read_text())["splits"] != splits:
         raise InputError(
             f"supernet.reuse: {str(folder)!r} was trained on other images than the data hold now; leave the key out"
         )
     plans = folder / PLANS
     planned = json.loads(plans.read_text()).get("supernet") if plans.exists() else None
     if planned is not None:
-        atomic_write_json(context.path(PLANS), {"supernet": planned})
-    atomic_write_bytes(context.path(SUPERNET), (folder / SUPERNET).read_bytes())
-    context.run.log("reused", supernet=str(folder), sha256=sha256_file(context.path(SUPERNET)))
-    context.console.print(f"shared weights of {folder}", markup=False)
+        atomic_write_json(run.path / PLANS, {"supernet": planned})
+    atomic_write_bytes(run.path / SUPERNET, (folder / SUPERNET).read_bytes())
+    run.log("reused", supernet=str(folder), sha256=sha256_file(run.path / SUPERNET))
 
 
 def _without_reuse(value: Any) -> Any:
