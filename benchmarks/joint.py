@@ -248,7 +248,7 @@ def main() -> None:
     parser.add_argument("--cpu-s", type=float, default=60.0)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--networks", type=int, default=30)
-    parser.add_argument("--again", type=int, default=12, help="networks that are trained a second time")
+    parser.add_argument("--again", type=int, default=30, help="networks that are trained a second time")
     parser.add_argument("--scratch-epochs", type=int, default=3)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

@@ -118,33 +118,34 @@ def trained(out: Path, networks: int, again: int, epochs: int, shared_epochs: in
 
 
 def agreement(out: Path, seeds: int, epochs: int, rows: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """Print Kendall's tau of each seed's supernet with 95 % intervals, beside multiply-adds and a second training.
+    """Print Kendall's tau of each seed's supernet with the mean of a network's trainings, with 95 % intervals.
 
-    No ranking can agree with one training better than another training of the same networks does.
+    Beside it that of multiply-adds, and of one training with another: about what a single training's noise leaves.
     """
-    first = sorted((row for row in rows if row["training"] == 0), key=lambda row: int(row["network"]))
-    second = {row["network"]: row["accuracy"] for row in rows if row["training"] == 1}
-    genomes = np.array([row["genome"] for row in first])
-    alone = np.array([row["accuracy"] for row in first])
+    numbers = sorted({row["network"] for row in rows})
+    taken = [[row for row in rows if row["network"] == number] for number in numbers]
+    genomes = np.array([rows_of_one[0]["genome"] for rows_of_one in taken])
+    alone = np.array([np.mean([row["accuracy"] for row in rows_of_one]) for rows_of_one in taken])
     context = opened(out, 0, epochs)
-    guesses = {"multiply-adds": np.array([float(context.space.decode(g).macs) for g in genomes])}
-    for seed in range(seeds):
-        guesses[f"supernet, seed {seed}"] = unseen(opened(out, seed, epochs), genomes)
-    print(f"\n{len(first)} networks from scratch, accuracy {alone.min():.3f} to {alone.max():.3f}")
+    guesses = {"multiply-adds": np.array([[float(context.space.decode(g).macs) for g in genomes]])}
+    supernets = np.array([unseen(opened(out, seed, epochs), genomes) for seed in range(seeds)])
+    guesses |= {f"supernet, seed {seed}": supernets[[seed]] for seed in range(seeds)}
+    guesses["supernets, mean over seeds"] = supernets
     found = {name: tau(alone, values) for name, values in guesses.items()}
-    if second:
-        pairs = np.array([(row["accuracy"], second[row["network"]]) for row in first if row["network"] in second])
-        apart = float(np.std(pairs[:, 0] - pairs[:, 1]) / np.sqrt(2))
-        name = f"trained again ({len(pairs)} networks, standard deviation {apart:.4f})"
-        found[name] = tau(pairs[:, 0], pairs[:, 1])
+    twice = np.array([[row["accuracy"] for row in several[:2]] for several in taken if len(several) > 1]).T
+    print(f"\n{len(alone)} networks from scratch, accuracy {alone.min():.3f} to {alone.max():.3f}")
+    if twice.size:
+        apart = float(np.std(twice[0] - twice[1]) / np.sqrt(2))
+        name = f"one training with another ({twice.shape[1]} networks, standard deviation {apart:.4f})"
+        found[name] = tau(twice[0], twice[[1]])
     for name, (middle, low, high) in found.items():
         print(f"Kendall tau {middle:.3f} [{low:.3f}, {high:.3f}]: {name}")
     return found
 
 
-def tau(a: Floats, b: Floats) -> list[float]:
-    """Kendall's tau between two accuracies of the same networks [n], with the ends of its 95 % bootstrap interval."""
+def tau(a: Floats, several: Floats) -> list[float]:
+    """Mean of Kendall's tau between a [n] and each of several [k, n], with the ends of its 95 % bootstrap interval."""
     rng = np.random.default_rng(0)
-    drawn = [rng.integers(len(a), size=len(a)) for _ in range(2000)]
-    low, high = np.nanquantile([kendalltau(a[rows], b[rows]).statistic for rows in drawn], (0.025, 0.975))
-    return [float(kendalltau(a, b).statistic), float(low), float(high)]
+    draws = [np.arange(len(a)), *(rng.integers(len(a), size=len(a)) for _ in range(2000))]
+    means = [np.mean([kendalltau(a[rows], b[rows]).statistic for b in several]) for rows in draws]
+    return [float(means[0]), *(float(end) for end in np.nanquantile(means[1:], (0.025, 0.975)))]

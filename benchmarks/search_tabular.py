@@ -5,8 +5,9 @@
 A task is a device and a budget, a quantile of its latencies; its oracle is the best accuracy within the budget, all
 read from the tables (`nas.evaluators.table`). Regret is the oracle less the best accuracy evaluated so far, in
 points. Every searcher may ask the latency table for free; pymoo and Optuna get the same filter (`search_peers`), and a
-row is left out with a sentence where one is not installed. Violations count evaluated networks beyond the budget.
-Differences are paired over tasks and seeds: Wilcoxon's signed-rank test with Holm's correction, and the ratio of mean
+row is left out with a sentence where one is not installed. Violations count evaluated networks beyond the budget;
+`fall-back` is the share of a peer's networks that the filter drew at random because the peer proposed none. Differences
+are paired over seeds: Wilcoxon's signed-rank test on means over tasks, with Holm's correction, and the ratio of mean
 regrets with a 95 % interval that draws devices and seeds anew. Without --devices: HELP's six test devices, or all of
 the table where it lacks one of them.
 """
@@ -62,8 +63,8 @@ def tables(latency: Path, accuracy: Path) -> tuple[Any, NDArray[np.float64], Row
     return table, 100 * load_accuracy(accuracy, table), Rows(table.ops)
 
 
-def search(case: Case) -> tuple[list[float], int]:
-    """The regret after each number of QUERIES, and the number of evaluated networks beyond the budget."""
+def search(case: Case) -> tuple[list[float], int, float]:
+    """The regret after each number of QUERIES, networks evaluated beyond the budget, and the share fallen back on."""
     table, accuracies, rows = tables(case.latency, case.accuracy)
     accuracy, latency_s = accuracies[:, case.dataset], table.column(case.device)
     budget_s = float(np.nanquantile(latency_s, case.quantile))
@@ -92,7 +93,9 @@ def search(case: Case) -> tuple[list[float], int]:
         raise AssertionError(f"{case.method} evaluated a network twice")
     kept = np.where(latency_s[evaluated] <= budget_s, accuracy[evaluated], -np.inf)
     best = np.maximum.accumulate(np.append(kept, np.full(QUERIES[-1] - len(kept), -np.inf)))
-    return [float(accuracy[within].max() - best[n - 1]) for n in QUERIES], int((latency_s[evaluated] > budget_s).sum())
+    regrets = [float(accuracy[within].max() - best[n - 1]) for n in QUERIES]
+    fallen_back = outside.fallen_back / len(evaluated) if outside is not None else 0.0
+    return regrets, int((latency_s[evaluated] > budget_s).sum()), fallen_back
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -129,7 +132,8 @@ def compare(regret: dict[str, NDArray[np.float64]]) -> None:
     mine = [name for name in regret if name not in PEERS]
     tests = []
     for name in mine:
-        difference = regret[name][..., column].ravel() - regret[best][..., column].ravel()
+        # Tasks share devices, budgets and accuracies; only seeds are drawn independently.
+        difference = (regret[name][..., column] - regret[best][..., column]).mean(axis=(0, 1))
         tests.append(float(wilcoxon(difference).pvalue) if difference.any() else 1.0)
     for name, p in zip(mine, holm(tests), strict=True):
         middle, low, high = ratio(regret[name][..., column], regret[best][..., column])
@@ -162,7 +166,7 @@ def main() -> None:
     print(
         f"{'regret, points':<16}"
         + "".join(f"{f'{n} evaluated':>18}" for n in QUERIES)
-        + f"{'violations':>12}{'s/search':>10}"
+        + f"{'violations':>12}{'fall-back':>11}{'s/search':>10}"
     )
     rows: list[dict[str, Any]] = []
     regret: dict[str, NDArray[np.float64]] = {}
@@ -177,9 +181,10 @@ def main() -> None:
             ]
             results = list(pool.map(search, cases) if args.jobs > 1 else map(search, cases))
             seconds = (time.perf_counter() - start) * args.jobs / len(cases)
-            found = np.array([regrets for regrets, _ in results])
+            found = np.array([regrets for regrets, _, _ in results])
+            fallen_back = float(np.mean([share for _, _, share in results]))
             regret[method] = found.reshape(len(devices), len(tasks), args.seeds, len(QUERIES))
-            violations = sum(count for _, count in results)
+            violations = sum(count for _, count, _ in results)
             line = f"{method:<16}"
             for column, queries in enumerate(QUERIES):
                 per_seed = regret[method][..., column].mean(axis=(0, 1))
@@ -193,10 +198,11 @@ def main() -> None:
                         "regret_mean": float(per_seed.mean()),
                         "regret_se": error if len(per_seed) > 1 else None,
                         "violations": violations,
+                        "fall_back_share": fallen_back,
                         "seeds": args.seeds,
                     }
                 )
-            print(f"{line}{violations:>12}{seconds:>10.2f}", flush=True)
+            print(f"{line}{violations:>12}{fallen_back:>11.0%}{seconds:>10.2f}", flush=True)
     compare(regret)
     if args.json:
         args.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")

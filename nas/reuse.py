@@ -25,20 +25,22 @@ from .run_folder import (
     sha256_file,
 )
 from .settings import Experiment
+from .supernet.weights import from_bytes
 
 _SAME = ("seed", "data", "space", "splits", "supernet")
 
 
-def check_reuse(experiment: Experiment) -> None:
-    """Refuse a run whose shared weights cannot be those of this experiment; raises InputError."""
+def check_reuse(experiment: Experiment, splits: Mapping[str, Any]) -> None:
+    """Refuse a run whose shared weights cannot be those of this experiment, with data split as `splits`.
+
+    Raises InputError; nothing is written.
+    """
     if experiment.supernet.reuse is None:
         return
     folder = Path(experiment.supernet.reuse)
     what = f"supernet.reuse: {str(folder)!r}"
     if not (folder / EXPERIMENT).is_file():
         raise InputError(f"{what} is not a run: it has no {EXPERIMENT}; give the folder of one")
-    if not (folder / SUPERNET).is_file():
-        raise InputError(f"{what} has no {SUPERNET} yet; finish it with `nas run ... --resume`, or leave the key out")
     before = config.load(folder / EXPERIMENT)
     for key in _SAME:
         was, now = _without_reuse(getattr(before, key)), _without_reuse(getattr(experiment, key))
@@ -47,19 +49,27 @@ def check_reuse(experiment: Experiment) -> None:
                 f"{what} was trained otherwise: {key} was {was} there and is {now} here; "
                 "make them the same, or leave the key out"
             )
+    if not (folder / SUPERNET).is_file():
+        raise InputError(f"{what} has no {SUPERNET} yet; finish it with `nas run ... --resume`, or leave the key out")
+    try:
+        trained_on = json.loads((folder / ENVIRONMENT).read_text())["splits"]
+        metadata = from_bytes((folder / SUPERNET).read_bytes())[1]
+        done, steps = metadata["step"], metadata["recipe"]["steps"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{what} is damaged: {ENVIRONMENT} or {SUPERNET} cannot be read ({error})") from error
+    if trained_on != splits:
+        raise InputError(f"{what} was trained on other images than the data hold now; leave the key out")
+    if done < steps:
+        raise InputError(
+            f"{what} is trained for {done} of {steps} steps; finish it with `nas run ... --resume`, or leave the key "
+            "out"
+        )
 
 
 def take_weights(experiment: Experiment, run: RunFolder, splits: Mapping[str, Any]) -> None:
-    """Copy the weights, and the number of steps that was planned for them, into a run whose data are split as `splits`.
-
-    Raises InputError as `check_reuse` does, and where the images have changed since.
-    """
-    check_reuse(experiment)
+    """Copy the weights, and the number of steps that was planned for them, into a run; raises as `check_reuse`."""
+    check_reuse(experiment, splits)
     folder = Path(experiment.supernet.reuse or "")
-    if json.loads((folder / ENVIRONMENT).read_text())["splits"] != splits:
-        raise InputError(
-            f"supernet.reuse: {str(folder)!r} was trained on other images than the data hold now; leave the key out"
-        )
     plans = folder / PLANS
     planned = json.loads(plans.read_text()).get("supernet") if plans.exists() else None
     if planned is not None:

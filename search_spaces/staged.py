@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ir import Builder, Network, Ref
+from .lots import by_lot
 from .operators import Shape
 from .slots import IMAGE, Gene, Genome, Genomes, Slot, SpaceError, check, fold
 
@@ -246,7 +247,11 @@ class StagedSpace:
         return _Keep(depth.gene, np.array(genes, np.intp), table.reshape(len(depth.options), len(floors)))
 
     def canonical(self, genomes: Genomes) -> Genomes:
-        """Genomes [n, genes] with genes of absent blocks, exits that depth removed and surplus exits set to 0."""
+        """Genomes [n, genes] with genes of absent blocks, exits that depth removed and surplus exits set to 0.
+
+        Which of too many exits stay is drawn by lots that follow from the set of them: keeping the earliest would make
+        late exits as good as unreachable for whoever draws genes one by one.
+        """
         _, _, keeps, exits = self._layout
         result = np.array(genomes, order="F")
         for keep in keeps:
@@ -258,10 +263,11 @@ class StagedSpace:
                 if not allowed.all():
                     result[:, gene] *= allowed[depth]
         if len(exits) > self.max_exits:
-            count = np.zeros(len(result), np.int16)
-            for gene in exits:
-                count += result[:, gene] != 0
-                result[:, gene] *= count <= self.max_exits
+            on = result[:, exits] != 0
+            surplus = np.flatnonzero(on.sum(axis=1) > self.max_exits)
+            stay = by_lot(on[surplus], self.max_exits)
+            for column, gene in enumerate(exits):
+                result[surplus, gene] *= stay[:, column]
         return result
 
 

@@ -127,7 +127,7 @@ def active(problem: Problem, genomes: Genomes) -> Bools:
     """Whether each gene of canonical genomes [n, genes] has an effect there [n, genes]."""
     result: Bools = np.not_equal(genomes, 0)
     # A gene without effect is 0 in every canonical form, whatever it is set to.
-    row, gene = np.nonzero(~result)
+    row, gene = np.nonzero(~result & (np.asarray(problem.sizes) > 1))
     if len(row):
         tried = np.array(genomes, np.int64)[row]
         tried[np.arange(len(row)), gene] = 1

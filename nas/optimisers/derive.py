@@ -1,4 +1,7 @@
-"""From preferences to networks within a limit: exactly where seconds add up, by single swaps where they don't.
+"""From preferences to networks within a limit.
+
+Exactly where the space is small or seconds add up, by single swaps where they don't, or where so many slots read the
+same genes that a knapsack over them would not fit into memory.
 
 The first proposal uses at least 99 % of the limit if any network does: what a budget leaves unused is capacity given
 away. The others follow by preference alone, so that a better and faster one, if there is, stands second.
@@ -6,14 +9,17 @@ away. The others follow by preference alone, so that a better and faster one, if
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..errors import NothingFits
 from ..searchers.base import Genomes, Problem
 from ..searchers.fastest import fastest
+from ..searchers.screen import ENUMERABLE
 from .base import Cost, Floats, Ints, legal, total
 from .cost import Additive
-from .knapsack import best_per_cell
+from .knapsack import affordable_cells, best_per_cell
 
 #: The share of the limit that a proposal should use.
 FLOOR = 0.99
@@ -28,8 +34,12 @@ def derive(
     are any; the others are the best whatever they take. `start` [genes] is where swaps begin if `cost` isn't additive.
     Raises NothingFits as `fastest_within` does.
     """
-    if isinstance(cost, Additive):
-        genomes = best_per_cell(preference, np.asarray(problem.sizes, np.int64), cost, limit_s)
+    sizes = np.asarray(problem.sizes, np.int64)
+    cells = affordable_cells(cost, sizes) if isinstance(cost, Additive) else 0
+    if math.prod(sizes.tolist()) <= ENUMERABLE:
+        genomes = np.stack(np.unravel_index(np.arange(math.prod(sizes.tolist())), tuple(sizes)), axis=1)
+    elif isinstance(cost, Additive) and cells:
+        genomes = best_per_cell(preference, sizes, cost, limit_s, cells)
     else:
         genomes = np.stack([swaps(problem, preference, cost, limit_s, start, least) for least in (0.0, floor)])
         # Whoever judges the proposals can do better with the networks around them than with two alone.

@@ -20,6 +20,8 @@ from .cost import Additive, Factor
 
 #: Cells up to the limit. Seconds are off by half a cell per factor at worst: 0.05 % of the limit for 21 factors.
 CELLS = 20_000
+#: The least that is worth it, and the most cells of all tables together: a quarter of a gigabyte.
+LEAST_CELLS, MOST = 2_000, 1 << 27
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ def best_per_cell(preference: Floats, sizes: Ints, cost: Additive, limit_s: floa
     `preference` [genes, options] adds up over genes; where a factor is absent whatever its own genes are, those don't
     count. No network within `limit_s` less half a cell per factor is better than the best of these that fits.
     """
-    unit, width = limit_s / cells, cells + len(cost.factors) // 2 + 2
+    slowest_s = cost.constant_s + sum(float(factor.seconds.max()) for factor in cost.factors)
+    # Where everything fits, cells end at what there is: networks far below a loose limit must not share one.
+    unit, width = min(limit_s, slowest_s) / cells, cells + len(cost.factors) // 2 + 2
     start = round(cost.constant_s / unit)
     value = np.full(width, -np.inf)
     if start < width:
@@ -72,6 +76,20 @@ def best_per_cell(preference: Floats, sizes: Ints, cost: Additive, limit_s: floa
                 axes = axes[:axis] + axes[axis + 1 :]
         steps.append(_Step(*step, tuple(leaving)))
     return _trace(np.flatnonzero(np.isfinite(value)), steps, preference, sizes)
+
+
+def affordable_cells(cost: Additive, sizes: Ints) -> int:
+    """How many cells `best_per_cell` can have within its memory: CELLS, fewer, or 0 where too many genes are shared."""
+    readers = [gene for factor in cost.factors for gene in factor.genes]
+    last = {gene: number for number, factor in enumerate(cost.factors) for gene in factor.genes}
+    axes: set[int] = set()
+    states = 0
+    for number, factor in enumerate(cost.factors):
+        axes |= {gene for gene in factor.genes if readers.count(gene) > 1}
+        states += math.prod(int(sizes[gene]) for gene in axes)
+        axes = {gene for gene in axes if last[gene] > number}
+    cells = min(CELLS, MOST // max(states, 1))
+    return cells if cells >= LEAST_CELLS else 0
 
 
 def _add(

@@ -99,6 +99,8 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
         _check_sources(experiment)
     raw = registry.load(experiment.data.reference)(**experiment.data.arguments)
     data = prepare(raw, experiment.seed, fractions=experiment.splits)
+    if not begun:
+        check_reuse(experiment, data.splits.record())
     for section, batch in (("supernet", experiment.supernet.batch_size), ("winners", experiment.winners.batch_size)):
         if batch > len(data.splits.train):
             raise InputError(
@@ -131,7 +133,6 @@ def _check_optimiser(experiment: Experiment, images: int) -> None:
 
 
 def _check_sources(experiment: Experiment) -> None:
-    check_reuse(experiment)
     for target in experiment.targets:
         if target.device != HOST:
             load_profile(target.device)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_models.additive import Tables
-from search_spaces.slots import Genomes, exit_positions, random_genomes, switched, with_exits
+from latency_models.additive import Additive, Tables
+from search_spaces.slots import Genomes, SearchSpace, exit_positions, random_genomes, switched, with_exits
 
 from .. import judge, registry
 from ..errors import InputError, NothingFits
@@ -130,7 +130,7 @@ def _for_budget(context: Context, problem: BudgetProblem, number: int, optimiser
     record: dict[str, Any] = {"schema": SCHEMA, "budget": budget.name, "limit_s": limit_s, "proposals": []}
     loss, cost = loss_and_cost(problem, number, paths)
     record["leaves"] = loss.leaves
-    if budget.of == "worst_case":
+    if loss.leaves is None:
         problem = Exitless.of(problem)
     try:
         search = optimiser.begin(problem, cost, limit_s)
@@ -186,7 +186,10 @@ def _drive(context: Context, budget: Budget, search: Steps, loss: PathLoss) -> R
 
 
 def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[PathLoss, Cost]:
-    """The loss and the seconds of a budget: of the last exit in the worst case, else of the cascade."""
+    """The loss and the seconds of a budget: of the cascade for a mean, of the last exit alone in the worst case.
+
+    So too for a mean where nobody leaves early: exits would only cost time there.
+    """
     from ..evaluators.paths import PathLoss
     from ..optimisers.cost import of_tables
     from ..optimisers.exits_cost import ExpectedExits
@@ -198,11 +201,9 @@ def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[Pa
         there: Bools = ~np.isnan(tables.reach_s(genome[None])[0])
         return there
 
-    if budget.of == "worst_case":
-        return PathLoss(paths, present), of_tables(_without_exits(tables.seconds))
-    leaves = leaving(problem, number, paths)
+    leaves = () if budget.of == "worst_case" else leaving(problem, number, paths)
     if not any(leaves):
-        return PathLoss(paths, present, leaves), of_tables(tables.seconds)
+        return PathLoss(paths, present), of_tables(_without_exits(tables.seconds))
     try:
         return PathLoss(paths, present, leaves), ExpectedExits(tables.seconds, leaves)
     except ValueError as error:
@@ -215,8 +216,9 @@ def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[Pa
 def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, ...]:
     """The share of the arriving samples that leaves at each early exit [positions - 1] where a budget is met exactly.
 
-    Means over random networks with all their exits on and thresholds solved for the budget; an exit that none of them
-    has gets the mean of the others. Where none of the networks can keep the budget, nearly all have to leave at once.
+    Means over random networks, each with all exits that it can have, as many at a time as it may have at once, and
+    thresholds solved for the budget; an exit that none of them can have gets the mean of the others. Where none of the
+    networks can keep the budget, nearly all have to leave at once.
     """
     budget, space = problem.experiment.budgets[number], problem.space
     table = problem.tables[problem.experiment.target_of(budget)]
@@ -226,22 +228,32 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
     positions = len(table.reach_s(drawn[:1])[0])
     left, arrived = np.zeros(positions - 1), np.zeros(positions - 1)
     for index, genome in enumerate(drawn):
-        every = with_exits(space, genome, range(len(space.slots)))
-        reach = table.reach_s(every[None])[0]
-        present = ~np.isnan(reach)
-        batches = [paths(every, index * _SHARE_BATCHES + more) for more in range(_SHARE_BATCHES)]
-        logs = np.concatenate([logs for logs, _ in batches], axis=1)[present]
+        batches = [paths(genome, index * _SHARE_BATCHES + more) for more in range(_SHARE_BATCHES)]
+        logs = np.concatenate([logs for logs, _ in batches], axis=1)
         labels = np.concatenate([labels for _, labels in batches])
-        shares = _rates(logs, labels, reach[present], problem.allowance_s(budget))
-        if shares is not None:
-            early = np.flatnonzero(present)[:-1]
-            left[early] += shares[:-1]
-            arrived[early] += 1 - np.concatenate(([0.0], np.cumsum(shares)))[:-2]
+        for on in _windows(space, genome, table, paths, rng):
+            reach = table.reach_s(with_exits(space, genome, on)[None])[0]
+            present = ~np.isnan(reach)
+            shares = _rates(logs[present], labels, reach[present], problem.allowance_s(budget))
+            if shares is not None:
+                early = np.flatnonzero(present)[:-1]
+                left[early] += shares[:-1]
+                arrived[early] += 1 - np.concatenate(([0.0], np.cumsum(shares)))[:-2]
     known = arrived > 0
     if not known.any():
         return (_MOST_LEAVE,) * (positions - 1)
     conditional = np.where(known, left / np.where(known, arrived, 1), left[known].sum() / arrived[known].sum())
     return tuple(np.clip(conditional, 0, _MOST_LEAVE).tolist())
+
+
+def _windows(
+    space: SearchSpace, genome: Ints, table: Additive, paths: Paths, rng: np.random.Generator
+) -> list[list[int]]:
+    """Every early exit that a network can have, in random sets as large as it may have at once."""
+    early = np.flatnonzero(paths.supernet.choices(genome[None]).legal[0][:-1])
+    most = int((~np.isnan(table.reach_s(with_exits(space, genome, early.tolist())[None])[0])).sum()) - 1
+    sets = np.array_split(rng.permutation(early), -(-len(early) // most)) if most > 0 else []
+    return [on.tolist() for on in sets]
 
 
 def _rates(logs: Floats, labels: NDArray[np.int32], reach: Floats, limit_s: float) -> Floats | None:

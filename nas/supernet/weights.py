@@ -109,10 +109,14 @@ def to_bytes(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any] | N
 
 
 def from_bytes(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays and metadata of a file that `to_bytes` made."""
+    """The arrays and metadata of a file that `to_bytes` made; raises ValueError for a damaged one."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
     length = int.from_bytes(data[:8], "little")
     metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    arrays: dict[str, NDArray[Any]] = load(data)
+    try:
+        arrays: dict[str, NDArray[Any]] = load(data)
+    except SafetensorError as error:
+        raise ValueError(f"the weights are damaged: {error}") from error
     return arrays, json.loads(metadata.get(_METADATA, "{}"))

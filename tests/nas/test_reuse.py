@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from nas.reuse import take_weights
 from nas.run_folder import read_jsonl
+from nas.supernet.weights import from_bytes, to_bytes
 from tests.nas.small_runs import SMALL, Command, small, write
 from tests.nas.test_stages import opened
 
@@ -78,3 +81,30 @@ def test_images_that_have_changed_since_are_refused(finished: Path, nas: Command
     (source / "environment.json").write_text(json.dumps(environment))
     with opened(new) as context, pytest.raises(ValueError, match="trained on other images than the data hold now"):
         take_weights(context.experiment, context.run, context.data.splits.record())
+    assert "trained on other images" in nas("search", file, "--out", "third").error
+    assert not (tmp_path / "third").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "supernet.safetensors").write_bytes(b"torn"), "is damaged"),
+        (lambda run: os.truncate(run / "supernet.safetensors", 9000), "the weights are damaged"),
+        (lambda run: (run / "environment.json").write_text("{"), "is damaged"),
+        (lambda run: (run / "environment.json").unlink(), "is damaged"),
+        (lambda run: _rewind_training(run), "is trained for 3 of 28 steps"),
+    ],
+)
+def test_a_run_that_is_damaged_or_not_finished_is_refused(
+    damage: Callable[[Path], Any], message: str, finished: Path, nas: Command, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "source")
+    damage(tmp_path / "source")
+    error = nas("run", write(tmp_path, _reusing(tmp_path / "source")), "--out", "new").error
+    assert message in error and not (tmp_path / "new").exists()
+
+
+def _rewind_training(run: Path) -> None:
+    """Make the weights say that they were written after three steps."""
+    arrays, metadata = from_bytes((run / "supernet.safetensors").read_bytes())
+    (run / "supernet.safetensors").write_bytes(to_bytes(arrays, {**metadata, "step": 3}))

@@ -96,12 +96,24 @@ def test_an_exit_of_an_absent_block_or_of_the_last_one_is_off() -> None:
         assert len(decode(space, **asked).exits) == (1 if deep_enough else 2)
 
 
-def test_the_earliest_exits_are_kept_when_there_are_too_many() -> None:
+def test_as_many_exits_as_allowed_are_kept_when_there_are_too_many() -> None:
     everything = {"stage0_depth": 2, "stage1_depth": 3, **{f"exit{i}": True for i in range(4)}}
     for limit in range(1, 5):
         network = decode(small(max_exits=limit), **everything)
         heads = [network.ops[index].name.split(".")[0] for index in network.exits]
-        assert heads == [*(f"exit{i}" for i in range(limit)), "final"]
+        assert len(heads) == limit + 1 and heads == sorted(heads) and heads[-1] == "final"
+
+
+def test_late_exits_are_drawn_as_often_as_early_ones() -> None:
+    """21 places for exits, 3 of which a network may have."""
+    space = mobile((3, 224, 224), 10)
+    exits = [gene for gene, made in enumerate(space.genes) if made.name.startswith("exit")]
+    deepest = [gene for gene, made in enumerate(space.genes) if made.name.endswith(".depth")]
+    drawn = np.random.default_rng(0).integers(sizes(space), size=(4000, len(space.genes)))
+    drawn[:, deepest] = [len(space.genes[gene].options) - 1 for gene in deepest]
+    shares = (space.canonical(drawn)[:, exits] != 0).mean(axis=0)
+    assert len(exits) == 21 and shares.sum() == pytest.approx(3, abs=0.01)
+    assert shares.min() > 0.7 * 3 / 21 and shares.max() < 1.4 * 3 / 21
 
 
 def test_a_space_without_exits_has_no_genes_for_them() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nas.errors import InputError, NothingFits
-from nas.optimisers.base import Feedback, Result, total
+from nas.optimisers.base import Feedback, Result, active, total
 from nas.optimisers.differentiable import Differentiable, Search
 from tests.nas.optimisers.problems import Choices, Opaque, additive_loss, chained, padded, separate
 
@@ -149,6 +149,17 @@ def test_costs_that_do_not_add_up_and_genes_without_effect() -> None:
         assert np.array_equal(problem.canonical(result.proposals), result.proposals)
         reached = total(problem, utility, result.proposals).max()
         assert (value[seconds <= limit] <= reached).mean() > 0.9
+
+
+def test_a_gene_with_a_single_option_decides_nothing() -> None:
+    """A space may look its options up in tables, where there is no second one."""
+
+    class Looked(Choices):
+        def canonical(self, genomes: Any) -> Any:
+            return np.stack([np.arange(n)[column] for n, column in zip(self.options, genomes.T, strict=True)], axis=1)
+
+    problem = Looked((3, 1, 4))
+    assert active(problem, np.array([[0, 0, 1], [2, 0, 0]])).tolist() == [[True, False, True]] * 2
 
 
 def test_it_says_so_if_nothing_fits() -> None:

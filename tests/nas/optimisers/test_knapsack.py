@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -12,9 +14,19 @@ from nas.errors import NothingFits
 from nas.optimisers.base import Floats, Ints, total
 from nas.optimisers.cost import Additive, Factor, of_tables
 from nas.optimisers.derive import derive
-from nas.optimisers.knapsack import CELLS, best_per_cell
+from nas.optimisers.knapsack import CELLS, affordable_cells, best_per_cell
+from search_spaces.nasbench201 import nasbench201
 from search_spaces.toy import toy
 from tests.nas.optimisers.problems import Choices, chained, padded, separate
+
+
+@pytest.fixture(scope="module", autouse=True)
+def through_the_knapsack() -> Iterator[None]:
+    """Spaces as small as these are enumerated otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nas.optimisers.derive.ENUMERABLE", 1)
+        yield
+
 
 SPACES = st.lists(st.integers(2, 4), min_size=2, max_size=6).map(tuple)
 
@@ -119,6 +131,58 @@ def test_a_space_of_networks_is_solved_through_its_tables() -> None:
         reached = total(problem, preference, genomes[:1])[0]
         # An exit behind a block that depth removes is paid for here and not in the network.
         assert np.quantile(value, 0.99) <= reached <= value.max() + 1e-9
+
+
+def test_a_loose_limit_leaves_as_many_proposals_as_a_tight_one() -> None:
+    """Networks a thousand times faster than the limit must not share a cell."""
+    rng = np.random.default_rng(6)
+    problem = Choices((4,) * 5)
+    preference, cost = padded(problem, rng), separate(problem, rng)
+    genomes, _ = derive(problem, preference, cost, 1e3 * float(cost.seconds(problem.every()).max()), problem.every()[0])
+    assert len(genomes) == 16
+    assert genomes[0].tolist() == preference.argmax(axis=1).tolist()
+
+
+def test_too_many_shared_genes_are_not_carried_through_the_knapsack() -> None:
+    """Every factor reads the same 12 genes: 4^12 states of 20,000 cells each would be 670 GB."""
+    rng = np.random.default_rng(7)
+    problem = Choices((4,) * 13)
+    ones = np.ones((4, 4), np.bool_)
+    pairs = [(a, b) for a in range(13) for b in range(a)]
+    cost = Additive(0.1, tuple(Factor(pair, rng.uniform(size=(4, 4)), ones) for pair in pairs))
+    assert affordable_cells(cost, problem.sizes) == 0
+    assert affordable_cells(separate(problem, rng), problem.sizes) == CELLS
+    preference = padded(problem, rng)
+    limit = float(np.median(cost.seconds(rng.integers(4, size=(500, 13)))))
+    genomes, seconds = derive(problem, preference, cost, limit, preference.argmax(axis=1))
+    assert (seconds <= limit).all() and seconds[0] >= 0.99 * limit
+    drawn = rng.integers(4, size=(2000, 13))
+    drawn = drawn[cost.seconds(drawn) <= limit]
+    assert total(problem, preference, genomes[:1])[0] > total(problem, preference, drawn).max()
+
+
+def test_cells_that_all_read_the_same_genes_are_enumerated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NAS-Bench-201 repeats one cell fifteen times; its six genes would be carried from the first to the last."""
+    from hardware_profiles import Target, load
+    from latency_models.roofline import Roofline
+
+    monkeypatch.setattr("nas.optimisers.derive.ENUMERABLE", 1 << 16)
+    space = nasbench201((3, 32, 32), 10)
+    tables = compile_tables(space, Roofline(load("rpi4b"), Target("rpi4b", "onnxruntime")))
+    cost = of_tables(tables.seconds)
+
+    class Cells(Choices):
+        def canonical(self, genomes: Ints) -> Ints:  # type: ignore[override]
+            return np.asarray(space.canonical(genomes))
+
+    problem = Cells((5,) * 6)
+    rng = np.random.default_rng(8)
+    preference = padded(problem, rng)
+    every = problem.every()
+    limit = float(np.median(cost.seconds(every)))
+    genomes, seconds = derive(problem, preference, cost, limit, every[0], 4, 0.0)
+    best = total(problem, preference, every)[cost.seconds(every) <= limit].max()
+    assert total(problem, preference, genomes[:1])[0] == pytest.approx(best) and (seconds <= limit).all()
 
 
 def test_nothing_fits_only_below_the_fastest() -> None:
