@@ -1,7 +1,7 @@
 """Outside searchers behind the interface that the search benchmarks use, each with a free filter around it.
 
 An algorithm that has to keep a hard budget would be a straw man without it: proposals beyond the budget, and those
-evaluated before, are drawn again, up to `TRIES` times per network, and then replaced by a random network within the
+evaluated before, are drawn again, up to `TRIES` rounds per network, and then replaced by a random network within the
 budget. pymoo (Blank & Deb 2020) and Optuna (Akiba et al. 2019) are imported when they are used.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nas.searchers.base import Genomes, Problem, least_violation
 
-#: Proposals per network asked for. Eight left four in ten of TPE's networks to the fall-back.
+#: Rounds of proposals per network asked for. Eight left four in ten of TPE's networks to the fall-back.
 TRIES = 64
 
 

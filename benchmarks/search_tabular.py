@@ -7,9 +7,9 @@ read from the tables (`nas.evaluators.table`). Regret is the oracle less the bes
 points. Every searcher may ask the latency table for free; pymoo and Optuna get the same filter (`search_peers`), and a
 row is left out with a sentence where one is not installed. Violations count evaluated networks beyond the budget;
 `fall-back` is the share of a peer's networks that the filter drew at random because the peer proposed none. Differences
-are paired over seeds: Wilcoxon's signed-rank test on means over tasks, with Holm's correction, and the ratio of mean
-regrets with a 95 % interval that draws devices and seeds anew. Without --devices: HELP's six test devices, or all of
-the table where it lacks one of them.
+are paired over devices and seeds: Wilcoxon's signed-rank test on means over budgets, with Holm's correction, and the
+ratio of mean regrets with a 95 % interval that draws devices and seeds anew. Without --devices: HELP's six test
+devices, or all of the table where it lacks one of them.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ def compare(regret: dict[str, NDArray[np.float64]]) -> None:
     mine = [name for name in regret if name not in PEERS]
     tests = []
     for name in mine:
-        # Tasks share devices, budgets and accuracies; only seeds are drawn independently.
-        difference = (regret[name][..., column] - regret[best][..., column]).mean(axis=(0, 1))
+        # Budgets of a device share its latencies and the oracle's surroundings: they are no draws of their own.
+        difference = (regret[name][..., column] - regret[best][..., column]).mean(axis=1).ravel()
         tests.append(float(wilcoxon(difference).pvalue) if difference.any() else 1.0)
     for name, p in zip(mine, holm(tests), strict=True):
         middle, low, high = ratio(regret[name][..., column], regret[best][..., column])

@@ -54,15 +54,18 @@ def check_reuse(experiment: Experiment, splits: Mapping[str, Any]) -> None:
     try:
         trained_on = json.loads((folder / ENVIRONMENT).read_text())["splits"]
         metadata = from_bytes((folder / SUPERNET).read_bytes())[1]
-        done, steps = metadata["step"], metadata["recipe"]["steps"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{what} is damaged: {ENVIRONMENT} or {SUPERNET} cannot be read ({error})") from error
+        left = metadata["recipe"]["steps"] - metadata["step"]
+        _planned(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{what} is damaged: {ENVIRONMENT}, {SUPERNET} or {PLANS} cannot be read ({error}); leave the key out"
+        ) from error
     if trained_on != splits:
         raise InputError(f"{what} was trained on other images than the data hold now; leave the key out")
-    if done < steps:
+    if left > 0:
         raise InputError(
-            f"{what} is trained for {done} of {steps} steps; finish it with `nas run ... --resume`, or leave the key "
-            "out"
+            f"{what} is not trained to its end, {left} steps are left; finish it with `nas run ... --resume`, or leave "
+            "the key out"
         )
 
 
@@ -70,12 +73,18 @@ def take_weights(experiment: Experiment, run: RunFolder, splits: Mapping[str, An
     """Copy the weights, and the number of steps that was planned for them, into a run; raises as `check_reuse`."""
     check_reuse(experiment, splits)
     folder = Path(experiment.supernet.reuse or "")
-    plans = folder / PLANS
-    planned = json.loads(plans.read_text()).get("supernet") if plans.exists() else None
+    planned = _planned(folder)
     if planned is not None:
         atomic_write_json(run.path / PLANS, {"supernet": planned})
     atomic_write_bytes(run.path / SUPERNET, (folder / SUPERNET).read_bytes())
     run.log("reused", supernet=str(folder), sha256=sha256_file(run.path / SUPERNET))
+
+
+def _planned(folder: Path) -> int | None:
+    """The number of steps that was planned for the weights, None where no time bounds it."""
+    path = folder / PLANS
+    planned: int | None = json.loads(path.read_text()).get("supernet") if path.exists() else None
+    return planned
 
 
 def _without_reuse(value: Any) -> Any:

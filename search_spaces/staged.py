@@ -89,7 +89,7 @@ class StagedSpace:
 
     `stem(b, x)`, `block`, `exit_head(b, name, x, classes)` and `final_head(b, x, classes)` add operators called
     `stem.…`, `stageS.blockB.…`, `exitP.…` and `final.…`. `bank` names the block options whose values have weights of
-    their own; all others are elastic. At most `max_exits` early exits are kept, the earliest ones.
+    their own; all others are elastic. At most `max_exits` early exits are kept, by lot.
     """
 
     name: str

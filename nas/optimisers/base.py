@@ -126,7 +126,8 @@ def legal(problem: Problem) -> Bools:
 def active(problem: Problem, genomes: Genomes) -> Bools:
     """Whether each gene of canonical genomes [n, genes] has an effect there [n, genes]."""
     result: Bools = np.not_equal(genomes, 0)
-    # A gene without effect is 0 in every canonical form, whatever it is set to.
+    # A gene without effect is 0 in every canonical form, whatever it is set to; of one more exit than a network may
+    # have, lots say whether it is.
     row, gene = np.nonzero(~result & (np.asarray(problem.sizes) > 1))
     if len(row):
         tried = np.array(genomes, np.int64)[row]

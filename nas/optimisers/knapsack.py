@@ -20,8 +20,9 @@ from .cost import Additive, Factor
 
 #: Cells up to the limit. Seconds are off by half a cell per factor at worst: 0.05 % of the limit for 21 factors.
 CELLS = 20_000
-#: The least that is worth it, and the most cells of all tables together: a quarter of a gigabyte.
-LEAST_CELLS, MOST = 2_000, 1 << 27
+#: The least that is worth it; the most cells of all tables of options together, and of the widest table of values:
+#: half a gigabyte in all.
+LEAST_CELLS, MOST, MOST_VALUES = 2_000, 1 << 27, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def best_per_cell(preference: Floats, sizes: Ints, cost: Additive, limit_s: floa
     """
     slowest_s = cost.constant_s + sum(float(factor.seconds.max()) for factor in cost.factors)
     # Where everything fits, cells end at what there is: networks far below a loose limit must not share one.
-    unit, width = min(limit_s, slowest_s) / cells, cells + len(cost.factors) // 2 + 2
+    unit, width = (min(limit_s, slowest_s) or limit_s) / cells, cells + len(cost.factors) // 2 + 2
     start = round(cost.constant_s / unit)
     value = np.full(width, -np.inf)
     if start < width:
@@ -83,12 +84,13 @@ def affordable_cells(cost: Additive, sizes: Ints) -> int:
     readers = [gene for factor in cost.factors for gene in factor.genes]
     last = {gene: number for number, factor in enumerate(cost.factors) for gene in factor.genes}
     axes: set[int] = set()
-    states = 0
+    states, widest = 0, 1
     for number, factor in enumerate(cost.factors):
         axes |= {gene for gene in factor.genes if readers.count(gene) > 1}
-        states += math.prod(int(sizes[gene]) for gene in axes)
+        here = math.prod(int(sizes[gene]) for gene in axes)
+        states, widest = states + here, max(widest, here)
         axes = {gene for gene in axes if last[gene] > number}
-    cells = min(CELLS, MOST // max(states, 1))
+    cells = min(CELLS, MOST // max(states, 1), MOST_VALUES // widest)
     return cells if cells >= LEAST_CELLS else 0
 
 

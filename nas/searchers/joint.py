@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError
 from .base import Genomes, Problem
@@ -52,8 +51,9 @@ class Joint(Predictor):
         # A brood at a time: of a million offspring few are remembered.
         for start in range(0, self._candidates, _BROOD):
             brood = self._judged(self._new(self._offspring(rng, parents, min(_BROOD, self._candidates - start))))
-            found = (found.with_more(brood) if len(found.genomes) else brood).shortlist(n)
-        return Pool(*_different(found))
+            # Two broods may have the same child.
+            found = (_different(found.with_more(brood)) if len(found.genomes) else brood).shortlist(n)
+        return found
 
     def _offspring(self, rng: np.random.Generator, parents: Genomes, count: int) -> Genomes:
         """`count` children of two parents each, the better ones more often, and some strangers."""
@@ -68,7 +68,7 @@ class Joint(Predictor):
         return np.concatenate((children, strangers))
 
 
-def _different(pool: Pool) -> tuple[Genomes, NDArray[np.float64]]:
-    """The first of equal genomes: two broods may have the same child."""
+def _different(pool: Pool) -> Pool:
+    """The first of equal genomes each."""
     firsts = np.sort(np.unique(pool.genomes, axis=0, return_index=True)[1])
-    return pool.genomes[firsts], pool.mean[firsts]
+    return Pool(pool.genomes[firsts], pool.mean[firsts])

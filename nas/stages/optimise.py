@@ -226,6 +226,8 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
     drawn = random_genomes(space, 64 * _SHARES_FROM, rng)
     drawn = drawn[np.argsort(problem.cheap(drawn)[1][:, number], kind="stable")][:_SHARES_FROM]
     positions = len(table.reach_s(drawn[:1])[0])
+    if positions == 1:
+        return ()
     left, arrived = np.zeros(positions - 1), np.zeros(positions - 1)
     for index, genome in enumerate(drawn):
         batches = [paths(genome, index * _SHARE_BATCHES + more) for more in range(_SHARE_BATCHES)]

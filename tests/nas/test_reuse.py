@@ -91,8 +91,9 @@ def test_images_that_have_changed_since_are_refused(finished: Path, nas: Command
         (lambda run: (run / "supernet.safetensors").write_bytes(b"torn"), "is damaged"),
         (lambda run: os.truncate(run / "supernet.safetensors", 9000), "the weights are damaged"),
         (lambda run: (run / "environment.json").write_text("{"), "is damaged"),
+        (lambda run: (run / "plans.json").write_text("[]"), "is damaged"),
         (lambda run: (run / "environment.json").unlink(), "is damaged"),
-        (lambda run: _rewind_training(run), "is trained for 3 of 28 steps"),
+        (lambda run: _rewind_training(run), "is not trained to its end, 25 steps are left"),
     ],
 )
 def test_a_run_that_is_damaged_or_not_finished_is_refused(
