@@ -1,7 +1,7 @@
 """Outside searchers behind the interface that the search benchmarks use, each with a free filter around it.
 
 An algorithm that has to keep a hard budget would be a straw man without it: proposals beyond the budget, and those
-evaluated before, are drawn again, up to `TRIES` rounds per network, and then replaced by a random network within the
+evaluated before, are drawn again, up to `tries` rounds per network, and then replaced by a random network within the
 budget. pymoo (Blank & Deb 2020) and Optuna (Akiba et al. 2019) are imported when they are used.
 """
 
@@ -35,8 +35,8 @@ class Peer(Protocol):
 class Filtered:
     """A peer with the free filter, removal of duplicates and a random fall-back around it."""
 
-    def __init__(self, peer: Peer, problem: Problem, feasible: Genomes) -> None:
-        self._peer = peer
+    def __init__(self, peer: Peer, problem: Problem, feasible: Genomes, tries: int = TRIES) -> None:
+        self._peer, self._tries = peer, tries
         self._problem = problem
         self._rng = np.random.default_rng((problem.seed, 1))
         self._random = self._rng.permutation(feasible)
@@ -47,7 +47,7 @@ class Filtered:
     def ask(self, size: int) -> Genomes:
         """At most `size` new genomes within the budget; random ones where the peer proposes none."""
         found: list[NDArray[np.int64]] = []
-        for _ in range(TRIES * size):
+        for _ in range(self._tries * size):
             if len(found) >= size:
                 break
             proposals = self._problem.canonical(self._peer.propose()).astype(np.int64)
