@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,16 +51,16 @@ def main() -> None:
         rng = np.random.default_rng(0)
         genomes = rng.integers(0, sizes(space), size=(args.genomes, len(space.genes))).astype(np.uint8)
 
-        def score(genomes: np.ndarray = genomes) -> None:
-            canonical = space.canonical(genomes)  # noqa: B023 - called before the next table
+        def score(space: Any = space, additive: Any = additive, genomes: np.ndarray = genomes) -> None:
+            canonical = space.canonical(genomes)
             unique(canonical)
-            additive.score(canonical)  # noqa: B023 - called before the next table
+            additive.score(canonical)
 
         fast = rates(score, len(genomes), args.repeats)
         few = random_genomes(space, 100, rng)
 
-        def one_by_one() -> None:
-            model.predict([space.decode(genome) for genome in few])  # noqa: B023 - called before the next table
+        def one_by_one(space: Any = space, model: Any = model, few: np.ndarray = few) -> None:
+            model.predict([space.decode(genome) for genome in few])
 
         slow = rates(one_by_one, len(few), 1)[0]
         networks = model.predict([space.decode(genome) for genome in few]).total_s

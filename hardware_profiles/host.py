@@ -13,13 +13,14 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hardware_profiles.blas import blas_threads
 from hardware_profiles.profile import FUSIONS, Cache, DeviceProfile, Grade, Quantity, Scope
 
 _SYSTEM = "system"
@@ -63,7 +64,7 @@ def detect(measure: bool = True) -> DeviceProfile:
     arch = platform.machine().lower()
     mcpu = _llvm_cpu(arch, flags, info)
     if measure:
-        with _blas_threads(1):
+        with blas_threads(1):
             core_peak = _peak_flops_per_s(0.2)
         peak = max(_peak_flops_per_s(0.2), core_peak) if cores > 1 else core_peak
         core_bandwidth, bandwidth = _bandwidth_bytes_per_s(1, 0.2), _bandwidth_bytes_per_s(cores, 0.2)
@@ -278,15 +279,3 @@ def _bandwidth_bytes_per_s(threads: int, seconds: float) -> float:
             return 2.0 * sum(part.nbytes for part in source)
 
         return _best_rate(run, seconds)
-
-
-@contextlib.contextmanager
-def _blas_threads(count: int) -> Iterator[None]:
-    """Limit numpy's matrix products to `count` threads; without threadpoolctl they keep their own number."""
-    try:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-    except ImportError:
-        yield
-        return
-    with threadpool_limits(limits=count, user_api="blas"):
-        yield

@@ -58,14 +58,14 @@ class RunFolder:
             raise RunFolderError(
                 f"cannot create {folder}: {error.strerror}; choose another folder with --out"
             ) from error
-        try:
+        # Whatever goes wrong, an interrupted start must not keep the folder locked.
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, lock)
             _take(lock, folder)
             _check(folder, resume)  # again: another run may have come and gone before the lock was ours
             for leftover in folder.rglob(f"{_TEMPORARY}*"):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        except BaseException:  # whatever it is goes on; an interrupted start must not keep the folder locked
-            os.close(lock)
-            raise
+            undo.pop_all()
         return cls(folder, lock)
 
     def close(self) -> None:

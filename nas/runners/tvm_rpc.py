@@ -98,7 +98,9 @@ def _start(threads: int, deadline_s: float) -> LocalServer:
     )
     server = LocalServer(port, key, process, folder)
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    try:
+    # Whatever goes wrong, an interrupted start must not leave a server behind.
+    with contextlib.ExitStack() as undo:
+        undo.callback(server.stop)
         settings = {"host": HOST, "port": port, "key": key, "parent": os.getpid(), "folder": folder}
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(settings) + "\n")
@@ -109,9 +111,7 @@ def _start(threads: int, deadline_s: float) -> LocalServer:
         if process.stdout.readline() != "listening\n":
             words = process.stderr.read().strip().splitlines() or ["it said nothing"]
             raise RpcError(f"the RPC server on {HOST}:{port} ended at once: {words[-1]}")
-    except BaseException:  # whatever it is goes on; an interrupted start must not leave a server behind
-        server.stop()
-        raise
+        undo.pop_all()
     return server
 
 

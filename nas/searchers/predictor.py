@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from hardware_profiles.blas import blas_threads
+
 from ..errors import InputError
 from .base import Genomes, Problem, Values, least_violation
 from .moves import change
 from .prior import Prior
 from .screen import Screen
 from .surrogate import Encoding, Floats, Points, Surrogate, normal_scores
-from .threads import single_thread
 from .told import Told
 
 #: Genomes whose uncertainty is computed, the most promising by their mean.
@@ -89,7 +90,7 @@ class Predictor:
         self._model = Surrogate(self._encoding, len(self._sizes), len(self._centre))
         self._learn_at = initial
 
-    @single_thread()
+    @blas_threads(1)
     def ask(self, n: int) -> Genomes:
         """See `Searcher.ask`."""
         rng = self._screen.generator()
@@ -102,7 +103,7 @@ class Predictor:
         chosen = self._choose(self._pool(rng, n), targets, n)
         return self._screen.propose(rng, n, (lambda rng, n, attempt: chosen, self._prior.source))
 
-    @single_thread()
+    @blas_threads(1)
     def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
         """See `Searcher.tell`; the model's hyperparameters are learned anew whenever a quarter more is known."""
         self._screen.add(genomes)
