@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hardware_profiles import Target
 
 from .exits.confidence import max_probability
-from .exits.thresholds import GRID, Policies
+from .exits.thresholds import GRID, Policies, Policy, last_exit
 from .problem import BudgetProblem
 from .trial import AtBudget
 
@@ -44,8 +44,12 @@ def at_budgets(
     policies = {target: Policies.of(found.confidence, found.correct, seconds) for target, seconds in reach.items()}
     result: list[AtBudget | None] = []
     for budget, amount in zip(problem.experiment.budgets, violation, strict=True):
-        limit = problem.allowance_s(budget) if budget.of == "expected" else np.inf
-        policy = policies[problem.experiment.target_of(budget)].best(limit) if amount == 0 else None
+        target = problem.experiment.target_of(budget)
+        policy: Policy | None = None
+        if amount == 0:
+            within = budget.of == "expected"
+            limit_s = problem.allowance_s(budget)
+            policy = policies[target].best(limit_s) if within else last_exit(found.correct, reach[target])
         result.append(
             None if policy is None else AtBudget(policy.accuracy, policy.expected_s, policy.thresholds, policy.rates)
         )

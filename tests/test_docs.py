@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import importlib.util
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -23,7 +24,7 @@ from latency_models import features
 from nas import config, measurement, plain_yaml, trial
 from nas.__main__ import _parser, main
 from nas.data.preprocessing import Preprocessing
-from nas.export import manifest
+from nas.export import manifest, thresholds
 from nas.export.onnx import SegmentFile, export_segments, to_onnx
 from nas.stages.context import materials
 from search_spaces.toy import toy
@@ -339,9 +340,9 @@ def test_the_program_in_the_readme_runs_a_winner(tmp_path: Path) -> None:
     files = export_segments(network, weights, tmp_path, 1)
     scripts = manifest.add_scripts(tmp_path)
     record = Preprocessing((8, 8), 1, (0.5,), (0.25,), 1 / 255, ("ant", "bee", "cow")).to_dict()
-    for threshold, answering in ((0.0, 0), (None, 1)):
-        described = manifest.Manifest(network.key, "model.onnx", files, (threshold,), record)
-        manifest.write(tmp_path, described, scripts)
+    for threshold, answering in ((0.0, 0), (math.inf, 1)):
+        manifest.write(tmp_path, manifest.Manifest(network.key, "model.onnx", files, record), scripts)
+        thresholds.write(tmp_path, network.key, (threshold,))
         np.save(tmp_path / "image.npy", np.random.default_rng(0).integers(0, 255, (1, 8, 8)).astype(np.uint8))
         done = subprocess.run(
             [sys.executable, "-c", block.text], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -21,8 +21,10 @@ from nas.export.onnx import SegmentFile
 from nas.run_folder import atomic_write_bytes, atomic_write_json, sha256_file
 from nas.runners import cascade
 
-SCHEMA: Final = 1
+#: Manifests of schema 1 held the thresholds too, which verifying rewrote.
+SCHEMA: Final = 2
 NAME: Final = "manifest.json"
+_READS: Final = (1, SCHEMA)
 
 #: Packages whose versions are recorded.
 _PACKAGES: Final = ("numpy", "jax", "onnx", "onnxruntime", "apache-tvm", "apache-tvm-ffi")
@@ -33,27 +35,21 @@ class Manifest:
     """What stands in manifest.json.
 
     `architecture` is the network's key; `model` the file of the whole network with all exits as outputs; `exits` its
-    segments in order, with one threshold per exit but the last (None or infinity: that exit never answers).
-    `libraries` has, per key of a target, the compiled segments in the order of the exits. `budgets` and `targets` are
-    records of the caller's; `preprocessing` is that of `nas.data.preprocessing`. `artefacts` and `tools` are filled in
-    by `write`.
+    segments in order, whose thresholds stand in a file of their own. `libraries` has, per key of a target, the compiled
+    segments in the order of the exits. `budgets` and `targets` are records of the caller's; `preprocessing` is that of
+    `nas.data.preprocessing`. `artefacts` and `tools` are filled in by `write`.
     """
 
     architecture: str
     model: str
     exits: tuple[SegmentFile, ...]
-    thresholds: tuple[float | None, ...]
     preprocessing: Mapping[str, Any]
     targets: tuple[Mapping[str, Any], ...] = ()
     budgets: tuple[Mapping[str, Any], ...] = ()
     libraries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     artefacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if len(self.thresholds) != len(self.exits) - 1:
-            counts = f"{len(self.exits)} exits with {len(self.thresholds)} thresholds"
-            raise InputError(f"{counts}; every exit but the last needs one")
+    schema: int = SCHEMA
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -75,7 +71,7 @@ def write(folder: Path, manifest: Manifest, others: Sequence[str] = ()) -> Manif
     names = dict.fromkeys((*manifest.files, *others))
     artefacts = {name: _artefact(folder, name) for name in names}
     result = Manifest(
-        **{f: getattr(manifest, f) for f in Manifest.__dataclass_fields__ if f not in ("artefacts", "tools")},
+        **{f: getattr(manifest, f) for f in Manifest.__dataclass_fields__ if f not in ("artefacts", "tools", "schema")},
         artefacts=artefacts,
         tools=tools(),
     )
@@ -92,7 +88,7 @@ def load(folder: Path) -> Manifest:
         raise InputError(f"cannot read {path}: {error.strerror}; export the network first") from None
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); export the network again") from None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+    if not isinstance(record, dict) or record.get("schema") not in _READS:
         found = record.get("schema") if isinstance(record, dict) else record
         raise InputError(f"{path} has schema {found!r}; this version reads {SCHEMA}, use the version that wrote it")
     try:
@@ -100,13 +96,13 @@ def load(folder: Path) -> Manifest:
             architecture=record["architecture"],
             model=record["model"],
             exits=tuple(_exit(entry) for entry in record["exits"]),
-            thresholds=tuple(record["thresholds"]),
             preprocessing=record["preprocessing"],
             targets=tuple(record["targets"]),
             budgets=tuple(record["budgets"]),
             libraries={key: tuple(names) for key, names in record["libraries"].items()},
             artefacts=record["artefacts"],
             tools=record["tools"],
+            schema=record["schema"],
         )
     except KeyError as error:
         raise InputError(f"{path} lacks {error.args[0]!r}; export the network again") from None
@@ -127,6 +123,22 @@ def differences(folder: Path, manifest: Manifest) -> tuple[str, ...]:
         elif sha256_file(path) != entry["sha256"]:
             found.append(f"{name} has another SHA-256 than what was exported")
     return tuple(found)
+
+
+def require_as_exported(folder: Path, again: str) -> Manifest:
+    """The manifest of a folder whose files are those that were exported.
+
+    Raises InputError, naming the files that are not and the command `again` that exports them anew.
+    """
+    found = load(folder)
+    if found.schema != SCHEMA:
+        raise InputError(f"{folder / NAME} was written by an older release; export the winner again with `{again}`")
+    if changed := differences(folder, found):
+        raise InputError(
+            f"{folder} does not hold what was exported: {'; '.join(changed)}. Nothing was verified; "
+            f"export it again with `{again}`"
+        )
+    return found
 
 
 def tools() -> dict[str, str]:
@@ -162,7 +174,6 @@ def _record(manifest: Manifest) -> dict[str, Any]:
             {"file": e.file, "takes": e.takes, "exit": e.exit, "gives": e.gives, "outputs": e.outputs}
             for e in manifest.exits
         ],
-        "thresholds": manifest.thresholds,
         "preprocessing": manifest.preprocessing,
         "targets": manifest.targets,
         "budgets": manifest.budgets,

@@ -13,7 +13,13 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_RUNTIMES = {"onnxruntime": "ONNX Runtime", "tvm": "TVM", "tvm_rpc": "TVM over RPC", "jax": "JAX"}
+_RUNTIMES = {
+    "onnxruntime": "ONNX Runtime",
+    "whole_model": "ONNX Runtime, model.onnx",
+    "tvm": "TVM",
+    "tvm_rpc": "TVM over RPC",
+    "jax": "JAX",
+}
 _TARGET = re.compile(
     r"(?P<device>[^-]+(?:-[^-]+)*?)-(?P<runner>onnxruntime|tvm)-t(?P<threads>\d+)-b(?P<batch>\d+)-(?P<dtype>[a-z0-9]+)"
     r"(?:-mode_(?P<mode>[^-]+))?(?:-version_(?P<version>[^-]+))?"

@@ -1,4 +1,4 @@
-"""Export: turn trained winners into files that run without this package, with thresholds solved for their budgets.
+"""Export: turn trained winners into files that run without this package.
 
 Writes winners/NAME/: model.onnx (all exits, any batch), exit_K.onnx (one segment per exit, the target's batch), TVM
 libraries for the target where a compiler is found, the scripts that run them, and manifest.json.
@@ -10,26 +10,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.markup import escape
 
 from ..errors import InputError
-from ..exits.thresholds import Policies, Policy, expected_upper_s
 from ..export import manifest
 from ..export.onnx import SegmentFile, export_segments, to_onnx
 from ..export.tvm import available, compiler, segments_to_tvm
 from ..run_folder import RunFolderError
 from ..settings import Budget
 from .context import Context
-from .train import WEIGHTS, load_network, val_scores
+from .train import WEIGHTS, load_network
 from .winners import Winner, standing, winner_folder
 
 MODEL = "model.onnx"
 #: What TVM, its linker and its libraries raise; the ONNX artefacts do not depend on them.
 TVM_FAILURES = (InputError, RuntimeError, OSError)
-#: Of an expected budget, what thresholds may use up: the rest is for exit rates that differ on other images.
-_SHARE = 0.97
 
 
 def export_winners(context: Context) -> None:
@@ -47,7 +42,8 @@ def _exported(folder: Path, winner: Winner) -> bool:
     if not (folder / manifest.NAME).exists():
         return False
     found = manifest.load(folder)
-    return found.architecture == winner.trial.key and not manifest.differences(folder, found)
+    as_exported = found.schema == manifest.SCHEMA and not manifest.differences(folder, found)
+    return found.architecture == winner.trial.key and as_exported
 
 
 def _export(context: Context, winner: Winner, folder: Path) -> None:
@@ -56,20 +52,6 @@ def _export(context: Context, winner: Winner, folder: Path) -> None:
     to_onnx(network, weights, folder / MODEL, batch=None)
     files = export_segments(network, weights, folder, target.batch)
     libraries = _libraries(context, winner, files, folder)
-    policy = solve_thresholds(context, winner, winner.budget.latency_s)
-    write_manifest(context, winner, folder, files, policy, libraries)
-
-
-def write_manifest(
-    context: Context,
-    winner: Winner,
-    folder: Path,
-    files: tuple[SegmentFile, ...],
-    policy: Policy,
-    libraries: dict[str, tuple[str, ...]],
-) -> None:
-    """Write manifest.json with the thresholds of `policy`, and copy the scripts that run the files."""
-    target = context.experiment.target_of(winner.budget)
     others = (*manifest.add_scripts(folder), WEIGHTS)
     manifest.write(
         folder,
@@ -77,7 +59,6 @@ def write_manifest(
             architecture=winner.trial.key,
             model=MODEL,
             exits=files,
-            thresholds=tuple(t if np.isfinite(t) else None for t in policy.thresholds),
             preprocessing=context.data.preprocessing.to_dict(),
             targets=({"key": target.key, **asdict(target)},),
             budgets=(budget_record(winner.budget),),
@@ -126,37 +107,3 @@ def why_no_tvm(context: Context, budget: Budget | None = None) -> str:
         return "turned off by verify.tvm"
     importable, reason = available()
     return reason if not importable else compiler().reason
-
-
-def exit_seconds(context: Context, winner: Winner) -> NDArray[np.float64]:
-    """Seconds to each exit of a winner [exits]: measured, or predicted for a device that is not here."""
-    if winner.measurement is not None:
-        return np.maximum.accumulate(winner.measurement.reach_s)
-    from .latency import load_model
-
-    model = load_model(context, context.experiment.target_of(winner.budget))
-    return np.asarray(model.predict([context.space.decode(winner.genome)]).reach_s()[0])
-
-
-def solve_thresholds(context: Context, winner: Winner, allowed_s: float) -> Policy:
-    """The most accurate thresholds on validation data whose expected seconds stay within `allowed_s`.
-
-    For an expected budget the upper bound over other images of the same kind has to stay within it too; where even the
-    first exit alone does not, leaving there always is what is nearest. A worst-case budget leaves thresholds free.
-    """
-    found, seconds = val_scores(context, winner), exit_seconds(context, winner)
-    policies = Policies.of(found.confidence, found.correct, seconds)
-    if winner.budget.of == "worst_case":
-        free = policies.best(np.inf)
-        if free is None:
-            raise AssertionError("every network keeps an infinite budget")
-        return free
-    limit = _SHARE * allowed_s
-    for cost in policies.expected_s[::-1]:
-        policy = policies.best(float(cost))
-        if policy is not None and expected_upper_s(found.confidence, policy.thresholds, seconds) <= limit:
-            return policy
-    first = policies.best(float(policies.expected_s[0]))
-    if first is None:
-        raise AssertionError("the cheapest policy costs what it costs")
-    return first

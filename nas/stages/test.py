@@ -7,9 +7,9 @@ verify.json.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..exits.confidence import max_probability, wilson
 from ..exits.thresholds import leave_at
 from ..export import manifest
+from ..export.thresholds import read as read_thresholds
 from ..measurement import HOST
 from ..run_folder import atomic_write_json
 from ..runners import runner_for
@@ -29,12 +30,10 @@ from ..runners.parity import compare_exits
 from ..runners.timing import measure
 from ..units import format_seconds
 from .context import Context
-from .export import MODEL, why_no_tvm
+from .export import why_no_tvm
 from .train import network_logits
-from .verify import VERIFY, libraries, load_cascade, plan_of
+from .verify import VERIFY, libraries, load_cascade, plan_of, require_exported
 from .winners import Winner, standing, winner_folder
-
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -82,23 +81,23 @@ def _line(record: dict[str, Any]) -> str:
 
 def _test(context: Context, winner: Winner, record: dict[str, Any]) -> None:
     """Add parity and test accuracy to a winner's record; a network whose artefact answers differently is no winner."""
+    found = require_exported(context, winner)
     folder = winner_folder(context, winner.budget)
     target = context.experiment.target_of(winner.budget)
     images, prepare = context.data.raw_images("test"), context.data.preprocessing.apply
     chosen = context.order("test")[: context.experiment.verify.parity_samples]
     few = prepare(images[chosen])
-    here = Target(HOST, "onnxruntime", target.threads)
-    program = runner_for(here).load(folder / MODEL)
-    exported = np.concatenate(
-        [np.stack(program(prepare(images[i : i + _BATCH])), axis=1) for i in range(0, len(images), _BATCH)]
-    )
+    here = Target(HOST, "onnxruntime", target.threads, target.batch)
+    exported = _logits(load_cascade(folder, here), images, prepare, target.batch)
+    whole = runner_for(here).load(folder / found.model)
     jax_logits = network_logits(context, winner, images)
     parity = {
         "onnxruntime": _parity(jax_logits[chosen], exported[chosen]),
-        **_tvm(context, winner, folder, few, jax_logits[chosen], record),
+        "whole_model": _parity(jax_logits[chosen], np.stack(whole(few), axis=1)),
+        **_tvm(context, winner, found, few, jax_logits[chosen], record),
     }
     record["parity"] = parity
-    thresholds = [np.inf if t is None else t for t in manifest.load(folder).thresholds]
+    thresholds = read_thresholds(folder, manifest.NAME)
     labels = context.data.test_labels()
     right, leaving = _answers(exported, thresholds, labels)
     before, _ = _answers(jax_logits, thresholds, labels)
@@ -120,11 +119,24 @@ def _test(context: Context, winner: Winner, record: dict[str, Any]) -> None:
 
 
 def _answers(
-    logits: NDArray[np.float32], thresholds: list[float], labels: NDArray[np.int32]
+    logits: NDArray[np.float32], thresholds: Sequence[float], labels: NDArray[np.int32]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Whether each image is answered rightly under the thresholds, and at which exit."""
     leaving = leave_at(thresholds, max_probability(logits))
     return logits[np.arange(len(logits)), leaving].argmax(-1) == labels, leaving
+
+
+def _logits(
+    cascade: Cascade, images: NDArray[Any], prepare: Callable[[NDArray[Any]], NDArray[np.float32]], batch: int
+) -> NDArray[np.float32]:
+    """Logits [n, exits, classes] of images as the data has them, by the segments that ship, a batch of theirs a call."""
+    parts = []
+    for begin in range(0, len(images), batch):
+        some = prepare(images[begin : begin + batch])
+        count = len(some)
+        filled = np.concatenate([some, np.repeat(some[-1:], batch - count, axis=0)])
+        parts.append(np.stack(cascade.run_all(filled), axis=1)[:count])
+    return np.concatenate(parts)
 
 
 def _parity(reference: NDArray[np.float32], other: NDArray[np.float32]) -> dict[str, Any]:
@@ -143,7 +155,7 @@ def _parity(reference: NDArray[np.float32], other: NDArray[np.float32]) -> dict[
 def _tvm(
     context: Context,
     winner: Winner,
-    folder: Path,
+    found: manifest.Manifest,
     images: NDArray[np.float32],
     reference: NDArray[np.float32],
     record: dict[str, Any],
@@ -151,13 +163,13 @@ def _tvm(
     """Parity of the TVM libraries, in this process and through an RPC server on loopback, and what they take."""
     from ..runners.tvm_rpc import Device, RpcError, local_server
 
-    found = manifest.load(folder)
+    folder = winner_folder(context, winner.budget)
     if not found.libraries:
         reason = why_no_tvm(context, winner.budget)
         return {"tvm": {"skipped": reason}, "tvm_rpc": {"skipped": reason}}
     target = replace(context.experiment.target_of(winner.budget), runner="tvm", runtime_version=None)
     cascade = load_cascade(folder, target)
-    # The library has a fixed batch; a batch of one is what the parity of the others is compared with as well.
+    # The library has a fixed batch, which one image fills.
     answers = [np.stack(_each(cascade, image[None], target.batch), axis=1) for image in images]
     parity = {"tvm": _parity(reference, np.concatenate(answers))}
     batch = np.repeat(images[:1], target.batch, axis=0)
@@ -170,7 +182,7 @@ def _tvm(
                 [partial(device.run, folder / file) for file in libraries(found)],
                 [entry.takes for entry in found.exits],
                 [entry.outputs for entry in found.exits],
-                found.thresholds,
+                cascade.thresholds[:-1],
             )
             outputs = np.stack(_each(remote, images[:1], target.batch), axis=1)
         parity["tvm_rpc"] = _parity(reference[:1], outputs)

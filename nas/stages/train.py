@@ -19,6 +19,7 @@ from search_spaces.ir import Network
 from .. import judge
 from ..data.seeds import derive_seed
 from ..errors import InputError
+from ..export import thresholds
 from ..run_folder import atomic_write_bytes
 from .context import Context
 from .supernet import load_supernet, planned_steps, steps_progress, training_set
@@ -92,7 +93,8 @@ def _train(context: Context, winner: Winner, folder: Path) -> None:
             checkpoint=lambda reached: atomic_write_bytes(path, chosen.save(reached)),
             progress=report,
         )
-    (folder / SCORES).unlink(missing_ok=True)
+    for stale in (SCORES, thresholds.NAME):
+        (folder / stale).unlink(missing_ok=True)
     atomic_write_bytes(folder / WEIGHTS, to_bytes(chosen.finish(state), {"network": winner.trial.key}))
     path.unlink(missing_ok=True)
 

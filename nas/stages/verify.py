@@ -23,22 +23,22 @@ from ..conditions import Conditions
 from ..errors import InputError
 from ..exits.thresholds import Policy
 from ..export import manifest
+from ..export.thresholds import read as read_thresholds
 from ..measurement import ExitTime, Measurement
 from ..run_folder import atomic_write_json
 from ..runners import runner_for
 from ..runners.cascade import Cascade
-from ..runners.readings import Readings, kept
-from ..runners.timing import Plan, measure_stream, measure_together
+from ..runners.readings import Readings
+from ..runners.timing import Plan, measure_together
 from .context import Context
-from .export import budget_record, exit_seconds, solve_thresholds, write_manifest
+from .export import budget_record
 from .latency import append_measurements, load_model
+from .thresholds import exit_seconds, settle_thresholds
 from .train import val_scores
 from .winners import Winner, attempts, measured, standing, winner_folder
 
 VERIFY = "verify.json"
 SCHEMA = 1
-#: How often thresholds of an expected budget are tightened after a measured mean above it.
-_TIGHTENINGS = 3
 #: Rest between rounds of blocks, so that they see the machine at different times.
 _GAP_S = 1.5
 
@@ -51,14 +51,11 @@ def measure_winners(context: Context) -> bool:
     """
     winners, unmet = standing(context)
     for winner in winners.values():
-        folder = winner_folder(context, winner.budget)
-        if not (folder / manifest.NAME).exists():
-            raise InputError(f"winner {winner.budget.name} is not exported yet; run `nas export {context.run.path}`")
+        require_exported(context, winner)
     here = [winner for winner in winners.values() if context.here(context.experiment.target_of(winner.budget))]
-    for winner in here:
-        if winner.budget.of == "expected":
-            with context.console.status(f"thresholds of {winner.budget.name}"):
-                _tighten(context, winner)
+    for winner in winners.values():
+        with context.console.status(f"thresholds of {winner.budget.name}"):
+            settle_thresholds(context, winner)
     with context.console.status("measuring the winners"):
         found = {target: _timed(context, here, target) for target in context.experiment.targets}
     records, settled = [], True
@@ -82,7 +79,7 @@ def measure_winners(context: Context) -> bool:
 
 
 def load_cascade(folder: Path, target: Target, thresholds: tuple[float, ...] | None = None) -> Cascade:
-    """The exported segments of a winner, ready to run on a target; `thresholds` replace those of the manifest."""
+    """The exported segments of a winner, ready to run on a target; `thresholds` replace those that were settled."""
     found = manifest.load(folder)
     runner = runner_for(target)
     files = [entry.file for entry in found.exits] if target.runner == "onnxruntime" else list(libraries(found))
@@ -90,8 +87,19 @@ def load_cascade(folder: Path, target: Target, thresholds: tuple[float, ...] | N
         [runner.load(folder / file) for file in files],
         [entry.takes for entry in found.exits],
         [entry.outputs for entry in found.exits],
-        found.thresholds if thresholds is None else thresholds,
+        read_thresholds(folder, manifest.NAME) if thresholds is None else thresholds,
     )
+
+
+def require_exported(context: Context, winner: Winner) -> manifest.Manifest:
+    """The manifest of a winner, every file of which is what was exported; raises InputError naming those that are not.
+
+    Nothing else certifies a file: its hash was taken when it was made, and is never taken again.
+    """
+    folder, again = winner_folder(context, winner.budget), f"nas export {context.run.path}"
+    if not (folder / manifest.NAME).exists():
+        raise InputError(f"winner {winner.budget.name} is not exported yet; run `{again}`")
+    return manifest.require_as_exported(folder, again)
 
 
 def libraries(found: manifest.Manifest) -> tuple[str, ...]:
@@ -105,27 +113,10 @@ def plan_of(context: Context, target: Target) -> Plan:
     return Plan(blocks=settings.blocks, block_s=settings.block_time_s, threads=target.threads)
 
 
-def _images(context: Context, part: Literal["val", "test"]) -> list[NDArray[np.float32]]:
+def prepared_samples(context: Context, part: Literal["val", "test"]) -> list[NDArray[np.float32]]:
     """A fair sample of a part's images, prepared, each as a batch of one; no labels."""
     chosen = context.order(part)[: context.experiment.verify.samples]
     return [image[None] for image in context.data.preprocessing.apply(context.data.raw_images(part)[chosen])]
-
-
-def _tighten(context: Context, winner: Winner) -> None:
-    """Lower the thresholds of an expected budget while the mean over validation images is above it."""
-    budget, target = winner.budget, context.experiment.target_of(winner.budget)
-    folder = winner_folder(context, budget)
-    samples = _images(context, "val")
-    allowed = budget.latency_s
-    for _ in range(_TIGHTENINGS):
-        policy = solve_thresholds(context, winner, allowed)
-        cascade = load_cascade(folder, target, policy.thresholds)
-        readings = measure_stream({"": cascade}, samples, plan_of(context, target))[""]
-        if kept(readings, budget.latency_s):
-            break
-        allowed *= min(0.98, budget.latency_s / readings.upper_95_s)
-    found = manifest.load(folder)
-    write_manifest(context, winner, folder, found.exits, policy, dict(found.libraries))
 
 
 @dataclass(frozen=True)
@@ -142,7 +133,7 @@ def _timed(context: Context, winners: list[Winner], target: Target) -> dict[str,
     mine = [winner for winner in winners if context.experiment.target_of(winner.budget) == target]
     if not mine:
         return {}
-    samples = _images(context, "test")
+    samples = prepared_samples(context, "test")
     batch = np.repeat(samples[0], target.batch, axis=0)
     cascades = {w.budget.name: load_cascade(winner_folder(context, w.budget), target) for w in mine}
     calls = {
@@ -214,7 +205,7 @@ def _policy(context: Context, winner: Winner, folder: Path) -> Policy:
     """What the manifest's thresholds give on validation images."""
     from ..exits.thresholds import evaluate
 
-    thresholds = [np.inf if t is None else t for t in manifest.load(folder).thresholds]
+    thresholds = read_thresholds(folder, manifest.NAME)
     found = val_scores(context, winner)
     return evaluate(thresholds, found.confidence, found.correct, exit_seconds(context, winner))
 

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
+from nas.export import manifest
 from nas.run_folder import read_jsonl
 from nas.tolerances import ARTEFACT_RELATIVE
 from nas.trial import load_batches
@@ -31,7 +34,9 @@ FILES = {
     "report.html",
     "log.jsonl",
 }
-WINNER = {"architecture.json", "weights.safetensors", "model.onnx", "exit_0.onnx", "manifest.json", "run.py"}
+WINNER = {
+    "architecture.json", "weights.safetensors", "model.onnx", "exit_0.onnx", "manifest.json", "thresholds.json", "run.py"
+}  # fmt: skip
 BUDGETS = [budget["name"] for budget in SMALL["budgets"]]
 
 
@@ -77,6 +82,7 @@ def test_verify_json_says_per_budget_what_was_promised_and_measured(finished: Pa
         assert winner["predicted_s"] > 0 and winner["predicted_std_s"] >= 0
         assert winner["parity"]["onnxruntime"]["ok"] is True
         assert winner["parity"]["onnxruntime"]["max_difference"] <= ARTEFACT_RELATIVE
+        assert winner["parity"]["whole_model"]["ok"] is True
         assert winner["parity"]["tvm"] == {"skipped": "turned off by verify.tvm"}
         accuracy = winner["accuracy"]
         low, high = accuracy["interval"]
@@ -87,6 +93,9 @@ def test_verify_json_says_per_budget_what_was_promised_and_measured(finished: Pa
         assert sum(exit_["rate"] for exit_ in winner["exits"]) == pytest.approx(1)
         assert sum(exit_["test_rate"] for exit_ in winner["exits"]) == pytest.approx(1)
         assert winner["exits"][-1]["threshold"] is None
+        if winner["budget"]["of"] == "worst_case":
+            assert {exit_["threshold"] for exit_ in winner["exits"]} == {None}
+            assert [exit_["rate"] for exit_ in winner["exits"]] == [0] * (len(reach) - 1) + [1]
         # The profile of this machine says nothing of its power.
         assert winner["energy_estimate_j"] is None and "'host' has no idle_w" in winner["energy_estimate_reason"]
         assert winner["peak_memory_estimate_bytes"] > winner["counts"]["peak_memory_bytes"]
@@ -94,7 +103,6 @@ def test_verify_json_says_per_budget_what_was_promised_and_measured(finished: Pa
 
 
 def test_the_architecture_is_the_network_that_was_trained_and_exported(finished: Path) -> None:
-    from nas.export import manifest
     from nas.supernet.weights import from_bytes
 
     for winner in verified(finished)["winners"]:
@@ -189,6 +197,51 @@ def test_an_artefact_that_was_exchanged_is_exported_again(finished: Path, nas: C
     model.write_bytes(whole[:-1])
     assert nas("export", "run").code == 0
     assert model.read_bytes() == whole
+
+
+def zeroed(path: Path) -> bytes:
+    """An ONNX model that runs, takes as long, and knows nothing."""
+    model = onnx.load(path)
+    for weight in model.graph.initializer:
+        array = numpy_helper.to_array(weight)
+        if array.dtype == np.float32:
+            weight.CopyFrom(numpy_helper.from_array(np.zeros_like(array), weight.name))
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("change", ["exit_0.onnx", "model.onnx", "run.py", "weights.safetensors", "missing"])
+def test_files_that_were_not_exported_are_not_certified(
+    change: str, finished: Path, nas: Command, tmp_path: Path
+) -> None:
+    """What lies in the folder is looked at before anything is measured, and no hash of it is taken again."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    name = "exit_0.onnx" if change == "missing" else change
+    path = run / "winners" / BUDGETS[1] / name
+    if change == "missing":
+        path.unlink()
+    elif name.endswith(".onnx"):
+        path.write_bytes(zeroed(path))
+    else:
+        path.write_bytes(path.read_bytes() + b"\n")
+    before = hashes(run)
+    assert name in nas("verify", "run").error
+    changed = {file for file, value in hashes(run).items() if before.get(file) != value}
+    assert changed <= {"log.jsonl", ".lock"}
+
+
+def test_accuracy_is_that_of_the_segments_that_ship(finished: Path, nas: Command, tmp_path: Path) -> None:
+    """Segments that know nothing, with hashes as if they had been exported: the whole model beside them is right."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    folder = run / "winners" / BUDGETS[0]
+    for path in folder.glob("exit_*.onnx"):
+        path.write_bytes(zeroed(path))
+    manifest.write(folder, manifest.load(folder), tuple(manifest.load(folder).artefacts))
+    assert nas("verify", "run").code == 3
+    winner = next(winner for winner in verified(run)["winners"] if winner["name"] == BUDGETS[0])
+    assert winner["kept"] is False and winner["reason"].startswith("onnxruntime answers differently")
+    assert winner["parity"]["whole_model"]["ok"] is True and winner["accuracy"]["test_exported"] < 0.3
 
 
 @pytest.mark.slow

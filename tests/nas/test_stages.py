@@ -236,6 +236,10 @@ def test_a_network_at_a_budget_that_it_cannot_keep_is_nothing(run: Path) -> None
         worst, mean = judge.at_budgets(problem, found, reach, np.array([0.5, 0.0]))
         assert worst is None and mean is not None
         assert mean.accuracy == 1.0 and mean.rates == (0.5, 0.5)
+        # Where the worst case counts, leaving early is not paid for with validation images: the last exit answers.
+        worst, _ = judge.at_budgets(problem, found, reach, np.array([0.0, 0.0]))
+        assert worst is not None and worst.accuracy == 0.5 and worst.latency_s == 3e-5
+        assert worst.thresholds == (np.inf,) and worst.rates == (0.0, 1.0)
         figures, curve = judge.metrics(found, reach[HERE], {"params": 3})
         assert figures["accuracy"] == 1.0 and figures["final_accuracy"] == 0.5 and figures["params"] == 3
         assert figures["worst_case_latency_s"] == 3e-5 and figures["exits"] == 2

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nas.exits.frontier import expected_s, geometric, stopping
 from nas.exits.levels import Levels, grid_size
-from nas.exits.thresholds import GRID, Policies, curve, evaluate, expected_upper_s, solve
+from nas.exits.thresholds import GRID, Policies, curve, evaluate, expected_upper_s, last_exit, solve
 
 Network = Callable[..., tuple[Any, Any, Any]]
 
@@ -42,6 +42,13 @@ def test_up_to_two_thresholds_on_few_samples_are_optimal(drawn: tuple[Any, Any, 
     budget_s = fraction * reach_s[-1]
     best = solve(confidence, correct, reach_s, budget_s)
     assert (best and best.accuracy) == brute_force(confidence, correct, reach_s, budget_s)
+
+
+@given(tied_answers())
+@settings(max_examples=60, deadline=None)
+def test_the_last_exit_is_the_policy_of_infinite_thresholds(drawn: tuple[Any, Any, Any]) -> None:
+    confidence, correct, reach_s = drawn
+    assert last_exit(correct, reach_s) == evaluate((math.inf,) * (len(reach_s) - 1), confidence, correct, reach_s)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from nas.data.preprocessing import Preprocessing
+from nas.export import thresholds
 from nas.export.manifest import Manifest, add_scripts, load, write
 from nas.export.onnx import export_segments, to_onnx
 from nas.runners.cascade import confidence
@@ -32,9 +34,8 @@ def bundle(tmp_path: Path) -> tuple[Path, list[np.ndarray]]:
     values = reference(network, weights, {"image": Preprocessing.from_dict(PREPROCESSING).apply(IMAGES)})
     logits = [values[network.ops[index].name] for index in network.exits]
     sure = [confidence(row) for row in logits[0]]
-    write(
-        tmp_path, Manifest(network.key, "model.onnx", segments, (float(np.median(sure)), None), PREPROCESSING), scripts
-    )
+    write(tmp_path, Manifest(network.key, "model.onnx", segments, PREPROCESSING), scripts)
+    thresholds.write(tmp_path, network.key, (float(np.median(sure)), math.inf))
     np.save(tmp_path / "images.npy", IMAGES)
     return tmp_path, logits
 
@@ -99,6 +100,15 @@ def test_a_network_for_calls_of_several_samples_answers_the_same(bundle: tuple[P
     assert done.stderr == ""
     assert [line.split()[1:5] for line in done.stdout.splitlines()] == answers
     assert not list(folder.rglob("__pycache__"))
+
+
+def test_before_its_thresholds_are_settled_it_answers_at_its_last_exit(bundle: tuple[Path, list[np.ndarray]]) -> None:
+    folder, logits = bundle
+    (folder / thresholds.NAME).unlink()
+    done = run(folder, str(folder / "images.npy"))
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[1:5:2] for line in lines] == [["abcde"[row.argmax()], "exit"] for row in logits[2]], done.stderr
+    assert {line[4] for line in lines} == {"2"}
 
 
 def test_an_exchanged_segment_is_refused(bundle: tuple[Path, list[np.ndarray]]) -> None:

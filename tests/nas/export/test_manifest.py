@@ -11,7 +11,8 @@ import pytest
 
 import nas
 from nas.errors import InputError
-from nas.export.manifest import NAME, Manifest, add_scripts, differences, load, write
+from nas.export import thresholds
+from nas.export.manifest import NAME, Manifest, add_scripts, differences, load, require_as_exported, write
 from nas.export.onnx import export_segments, to_onnx
 from tests.nas.export.small_networks import PREPROCESSING, random_weights, three_exits
 
@@ -28,7 +29,6 @@ def manifest(tmp_path: Path) -> Manifest:
         architecture=network.key,
         model="model.onnx",
         exits=segments,
-        thresholds=(0.9, math.inf),
         preprocessing=PREPROCESSING,
         targets=({"device": "host", "runner": "onnxruntime"},),
         budgets=({"budget_s": 0.008},),
@@ -40,8 +40,7 @@ def test_what_is_written_is_what_is_read(manifest: Manifest, tmp_path: Path) -> 
     scripts = add_scripts(tmp_path)
     written = write(tmp_path, manifest, scripts)
     read = load(tmp_path)
-    # JSON knows no infinity; an exit that never answers has no threshold.
-    assert read == replace(written, thresholds=(0.9, None), preprocessing=PREPROCESSING)
+    assert read == replace(written, preprocessing=PREPROCESSING)
     assert set(read.artefacts) == {
         "model.onnx", "exit_0.onnx", "exit_1.onnx", "exit_2.onnx", "host-tvm/exit_0.so", *scripts
     }  # fmt: skip
@@ -92,8 +91,6 @@ def test_mistakes_are_named(manifest: Manifest, tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(InputError, match=r"names nothing\.onnx, which is not in"):
         write(tmp_path, replace(manifest, model="nothing.onnx"))
-    with pytest.raises(InputError, match="3 exits with 1 thresholds"):
-        replace(manifest, thresholds=(0.5,))
     path = tmp_path / NAME
     path.write_text("[")
     with pytest.raises(InputError, match="not JSON"):
@@ -107,3 +104,32 @@ def test_mistakes_are_named(manifest: Manifest, tmp_path: Path) -> None:
     path.write_text(json.dumps(record))
     with pytest.raises(InputError, match="lacks 'takes'"):
         load(tmp_path)
+
+
+def test_only_what_was_exported_is_let_through(manifest: Manifest, tmp_path: Path) -> None:
+    written = write(tmp_path, manifest)
+    assert require_as_exported(tmp_path, "nas export RUN").artefacts == written.artefacts
+    (tmp_path / "exit_1.onnx").write_bytes(b"another network")
+    (tmp_path / "exit_2.onnx").unlink()
+    with pytest.raises(InputError, match=r"exit_1\.onnx has 15 bytes.*exit_2\.onnx is missing.*`nas export RUN`"):
+        require_as_exported(tmp_path, "nas export RUN")
+
+
+def test_thresholds_are_a_file_of_their_own(manifest: Manifest, tmp_path: Path) -> None:
+    write(tmp_path, manifest)
+    with pytest.raises(InputError, match="`nas verify`"):
+        thresholds.read(tmp_path, NAME)
+    thresholds.write(tmp_path, manifest.architecture, (0.9, math.inf))
+    # JSON knows no infinity; an exit that never answers has no threshold.
+    assert json.loads((tmp_path / thresholds.NAME).read_text())["thresholds"] == [0.9, None]
+    assert thresholds.read(tmp_path, NAME) == (0.9, math.inf)
+
+
+def test_a_manifest_of_the_first_release_opens_and_has_to_be_written_anew(manifest: Manifest, tmp_path: Path) -> None:
+    write(tmp_path, manifest)
+    record = json.loads((tmp_path / NAME).read_text()) | {"schema": 1, "thresholds": [0.9, None]}
+    (tmp_path / NAME).write_text(json.dumps(record))
+    assert load(tmp_path).architecture == manifest.architecture
+    assert thresholds.read(tmp_path, NAME) == (0.9, math.inf)
+    with pytest.raises(InputError, match="older release"):
+        require_as_exported(tmp_path, "nas export RUN")
