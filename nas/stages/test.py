@@ -129,7 +129,7 @@ def _answers(
 def _logits(
     cascade: Cascade, images: NDArray[Any], prepare: Callable[[NDArray[Any]], NDArray[np.float32]], batch: int
 ) -> NDArray[np.float32]:
-    """Logits [n, exits, classes] of images as the data has them, by the segments that ship, a batch of theirs a call."""
+    """Logits [n, exits, classes] of images as the data has them, by the segments that ship, a batch a call."""
     parts = []
     for begin in range(0, len(images), batch):
         some = prepare(images[begin : begin + batch])
