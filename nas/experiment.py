@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from .errors import NothingFits
-from .stages.context import Context
+from nas.errors import NothingFits
+from nas.stages.context import Context
 
 if TYPE_CHECKING:
-    from .stages.test import Verdict
+    from nas.stages.test import Verdict
 
 OK, NOT_KEPT = 0, 3
 
@@ -21,8 +21,8 @@ def search(context: Context) -> int:
 
     Raises NothingFits before anything is trained where no network can keep any budget.
     """
-    from .stages import latency, optimise, supernet
-    from .stages import search as searching
+    from nas.stages import latency, optimise, supernet
+    from nas.stages import search as searching
 
     with context.timed("calibrate"):
         latency.calibrate(context)
@@ -42,7 +42,7 @@ def search(context: Context) -> int:
 
 def run(context: Context) -> int:
     """Every stage; a winner that fails its verification is replaced, as often as `winners.attempts` allows."""
-    from .stages import export, test, train, verify
+    from nas.stages import export, test, train, verify
 
     if context.experiment.verify.tvm and not export.tvm_ready(context):
         context.console.print(
@@ -74,7 +74,7 @@ def run(context: Context) -> int:
 
 def one_stage(name: str, context: Context) -> int:
     """`nas train|export|verify|report`: one stage of a run that has come far enough for it."""
-    from .stages import export, test, train, verify
+    from nas.stages import export, test, train, verify
 
     with context.timed(name):
         if name == "train":
@@ -92,7 +92,7 @@ def one_stage(name: str, context: Context) -> int:
 
 
 def _report(context: Context) -> Path:
-    from .report import write_report
+    from nas.report import write_report
 
     return write_report(context.run.path, context.space)
 

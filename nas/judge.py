@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
-
-from .exits.confidence import max_probability
-from .exits.thresholds import GRID, Policies, Policy, last_exit
-from .problem import BudgetProblem
-from .trial import AtBudget
+from nas.exits.confidence import max_probability
+from nas.exits.thresholds import GRID, Policies, Policy, last_exit
+from nas.problem import BudgetProblem
+from nas.trial import AtBudget
 
 Floats = NDArray[np.float64]
 

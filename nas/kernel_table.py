@@ -14,11 +14,10 @@ import numpy as np
 
 from hardware_profiles import Target
 from latency_models.kernels import KernelTable, distinct_of_space
+from nas.errors import InputError
+from nas.measurement import HOST, random_weights
 from search_spaces.ir import Builder, Network
 from search_spaces.slots import SearchSpace
-
-from .errors import InputError
-from .measurement import HOST, random_weights
 
 #: Kernels that are loaded and measured together, in interleaved blocks.
 _TOGETHER: Final = 50
@@ -40,9 +39,9 @@ def kernel_seconds(networks: Sequence[Network], target: Target, blocks: int = 3,
 
     Raises InputError for a target that is not this machine, or whose runner takes no ONNX models.
     """
-    from .export.onnx import to_onnx
-    from .runners.onnxruntime_runner import OnnxRuntime
-    from .runners.timing import Plan, measure
+    from nas.export.onnx import to_onnx
+    from nas.runners.onnxruntime_runner import OnnxRuntime
+    from nas.runners.timing import Plan, measure
 
     if target.device != HOST or target.runner != "onnxruntime":
         raise InputError(f"kernels of {target.key} cannot be measured here: that takes {HOST!r} with onnxruntime")

@@ -18,16 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
+from nas.conditions import Conditions
+from nas.data.seeds import derive_seed
+from nas.errors import InputError
+from nas.runners.readings import Readings
 from search_spaces.ir import Network
 from search_spaces.slots import SearchSpace, random_genomes, sizes
 
-from .conditions import Conditions
-from .data.seeds import derive_seed
-from .errors import InputError
-from .runners.readings import Readings
-
 if TYPE_CHECKING:
-    from .export.onnx import SegmentFile
+    from nas.export.onnx import SegmentFile
 
 #: The device that is measured by running things here.
 HOST: Final = "host"
@@ -188,10 +187,10 @@ class Loader:
     """
 
     def __init__(self, space: SearchSpace, target: Target, seed: int) -> None:
-        from .runners import runner_for
+        from nas.runners import runner_for
 
         if target.runner == "tvm":
-            from .export.tvm import compiler
+            from nas.export.tvm import compiler
 
             if compiler().command is None:
                 raise InputError(f"cannot compile networks with TVM: {compiler().reason}")
@@ -202,8 +201,8 @@ class Loader:
 
     def calls(self, network: Network) -> list[Callable[[], object]]:
         """For each exit what runs a sample up to it; a few networks are kept ready, for one that is measured again."""
-        from .export.onnx import export_segments
-        from .runners.base import load_cascade
+        from nas.export.onnx import export_segments
+        from nas.runners.base import load_cascade
 
         if network.key in self._ready:
             return self._ready[network.key]
@@ -225,8 +224,7 @@ class Loader:
 
     def _compiled(self, files: tuple[SegmentFile, ...], place: Path) -> tuple[SegmentFile, ...]:
         from hardware_profiles.host import tvm_target
-
-        from .export.tvm import segments_to_tvm
+        from nas.export.tvm import segments_to_tvm
 
         return segments_to_tvm(files, place, {**tvm_target(), "num-cores": self.target.threads}, place)
 
@@ -261,7 +259,7 @@ def time_loaded(
     block_s: float = BLOCK_S,
 ) -> tuple[Measurement, ...]:
     """As `time_networks`, watched by a reference that was made ready before."""
-    from .runners.timing import Plan, measure
+    from nas.runners.timing import Plan, measure
 
     target = loader.target
     networks = [loader.space.decode(genome) for genome in genomes]

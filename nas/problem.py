@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from latency_models.additive import Additive
+from nas.settings import Budget, Experiment, Objective
+from nas.trial import AtBudget
 from search_spaces.slots import Genomes, SearchSpace, sizes, switched
-
-from .settings import Budget, Experiment, Objective
-from .trial import AtBudget
 
 Floats = NDArray[np.float64]
 

@@ -19,14 +19,13 @@ import numpy as np
 from hardware_profiles import DeviceProfile, Target
 from hardware_profiles.host import differences
 from hardware_profiles.registry import read
+from nas import registry
+from nas.errors import InputError
+from nas.measurement import Measurement
+from nas.run_folder import read_jsonl
+from nas.runners.rounds import drift
+from nas.tolerances import QUIET_SHARE, REFERENCE_DRIFT
 from search_spaces.slots import SearchSpace
-
-from . import registry
-from .errors import InputError
-from .measurement import Measurement
-from .run_folder import read_jsonl
-from .runners.rounds import drift
-from .tolerances import QUIET_SHARE, REFERENCE_DRIFT
 
 SCHEMA: Final = 1
 READINGS: Final = "readings.jsonl"

@@ -19,13 +19,11 @@ from hardware_profiles import DeviceProfile
 from hardware_profiles.host import detect, differences, identity
 from latency_models.roofline import LinearModel
 from latency_models.table import LatencyTable, save_table
-from search_spaces.slots import SearchSpace
-
-from . import registry
-from .errors import InputError
-from .interrupt import stop_if_asked
-from .measurement import Loader, Measurement, reference_genomes, time_loaded
-from .profile_store import (
+from nas import registry
+from nas.errors import InputError
+from nas.interrupt import stop_if_asked
+from nas.measurement import Loader, Measurement, reference_genomes, time_loaded
+from nas.profile_store import (
     CALIBRATION,
     READINGS,
     TABLE,
@@ -38,9 +36,10 @@ from .profile_store import (
     load,
     to_fit,
 )
-from .relatives import with_relatives
-from .run_folder import RunFolder, append_jsonl, atomic_path, atomic_write_bytes, atomic_write_text, read_jsonl
-from .tolerances import REFERENCE_DRIFT
+from nas.relatives import with_relatives
+from nas.run_folder import RunFolder, append_jsonl, atomic_path, atomic_write_bytes, atomic_write_text, read_jsonl
+from nas.tolerances import REFERENCE_DRIFT
+from search_spaces.slots import SearchSpace
 
 #: The latency model that a calibration is of.
 MODEL: Final = "latency_models.roofline:Roofline"

@@ -17,10 +17,9 @@ from hardware_profiles.registry import SEARCH, read
 from latency_models.calibration import Calibration
 from latency_models.family import informed
 from latency_models.roofline import LinearModel
+from nas.measurement import HOST
+from nas.profile_store import CALIBRATION, load
 from search_spaces.slots import SearchSpace
-
-from .measurement import HOST
-from .profile_store import CALIBRATION, load
 
 #: So many relatives are enough; those measured with the most networks are taken.
 MOST: Final = 8

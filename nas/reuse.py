@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import config
-from .errors import InputError
-from .run_folder import (
+from nas import config
+from nas.errors import InputError
+from nas.run_folder import (
     ENVIRONMENT,
     EXPERIMENT,
     PLANS,
@@ -24,8 +24,8 @@ from .run_folder import (
     atomic_write_json,
     sha256_file,
 )
-from .settings import Experiment
-from .supernet.weights import from_bytes
+from nas.settings import Experiment
+from nas.supernet.weights import from_bytes
 
 _SAME = ("seed", "data", "space", "splits", "supernet")
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from .errors import InputError
+from nas.errors import InputError
 
 EXPERIMENT, ENVIRONMENT, LOG = "experiment.yaml", "environment.json", "log.jsonl"
 SUPERNET, PLANS = "supernet.safetensors", "plans.json"

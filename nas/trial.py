@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from .errors import InputError
-from .run_folder import atomic_write_bytes, read_jsonl, to_line
+from nas.errors import InputError
+from nas.run_folder import atomic_write_bytes, read_jsonl, to_line
 
 SCHEMA = 1
 Status = Literal["complete", "infeasible", "failed"]

@@ -7,8 +7,8 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from .dataset import Images
+from nas.data.dataset import Images
+from nas.errors import InputError
 
 
 @dataclass(frozen=True)

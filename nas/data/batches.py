@@ -4,7 +4,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
+from nas.errors import InputError
 
 
 def epoch_batches(n: int, batch_size: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import InputError
-from .dataset import Images, Labels, RawData, check_labels
-from .files import existing_folder
-from .safe_pickle import load_pickle
-from .splits import limit_training
+from nas.data.dataset import Images, Labels, RawData, check_labels
+from nas.data.files import existing_folder
+from nas.data.safe_pickle import load_pickle
+from nas.data.splits import limit_training
+from nas.errors import InputError
 
 WHERE = "Get the python version from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it and give `path` its folder"
 PIXELS = 3 * 32 * 32

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
+from nas.errors import InputError
 
 Images: TypeAlias = npt.NDArray[np.uint8 | np.float32]
 Labels: TypeAlias = npt.NDArray[np.int32]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from .dataset import RawData
-from .splits import split_off_test
+from nas.data.dataset import RawData
+from nas.data.splits import split_off_test
+from nas.errors import InputError
 
 
 def digits() -> RawData:

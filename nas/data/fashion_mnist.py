@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from .dataset import Images, Labels, RawData, check_labels
-from .files import existing_folder
-from .idx import read_idx
-from .splits import limit_training
+from nas.data.dataset import Images, Labels, RawData, check_labels
+from nas.data.files import existing_folder
+from nas.data.idx import read_idx
+from nas.data.splits import limit_training
+from nas.errors import InputError
 
 DEBIAN_FOLDER = "/usr/share/datasets/fashion-mnist"
 EXPECTED = (

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..errors import InputError
+from nas.errors import InputError
 
 
 def existing_folder(path: str, expected: str) -> Path:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import InputError
+from nas.errors import InputError
 
 # Thresholds and winners are chosen on val: 300 images give an accuracy of 90 % a standard error of 1.7 points,
 # 5,000 one of 0.4, where differences between candidates stop being the smaller number.

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from .files import read_bytes
+from nas.data.files import read_bytes
+from nas.errors import InputError
 
 UNSIGNED_BYTE = 0x08
 

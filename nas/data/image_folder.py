@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from .dataset import Images, Labels, RawData, check_class_names
-from .files import existing_folder
-from .preprocessing import resize
-from .splits import split_off_test
+from nas.data.dataset import Images, Labels, RawData, check_class_names
+from nas.data.files import existing_folder
+from nas.data.preprocessing import resize
+from nas.data.splits import split_off_test
+from nas.errors import InputError
 
 EXPECTED = "Expected PATH/<class>/<image> or PATH/train/<class>/<image> with PATH/test (or PATH/val)/<class>/<image>"
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from .dataset import Images, Labels, RawData, check_images
-from .splits import split_off_test
+from nas.data.dataset import Images, Labels, RawData, check_images
+from nas.data.splits import split_off_test
+from nas.errors import InputError
 
 EXPECTED = (
     "Expected np.savez(path, x_train=..., y_train=...) with x [n, channels, height, width] (or [n, height, width]) of "

@@ -6,10 +6,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from .dataset import Images, Labels, RawData
-from .preprocessing import Preprocessing, resize
-from .splits import Indices, SplitFractions, Splits, make_splits
+from nas.data.dataset import Images, Labels, RawData
+from nas.data.fractions import SplitFractions
+from nas.data.preprocessing import Preprocessing, resize
+from nas.data.splits import Indices, Splits, make_splits
+from nas.errors import InputError
 
 Labelled: TypeAlias = Literal["train", "arch", "val", "cert"]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from .files import read_bytes
+from nas.data.files import read_bytes
+from nas.errors import InputError
 
 
 class _Forbidden(pickle.UnpicklingError):

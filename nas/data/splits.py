@@ -12,9 +12,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from .dataset import Images, Labels, RawData
-from .fractions import SplitFractions as SplitFractions
+from nas.data.dataset import Images, Labels, RawData
+from nas.data.fractions import SplitFractions
+from nas.errors import InputError
 
 Part: TypeAlias = Literal["train", "arch", "val", "cert", "test"]
 Indices: TypeAlias = npt.NDArray[np.int64]

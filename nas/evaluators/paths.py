@@ -17,13 +17,12 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from nas.data.seeds import derive_seed
+from nas.optimisers.base import Bools, Feedback, Floats, Ints
+from nas.supernet import backend
+from nas.supernet.batches import Batches, TrainingSet
+from nas.supernet.elastic import Supernet
 from search_spaces.slots import SearchSpace
-
-from ..data.seeds import derive_seed
-from ..optimisers.base import Bools, Feedback, Floats, Ints
-from ..supernet import backend
-from ..supernet.batches import Batches, TrainingSet
-from ..supernet.elastic import Supernet
 
 
 class Paths:

@@ -15,10 +15,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from nas.supernet import backend
+from nas.supernet.elastic import Supernet
 from search_spaces.slots import Genomes, SearchSpace
-
-from ..supernet import backend
-from ..supernet.elastic import Supernet
 
 #: Images per call of the compiled program: more does not run faster, and the memory grows with it.
 _CHUNK: Final = 256

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_models.table import LatencyTable
+from nas.errors import InputError
+from nas.searchers.screen import Seen
 from search_spaces.slots import Genomes
-
-from ..errors import InputError
-from ..searchers.screen import Seen
 
 Floats = NDArray[np.float64]
 _CHUNK = 256

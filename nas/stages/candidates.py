@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_models.roofline import LinearModel
+from nas.budget_loop import Rules, Step, decide
+from nas.measurement import Measurement
+from nas.settings import Budget
+from nas.trial import Trial
 from search_spaces.slots import SearchSpace
-
-from ..budget_loop import Rules, Step, decide
-from ..measurement import Measurement
-from ..settings import Budget
-from ..trial import Trial
 
 Floats = NDArray[np.float64]
 

@@ -21,17 +21,16 @@ from rich.markup import escape
 from hardware_profiles import DeviceProfile, Target
 from hardware_profiles import load as load_profile
 from hardware_profiles.host import is_here
+from nas import config, registry
+from nas.data.prepared import Dataset, prepare
+from nas.data.seeds import derive_seed
+from nas.errors import InputError
+from nas.interrupt import stop_if_asked
+from nas.measurement import HOST
+from nas.reuse import check_reuse
+from nas.run_folder import ENVIRONMENT, EXPERIMENT, RunFolder, atomic_write_json, atomic_write_text
+from nas.settings import Experiment
 from search_spaces.slots import SearchSpace
-
-from .. import config, registry
-from ..data.prepared import Dataset, prepare
-from ..data.seeds import derive_seed
-from ..errors import InputError
-from ..interrupt import stop_if_asked
-from ..measurement import HOST
-from ..reuse import check_reuse
-from ..run_folder import ENVIRONMENT, EXPERIMENT, RunFolder, atomic_write_json, atomic_write_text
-from ..settings import Experiment
 
 if TYPE_CHECKING:
     from rich.console import Console

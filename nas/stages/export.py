@@ -12,15 +12,15 @@ from typing import Any
 
 from rich.markup import escape
 
-from ..errors import InputError
-from ..export import manifest
-from ..export.onnx import SegmentFile, export_segments, to_onnx
-from ..export.tvm import available, compiler, segments_to_tvm
-from ..run_folder import RunFolderError
-from ..settings import Budget
-from .context import Context
-from .train import WEIGHTS, load_network
-from .winners import Winner, standing, winner_folder
+from nas.errors import InputError
+from nas.export import manifest
+from nas.export.onnx import SegmentFile, export_segments, to_onnx
+from nas.export.tvm import available, compiler, segments_to_tvm
+from nas.run_folder import RunFolderError
+from nas.settings import Budget
+from nas.stages.context import Context
+from nas.stages.train import WEIGHTS, load_network
+from nas.stages.winners import Winner, standing, winner_folder
 
 MODEL = "model.onnx"
 #: What TVM, its linker and its libraries raise; the ONNX artefacts do not depend on them.

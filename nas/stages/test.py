@@ -16,24 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
-
-from ..errors import InputError
-from ..exits.confidence import max_probability, wilson
-from ..exits.thresholds import leave_at
-from ..export import manifest
-from ..export.thresholds import read as read_thresholds
-from ..measurement import HOST
-from ..run_folder import atomic_write_json
-from ..runners import runner_for
-from ..runners.cascade import Cascade
-from ..runners.parity import compare_exits
-from ..runners.timing import measure
-from ..units import format_seconds
-from .context import Context
-from .export import why_no_tvm
-from .train import network_logits
-from .verify import VERIFY, libraries, load_cascade, plan_of, require_exported
-from .winners import Winner, standing, winner_folder
+from nas.errors import InputError
+from nas.exits.confidence import max_probability, wilson
+from nas.exits.thresholds import leave_at
+from nas.export import manifest
+from nas.export.thresholds import read as read_thresholds
+from nas.measurement import HOST
+from nas.run_folder import atomic_write_json
+from nas.runners import runner_for
+from nas.runners.cascade import Cascade
+from nas.runners.parity import compare_exits
+from nas.runners.timing import measure
+from nas.stages.context import Context
+from nas.stages.export import why_no_tvm
+from nas.stages.train import network_logits
+from nas.stages.verify import VERIFY, libraries, load_cascade, plan_of, require_exported
+from nas.stages.winners import Winner, standing, winner_folder
+from nas.units import format_seconds
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ def _tvm(
     record: dict[str, Any],
 ) -> dict[str, Any]:
     """Parity of the TVM libraries, in this process and through an RPC server on loopback, and what they take."""
-    from ..runners.tvm_rpc import Device, RpcError, local_server
+    from nas.runners.tvm_rpc import Device, RpcError, local_server
 
     folder = winner_folder(context, winner.budget)
     if not found.libraries:

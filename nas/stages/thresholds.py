@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..exits.thresholds import Policies, Policy, expected_upper_s, last_exit
-from ..export.thresholds import write
-from ..runners.readings import kept
-from ..runners.timing import measure_stream
-from .context import Context
-from .latency import load_model
-from .train import val_scores
-from .winners import Winner, winner_folder
+from nas.exits.thresholds import Policies, Policy, expected_upper_s, last_exit
+from nas.export.thresholds import write
+from nas.runners.readings import kept
+from nas.runners.timing import measure_stream
+from nas.stages.context import Context
+from nas.stages.latency import load_model
+from nas.stages.train import val_scores
+from nas.stages.winners import Winner, winner_folder
 
 #: Of an expected budget, what thresholds may use up: the rest is for exit rates that differ on other images.
 _SHARE = 0.97
@@ -33,7 +33,7 @@ def exit_seconds(context: Context, winner: Winner) -> NDArray[np.float64]:
 
 def settle_thresholds(context: Context, winner: Winner) -> None:
     """Write down the thresholds of a winner's budget; where it is here, lowered while the measured mean is above it."""
-    from .verify import load_cascade, plan_of, prepared_samples
+    from nas.stages.verify import load_cascade, plan_of, prepared_samples
 
     budget, target = winner.budget, context.experiment.target_of(winner.budget)
     folder, allowed_s = winner_folder(context, budget), budget.latency_s

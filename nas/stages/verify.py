@@ -18,24 +18,23 @@ from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from latency_models.energy import call_energy_j, peak_memory_bytes
-
-from ..conditions import Conditions
-from ..errors import InputError
-from ..exits.thresholds import Policy
-from ..export import manifest
-from ..export.thresholds import read as read_thresholds
-from ..measurement import ExitTime, Measurement
-from ..run_folder import atomic_write_json
-from ..runners import runner_for
-from ..runners.cascade import Cascade
-from ..runners.readings import Readings
-from ..runners.timing import Plan, measure_together
-from .context import Context
-from .export import budget_record
-from .latency import append_measurements, load_model
-from .thresholds import exit_seconds, settle_thresholds
-from .train import val_scores
-from .winners import Winner, attempts, measured, standing, winner_folder
+from nas.conditions import Conditions
+from nas.errors import InputError
+from nas.exits.thresholds import Policy
+from nas.export import manifest
+from nas.export.thresholds import read as read_thresholds
+from nas.measurement import ExitTime, Measurement
+from nas.run_folder import atomic_write_json
+from nas.runners import runner_for
+from nas.runners.cascade import Cascade
+from nas.runners.readings import Readings
+from nas.runners.timing import Plan, measure_together
+from nas.stages.context import Context
+from nas.stages.export import budget_record
+from nas.stages.latency import append_measurements, load_model
+from nas.stages.thresholds import exit_seconds, settle_thresholds
+from nas.stages.train import val_scores
+from nas.stages.winners import Winner, attempts, measured, standing, winner_folder
 
 VERIFY = "verify.json"
 SCHEMA = 1
@@ -203,7 +202,7 @@ def _row(context: Context, winner: Winner, times: _Times) -> Measurement:
 
 def _policy(context: Context, winner: Winner, folder: Path) -> Policy:
     """What the manifest's thresholds give on validation images."""
-    from ..exits.thresholds import evaluate
+    from nas.exits.thresholds import evaluate
 
     thresholds = read_thresholds(folder, manifest.NAME)
     found = val_scores(context, winner)

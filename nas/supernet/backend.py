@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from ..heap import keep_heap
+from nas.heap import keep_heap
 
 #: Compiling less than this is faster than reading it back from disk.
 _WORTH_KEEPING_S = 0.2

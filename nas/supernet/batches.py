@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.augment import Augmentation, augment
-from ..data.batches import epoch_batches, step_rng
-from ..data.dataset import Images, Labels
-from ..data.preprocessing import Preprocessing
-from ..data.seeds import derive_seed
-from ..errors import InputError
+from nas.data.augment import Augmentation, augment
+from nas.data.batches import epoch_batches, step_rng
+from nas.data.dataset import Images, Labels
+from nas.data.preprocessing import Preprocessing
+from nas.data.seeds import derive_seed
+from nas.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,11 +15,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from nas.supernet import layers, normalisation
 from search_spaces.ir import Network, Op
 from search_spaces.operators import ACTIVATIONS, conv_padding
 from search_spaces.passes import readers
-
-from . import layers, normalisation
 
 #: "train" normalises by the batch's statistics, "calibrate" returns these as well, "eval" uses given ones.
 Mode = Literal["train", "eval", "calibrate"]

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from . import native
+from nas.supernet import native
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 

@@ -20,8 +20,8 @@ import optax
 from jax import Array
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from .weights import from_bytes, to_bytes
+from nas.errors import InputError
+from nas.supernet.weights import from_bytes, to_bytes
 
 Params = dict[str, Array]
 

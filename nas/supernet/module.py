@@ -9,9 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from nas.supernet.interpreter import Mode, apply, split
 from search_spaces.ir import Network
-
-from .interpreter import Mode, apply, split
 
 
 class NetworkModule(nnx.Module):

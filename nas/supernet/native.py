@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .backend import cache_folder
+from nas.supernet.backend import cache_folder
 
 _FLAGS: Final = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC")
 _FORWARD: Final = "hwnas_depthwise_forward"

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from .layers import ACTIVATIONS, materialise
+from nas.supernet.layers import ACTIVATIONS, materialise
 
 
 def batch_statistics(x: Array) -> tuple[Array, Array]:

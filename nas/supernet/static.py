@@ -13,14 +13,13 @@ import optax
 from jax import Array
 from numpy.typing import NDArray
 
+from nas.data.seeds import derive_seed
+from nas.supernet import backend, interpreter, loop, losses
+from nas.supernet.batches import Batches, TrainingSet
+from nas.supernet.loop import Params, Recipe, State
+from nas.supernet.module import NetworkModule
+from nas.supernet.weights import Weights, initialise, residual_norms
 from search_spaces.ir import Network
-
-from ..data.seeds import derive_seed
-from . import backend, interpreter, loop, losses
-from .batches import Batches, TrainingSet
-from .loop import Params, Recipe, State
-from .module import NetworkModule
-from .weights import Weights, initialise, residual_norms
 
 #: Images whose statistics the finished network keeps, and how many are normalised together.
 _STATISTICS_IMAGES: Final = 4096

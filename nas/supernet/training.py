@@ -19,14 +19,13 @@ import optax
 from jax import Array
 from numpy.typing import NDArray
 
+from nas.data.seeds import derive_seed
+from nas.supernet import backend, loop, losses, sampling
+from nas.supernet.batches import Batches, TrainingSet
+from nas.supernet.elastic import Supernet
+from nas.supernet.loop import Params, Recipe, State
+from nas.supernet.weights import initialise, residual_norms, slot_networks, supernet_shapes
 from search_spaces.slots import SearchSpace
-
-from ..data.seeds import derive_seed
-from . import backend, loop, losses, sampling
-from .batches import Batches, TrainingSet
-from .elastic import Supernet
-from .loop import Params, Recipe, State
-from .weights import initialise, residual_norms, slot_networks, supernet_shapes
 
 
 class SupernetTrainer:

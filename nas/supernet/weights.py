@@ -10,11 +10,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.data.seeds import derive_seed
 from search_spaces.ir import Network
 from search_spaces.operators import Shape, Weight
 from search_spaces.slots import SearchSpace
-
-from ..data.seeds import derive_seed
 
 Weights = dict[str, NDArray[np.float32]]
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.data.dataset import RawData
+from nas.data.fractions import SplitFractions
 from nas.data.prepared import Labelled
-from nas.data.splits import SplitFractions, Splits, limit_training, make_splits, split_off_test
+from nas.data.splits import Splits, limit_training, make_splits, split_off_test
 from nas.errors import InputError
 
 PARTS: tuple[Labelled, ...] = ("train", "arch", "val", "cert")
