@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas import interrupt
 from nas.errors import InputError
+from nas.process import interrupt
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,14 +35,14 @@ def _console() -> Console:
 
 def run(args: argparse.Namespace) -> int:
     """`nas run`: every stage, in order."""
-    from nas.experiment import run as run_all
+    from nas.stages.order import run as run_all
 
     return _start(args, run_all)
 
 
 def search(args: argparse.Namespace) -> int:
     """`nas search`: up to the front."""
-    from nas.experiment import search as run_search
+    from nas.stages.order import search as run_search
 
     return _start(args, run_search)
 
@@ -50,8 +50,8 @@ def search(args: argparse.Namespace) -> int:
 @interrupt.deferred()
 def _start(args: argparse.Namespace, work: object) -> int:
     from nas import config
-    from nas.run_folder import RunFolder
-    from nas.stages.context import materials, open_context
+    from nas.process.files import RunFolder
+    from nas.run.context import materials, open_context
 
     overrides = [*args.set, *([f"seed={args.seed}"] if args.seed is not None else [])]
     experiment = config.load(Path(args.experiment), tuple(overrides))
@@ -67,9 +67,10 @@ def _start(args: argparse.Namespace, work: object) -> int:
 @interrupt.deferred()
 def stage(args: argparse.Namespace) -> int:
     """`nas train|export|verify|report`: one stage of an existing run."""
-    from nas import config, experiment
-    from nas.run_folder import EXPERIMENT, RunFolder
-    from nas.stages.context import materials, open_context
+    from nas import config
+    from nas.process.files import EXPERIMENT, RunFolder
+    from nas.run.context import materials, open_context
+    from nas.stages import order as experiment
 
     folder_path = Path(args.run)
     if not (folder_path / EXPERIMENT).is_file():
@@ -164,7 +165,7 @@ def check(args: argparse.Namespace) -> int:
             console.print(f"[green]ok[/] {escape(line)}")
         return 0
     from nas import config
-    from nas.stages.context import materials
+    from nas.run.context import materials
 
     experiment = config.load(Path(args.subject))
     found = materials(experiment)

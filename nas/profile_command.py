@@ -15,12 +15,13 @@ from rich.markup import escape
 
 from hardware_profiles import Target
 from hardware_profiles.registry import shipped_as
-from nas import interrupt, registry
+from nas import registry
+from nas.devices.profile_store import CALIBRATION, FEWEST, READINGS, TABLE, Setup
+from nas.devices.profiling import Result
+from nas.devices.profiling import profile as measure
 from nas.errors import InputError
-from nas.profile_store import CALIBRATION, FEWEST, READINGS, TABLE, Setup
-from nas.profiling import Result
-from nas.profiling import profile as measure
-from nas.run_folder import RunFolderError
+from nas.process import interrupt
+from nas.process.files import RunFolderError
 from nas.tolerances import REFERENCE_DRIFT
 from nas.units import format_seconds
 from search_spaces import SPACES

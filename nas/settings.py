@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hardware_profiles import Target
-from nas.data.fractions import SplitFractions
 from nas.errors import InputError
+from nas.tasks.image_classification.fractions import SplitFractions
 from nas.units import Seconds, format_seconds
 
 BudgetOf = Literal["worst_case", "expected"]

@@ -9,8 +9,8 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from nas.process.files import atomic_write_text
 from nas.report import page, reading, words
-from nas.run_folder import atomic_write_text
 from search_spaces.slots import SearchSpace
 
 REPORT = "report.html"

@@ -16,10 +16,10 @@ from hardware_profiles import ProfileError, Target
 from latency_models import LATENCY_MODELS
 from nas import registry
 from nas.errors import InputError
+from nas.process.files import read_jsonl
 from nas.report.loose import Loose
 from nas.report.records import BudgetRow, Optimised, Pair, Winner, budget_row, optimised, pair, winner
-from nas.run_folder import read_jsonl
-from nas.trial import Trial
+from nas.run.trial import Trial
 from search_spaces.operators import ShapeError
 from search_spaces.slots import SearchSpace, SpaceError
 

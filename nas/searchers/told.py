@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.pareto import crowding_distance, pareto_rank
+from nas.search.pareto import crowding_distance, pareto_rank
 from nas.searchers.base import Genomes, Values, least_violation
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from rich.markup import escape
 
+from nas.deploy import manifest
+from nas.deploy.onnx import SegmentFile, export_segments, to_onnx
+from nas.deploy.tvm import available, compiler, segments_to_tvm
 from nas.errors import InputError
-from nas.export import manifest
-from nas.export.onnx import SegmentFile, export_segments, to_onnx
-from nas.export.tvm import available, compiler, segments_to_tvm
-from nas.run_folder import RunFolderError
+from nas.process.files import RunFolderError
+from nas.run.context import Context
 from nas.settings import Budget
-from nas.stages.context import Context
 from nas.stages.train import WEIGHTS, load_network
 from nas.stages.winners import Winner, standing, winner_folder
 

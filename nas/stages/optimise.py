@@ -16,18 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_models.additive import Additive, Tables
-from nas import judge, registry
+from nas import registry
 from nas.errors import InputError, NothingFits
-from nas.problem import BudgetProblem
-from nas.run_folder import atomic_write_bytes, atomic_write_json
+from nas.process.files import atomic_write_bytes, atomic_write_json
+from nas.run.context import Context
+from nas.search import scoring as judge
+from nas.search.problem import BudgetProblem
 from nas.settings import Budget
-from nas.stages.context import Context
 from nas.stages.supernet import load_supernet, steps_progress, training_set
 from search_spaces.slots import Genomes, SearchSpace, exit_positions, random_genomes, switched, with_exits
 
 if TYPE_CHECKING:
-    from nas.evaluators.paths import PathLoss, Paths
     from nas.optimisers.base import Bools, Cost, Floats, Ints, Optimiser, Result, Steps
+    from nas.search.evaluators.paths import PathLoss, Paths
 
 FOLDER: Final = "optimiser"
 SCHEMA: Final = 1
@@ -113,7 +114,7 @@ def optimise(context: Context, problem: BudgetProblem) -> None:
 
 def open_paths(context: Context) -> Paths:
     """Networks on images kept for architecture, by the run's shared weights."""
-    from nas.evaluators.paths import Paths
+    from nas.search.evaluators.paths import Paths
 
     data = training_set(context, False, "arch")
     batch = min(_BATCH, len(data))
@@ -189,9 +190,9 @@ def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[Pa
 
     So too for a mean where nobody leaves early: exits would only cost time there.
     """
-    from nas.evaluators.paths import PathLoss
     from nas.optimisers.cost import of_tables
     from nas.optimisers.exits_cost import ExpectedExits
+    from nas.search.evaluators.paths import PathLoss
 
     budget = problem.experiment.budgets[number]
     tables = problem.tables[problem.experiment.target_of(budget)]

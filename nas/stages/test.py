@@ -16,18 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
+from nas.deploy import manifest
+from nas.deploy.cascade import Cascade
+from nas.deploy.parity import compare_exits
+from nas.deploy.thresholds import read as read_thresholds
+from nas.devices.measurement import HOST
+from nas.devices.runners import runner_for
+from nas.devices.timing.measuring import measure
 from nas.errors import InputError
 from nas.exits.confidence import max_probability, wilson
 from nas.exits.thresholds import leave_at
-from nas.export import manifest
-from nas.export.thresholds import read as read_thresholds
-from nas.measurement import HOST
-from nas.run_folder import atomic_write_json
-from nas.runners import runner_for
-from nas.runners.cascade import Cascade
-from nas.runners.parity import compare_exits
-from nas.runners.timing import measure
-from nas.stages.context import Context
+from nas.process.files import atomic_write_json
+from nas.run.context import Context
 from nas.stages.export import why_no_tvm
 from nas.stages.train import network_logits
 from nas.stages.verify import VERIFY, libraries, load_cascade, plan_of, require_exported
@@ -160,7 +160,7 @@ def _tvm(
     record: dict[str, Any],
 ) -> dict[str, Any]:
     """Parity of the TVM libraries, in this process and through an RPC server on loopback, and what they take."""
-    from nas.runners.tvm_rpc import Device, RpcError, local_server
+    from nas.devices.runners.tvm_rpc import Device, RpcError, local_server
 
     folder = winner_folder(context, winner.budget)
     if not found.libraries:

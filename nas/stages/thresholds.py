@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.deploy.thresholds import write
+from nas.devices.timing.measuring import measure_stream
+from nas.devices.timing.readings import kept
 from nas.exits.thresholds import Policies, Policy, expected_upper_s, last_exit
-from nas.export.thresholds import write
-from nas.runners.readings import kept
-from nas.runners.timing import measure_stream
-from nas.stages.context import Context
+from nas.run.context import Context
 from nas.stages.latency import load_model
 from nas.stages.train import val_scores
 from nas.stages.winners import Winner, winner_folder

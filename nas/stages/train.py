@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas import judge
-from nas.data.seeds import derive_seed
+from nas.deploy import thresholds
 from nas.errors import InputError
-from nas.export import thresholds
-from nas.run_folder import atomic_write_bytes
-from nas.stages.context import Context
+from nas.process.files import atomic_write_bytes
+from nas.run.context import Context
+from nas.search import scoring as judge
+from nas.seeds import derive_seed
 from nas.stages.supernet import load_supernet, planned_steps, steps_progress, training_set
 from nas.stages.winners import Winner, choose, winner_folder
 from search_spaces.ir import Network
@@ -49,16 +49,16 @@ def train_winners(context: Context) -> None:
 
 
 def _trained(folder: Path, winner: Winner) -> bool:
-    from nas.supernet.weights import from_bytes
+    from nas.nn.weights import from_bytes
 
     path = folder / WEIGHTS
     return path.exists() and from_bytes(path.read_bytes())[1].get("network") == winner.trial.key
 
 
 def _train(context: Context, winner: Winner, folder: Path) -> None:
-    from nas.supernet.loop import Recipe
-    from nas.supernet.static import NetworkTrainer
-    from nas.supernet.weights import extract, to_bytes
+    from nas.nn.loop import Recipe
+    from nas.nn.static import NetworkTrainer
+    from nas.nn.weights import extract, to_bytes
 
     settings, shared = context.experiment.winners, context.experiment.supernet
     data = training_set(context, shared.augment)
@@ -110,7 +110,7 @@ def _with_statistics(network: Network, context: Context) -> dict[str, NDArray[np
 
 def load_network(context: Context, winner: Winner) -> tuple[Network, dict[str, NDArray[np.float32]]]:
     """A trained winner and its weights; raises InputError where it is not trained yet."""
-    from nas.supernet.weights import from_bytes
+    from nas.nn.weights import from_bytes
 
     folder = winner_folder(context, winner.budget)
     if not _trained(folder, winner):
@@ -123,7 +123,7 @@ def network_logits(context: Context, winner: Winner, images: NDArray[Any]) -> ND
     import jax
     import jax.numpy as jnp
 
-    from nas.supernet import interpreter
+    from nas.nn import interpreter
 
     network, weights = load_network(context, winner)
     params, stats = interpreter.split(network, weights)

@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from latency_models.energy import call_energy_j, peak_memory_bytes
-from nas.conditions import Conditions
+from nas.deploy import manifest
+from nas.deploy.cascade import Cascade
+from nas.deploy.thresholds import read as read_thresholds
+from nas.devices.conditions import Conditions
+from nas.devices.measurement import ExitTime, Measurement
+from nas.devices.runners import runner_for
+from nas.devices.timing.measuring import Plan, measure_together
+from nas.devices.timing.readings import Readings
 from nas.errors import InputError
 from nas.exits.thresholds import Policy
-from nas.export import manifest
-from nas.export.thresholds import read as read_thresholds
-from nas.measurement import ExitTime, Measurement
-from nas.run_folder import atomic_write_json
-from nas.runners import runner_for
-from nas.runners.cascade import Cascade
-from nas.runners.readings import Readings
-from nas.runners.timing import Plan, measure_together
-from nas.stages.context import Context
+from nas.process.files import atomic_write_json
+from nas.run.context import Context
 from nas.stages.export import budget_record
 from nas.stages.latency import append_measurements, load_model
 from nas.stages.thresholds import exit_seconds, settle_thresholds

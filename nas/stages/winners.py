@@ -19,15 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_models.roofline import LinearModel
+from nas.devices.measurement import Measurement, time_networks
 from nas.errors import InputError
-from nas.measurement import Measurement, time_networks
-from nas.run_folder import atomic_write_json
+from nas.process.files import atomic_write_json
+from nas.run.context import Context
+from nas.run.trial import Trial, load_batches
+from nas.search.candidates import next_step, seconds_of
 from nas.settings import Budget
-from nas.stages.candidates import next_step, seconds_of
-from nas.stages.context import Context
 from nas.stages.latency import append_measurements, load_model, read_measurements, refit
 from nas.stages.search import FRONT, TRIALS, impossible, problem_of
-from nas.trial import Trial, load_batches
 from nas.units import format_seconds
 
 ARCHITECTURE, UNMET = "architecture.json", "unmet.json"

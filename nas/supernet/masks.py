@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from numpy.typing import NDArray
 
-from nas.supernet.interpreter import FORMS, Arrays, Call, Mode, merged_activations, to_private
-from nas.supernet.layers import Kernels
+from nas.nn.interpreter import FORMS, Arrays, Call, Mode, merged_activations, to_private
+from nas.nn.layers import Kernels
 from nas.supernet.union import NEUTRAL, Member, Union
 from search_spaces.ir import Op
 from search_spaces.operators import OPERATORS

@@ -1,0 +1,1 @@
+"""Taking readings of how long something takes, and what may be said of them."""

@@ -1,0 +1,1 @@
+"""What networks are for, one folder a task: data, preprocessing, losses, scores."""
