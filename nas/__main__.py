@@ -13,9 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from nas.cli.exit_codes import INTERRUPTED, MALFORMED, NOT_KEPT
 from nas.process.heap import keep_heap
-
-OK, MALFORMED, NOT_KEPT, INTERRUPTED = 0, 2, 3, 4
 
 _STAGES = {
     "train": "choose the winners by measuring candidates, and train them",

@@ -8,11 +8,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.cli.exit_codes import NOT_KEPT, OK
 from nas.errors import InputError
 from nas.process import interrupt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
+
+    from nas.run.context import Context
 
 
 def user_errors() -> tuple[type[Exception], ...]:
@@ -26,6 +31,7 @@ def user_errors() -> tuple[type[Exception], ...]:
 
 
 def _console() -> Console:
+
     from rich.console import Console
 
     # No line is broken: paths and genomes are there to be copied. Tables in a file or a pipe have room.
@@ -48,10 +54,10 @@ def search(args: argparse.Namespace) -> int:
 
 
 @interrupt.deferred()
-def _start(args: argparse.Namespace, work: object) -> int:
+def _start(args: argparse.Namespace, work: Callable[[Context], bool]) -> int:
     from nas import config
-    from nas.process.files import RunFolder
-    from nas.run.context import materials, open_context
+    from nas.run.folder import RunFolder
+    from nas.run.opening import materials, open_context
 
     overrides = [*args.set, *([f"seed={args.seed}"] if args.seed is not None else [])]
     experiment = config.load(Path(args.experiment), tuple(overrides))
@@ -61,25 +67,26 @@ def _start(args: argparse.Namespace, work: object) -> int:
     found = materials(experiment, begun=resume)
     with RunFolder.open(out, resume=resume) as folder:
         context = open_context(experiment, found, folder, _console())
-        return work(context)  # type: ignore[operator, no-any-return]
+        return OK if work(context) else NOT_KEPT
 
 
 @interrupt.deferred()
 def stage(args: argparse.Namespace) -> int:
     """`nas train|export|verify|report`: one stage of an existing run."""
     from nas import config
-    from nas.process.files import EXPERIMENT, RunFolder
-    from nas.run.context import materials, open_context
-    from nas.stages import order as experiment
+    from nas.run.folder import RunFolder
+    from nas.run.layout import RunFiles
+    from nas.run.opening import materials, open_context
+    from nas.stages import order
 
-    folder_path = Path(args.run)
-    if not (folder_path / EXPERIMENT).is_file():
-        raise InputError(f"{folder_path} is not a run: it has no {EXPERIMENT}; start one with `nas run`")
-    settings = config.load(folder_path / EXPERIMENT)
+    files = RunFiles(Path(args.run))
+    if not files.experiment.is_file():
+        raise InputError(f"{files.root} is not a run: it has no {files.experiment.name}; start one with `nas run`")
+    settings = config.load(files.experiment)
     found = materials(settings, begun=True)
-    with RunFolder.open(folder_path, resume=True) as folder:
+    with RunFolder.open(files.root, resume=True) as folder:
         context = open_context(settings, found, folder, _console())
-        return experiment.one_stage(args.command, context)
+        return OK if order.one_stage(args.command, context) else NOT_KEPT
 
 
 def devices(args: argparse.Namespace) -> int:
@@ -133,7 +140,7 @@ def doctor(args: argparse.Namespace) -> int:
     for finding in findings:
         mark = "[green]ok[/]" if finding.works else "[red]no[/]" if finding.required else "[yellow]no[/]"
         console.print(f"{mark:>4}  [bold]{finding.what}[/bold]: {escape(finding.detail)}")
-    return 0 if all(finding.works for finding in findings if finding.required) else 3
+    return OK if all(finding.works for finding in findings if finding.required) else NOT_KEPT
 
 
 def profile(args: argparse.Namespace) -> int:
@@ -165,7 +172,7 @@ def check(args: argparse.Namespace) -> int:
             console.print(f"[green]ok[/] {escape(line)}")
         return 0
     from nas import config
-    from nas.run.context import materials
+    from nas.run.opening import materials
 
     experiment = config.load(Path(args.subject))
     found = materials(experiment)

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import nas
 from nas.deploy import cascade
+from nas.deploy.names import MANIFEST
 from nas.deploy.onnx import SegmentFile
 from nas.errors import InputError
 from nas.process.files import atomic_write_bytes, atomic_write_json, sha256_file
@@ -23,7 +24,6 @@ from nas.tasks.image_classification import preprocessing
 
 #: Manifests of schema 1 held the thresholds too, which verifying rewrote.
 SCHEMA: Final = 2
-NAME: Final = "manifest.json"
 _READS: Final = (1, SCHEMA)
 
 #: Packages whose versions are recorded.
@@ -57,6 +57,11 @@ class Manifest:
         return tuple(self.preprocessing["class_names"])
 
     @property
+    def first_libraries(self) -> tuple[str, ...]:
+        """The compiled segments of the first target that has any, in the order of the exits; else none."""
+        return next(iter(self.libraries.values()), ())
+
+    @property
     def files(self) -> tuple[str, ...]:
         """The files that the manifest itself names."""
         compiled = (name for names in self.libraries.values() for name in names)
@@ -75,13 +80,13 @@ def write(folder: Path, manifest: Manifest, others: Sequence[str] = ()) -> Manif
         artefacts=artefacts,
         tools=tools(),
     )
-    atomic_write_json(folder / NAME, _record(result))
+    atomic_write_json(folder / MANIFEST, _record(result))
     return result
 
 
 def load(folder: Path) -> Manifest:
     """Read the manifest of a folder; raises InputError where there is none, or one of another schema."""
-    path = folder / NAME
+    path = folder / MANIFEST
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -113,7 +118,7 @@ def differences(folder: Path, manifest: Manifest) -> tuple[str, ...]:
     found = []
     for name in manifest.files:
         if name not in manifest.artefacts:
-            found.append(f"{name} has no hash in {NAME}")
+            found.append(f"{name} has no hash in {MANIFEST}")
     for name, entry in manifest.artefacts.items():
         path = _inside(folder, name)
         if not path.is_file():
@@ -132,7 +137,7 @@ def require_as_exported(folder: Path, again: str) -> Manifest:
     """
     found = load(folder)
     if found.schema != SCHEMA:
-        raise InputError(f"{folder / NAME} was written by an older release; export the winner again with `{again}`")
+        raise InputError(f"{folder / MANIFEST} was written by an older release; export the winner again with `{again}`")
     if changed := differences(folder, found):
         raise InputError(
             f"{folder} does not hold what was exported: {'; '.join(changed)}. Nothing was verified; "
@@ -197,5 +202,5 @@ def _artefact(folder: Path, name: str) -> dict[str, Any]:
 def _inside(folder: Path, name: str) -> Path:
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts:
-        raise InputError(f"{NAME} names {name!r}, which is outside of its folder")
+        raise InputError(f"{MANIFEST} names {name!r}, which is outside of its folder")
     return folder / pure

@@ -21,6 +21,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from nas.deploy.names import segment as segment_file
 from nas.errors import InputError
 from nas.process.files import atomic_write_bytes
 from search_spaces.ir import Network, Op
@@ -244,7 +245,7 @@ def export_segments(network: Network, weights: Weights, folder: Path, batch: int
             return tuple(names.get(tensor, tensor) for tensor in tensors)
 
         end = names[segment.network.ops[segment.network.exits[0]].name]
-        entry = SegmentFile(f"exit_{number}.onnx", called(segment.takes), end, called(segment.gives))
+        entry = SegmentFile(segment_file(number), called(segment.takes), end, called(segment.gives))
         atomic_write_bytes(folder / entry.file, write_graph(segment.network, arrays, batch, entry.outputs, names))
         files.append(entry)
     return tuple(files)

@@ -11,27 +11,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from nas.deploy.names import MANIFEST, THRESHOLDS
 from nas.errors import InputError
 from nas.process.files import atomic_write_json
 
 SCHEMA: Final = 1
-NAME: Final = "thresholds.json"
 
 
 def write(folder: Path, architecture: str, thresholds: Sequence[float]) -> None:
     """Write the thresholds of the early exits of network `architecture`; infinite: that exit never answers."""
-    atomic_write_json(folder / NAME, {"schema": SCHEMA, "architecture": architecture, "thresholds": thresholds})
+    atomic_write_json(folder / THRESHOLDS, {"schema": SCHEMA, "architecture": architecture, "thresholds": thresholds})
 
 
-def read(folder: Path, manifest: str) -> tuple[float, ...]:
-    """The thresholds of a winner's early exits, from their own file or from a `manifest` of the first release.
+def read(folder: Path) -> tuple[float, ...]:
+    """The thresholds of a winner's early exits, from their own file or from a manifest of the first release.
 
     Raises InputError where there are none yet, or the file cannot be read.
     """
-    path = folder / NAME
-    path = path if path.exists() else folder / manifest
+    path = folder / THRESHOLDS
+    path = path if path.exists() else folder / MANIFEST
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return tuple(math.inf if value is None else float(value) for value in record["thresholds"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / NAME} cannot be read ({error}); verify the winners with `nas verify`") from error
+        raise InputError(
+            f"{folder / THRESHOLDS} cannot be read ({error}); verify the winners with `nas verify`"
+        ) from error

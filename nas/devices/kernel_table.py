@@ -14,7 +14,8 @@ import numpy as np
 
 from hardware_profiles import Target
 from latency_models.kernels import KernelTable, distinct_of_space
-from nas.devices.measurement import HOST, random_weights
+from nas.devices.measurement import HOST
+from nas.devices.networks import random_weights
 from nas.errors import InputError
 from search_spaces.ir import Builder, Network
 from search_spaces.slots import SearchSpace

@@ -21,7 +21,8 @@ from latency_models.roofline import LinearModel
 from latency_models.table import LatencyTable, save_table
 from nas import registry
 from nas.devices.family import with_relatives
-from nas.devices.measurement import Loader, Measurement, reference_genomes, time_loaded
+from nas.devices.measurement import Measurement
+from nas.devices.networks import Loader, reference_genomes, time_loaded
 from nas.devices.profile_store import (
     CALIBRATION,
     READINGS,
@@ -36,8 +37,9 @@ from nas.devices.profile_store import (
     to_fit,
 )
 from nas.errors import InputError
-from nas.process.files import RunFolder, append_jsonl, atomic_path, atomic_write_bytes, atomic_write_text, read_jsonl
+from nas.process.files import append_jsonl, atomic_path, atomic_write_bytes, atomic_write_text, read_jsonl
 from nas.process.interrupt import stop_if_asked
+from nas.run.folder import RunFolder
 from nas.tolerances import REFERENCE_DRIFT
 from search_spaces.slots import SearchSpace
 

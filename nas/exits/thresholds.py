@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas.exits.frontier import expected_s, frontier
 from nas.exits.levels import Floats, Levels
+from nas.exits.scores import Scores
 
 GRID = (0.4, 0.6, 0.8, 1.0)
 """Fractions of a network's own worst case at which a search without a budget looks at it."""
@@ -78,6 +79,22 @@ class Policies:
             float(self.accuracy[row]),
             float(self.expected_s[row]),
         )
+
+
+def within_on_others(found: Scores, reach_s: NDArray[np.float64], limit_s: float) -> Policy:
+    """The most accurate policy whose mean cost, bounded for other images of the same kind, stays within `limit_s`.
+
+    Where even leaving always at the first exit costs more, that is what is nearest. `reach_s` [K] as in `Policies.of`.
+    """
+    policies = Policies.of(found.confidence, found.correct, reach_s)
+    for cost_s in policies.expected_s[::-1]:
+        policy = policies.best(float(cost_s))
+        if policy is not None and expected_upper_s(found.confidence, policy.thresholds, reach_s) <= limit_s:
+            return policy
+    first = policies.best(float(policies.expected_s[0]))
+    if first is None:
+        raise AssertionError("the cheapest policy costs what it costs")
+    return first
 
 
 def last_exit(correct: ArrayLike, reach_s: ArrayLike) -> Policy:

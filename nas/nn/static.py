@@ -22,9 +22,9 @@ from nas.seeds import derive_seed
 from nas.tasks.image_classification import losses
 from search_spaces.ir import Network
 
-#: Images whose statistics the finished network keeps, and how many are normalised together.
+#: Images whose statistics the finished network keeps, and how many are normalised, or answered, together.
 _STATISTICS_IMAGES: Final = 4096
-_STATISTICS_BATCH: Final = 256
+_TOGETHER: Final = 256
 
 
 class NetworkTrainer:
@@ -105,7 +105,7 @@ class NetworkTrainer:
         """The trained weights with running statistics measured on training images without augmentation."""
         name = self.network.inputs[0].name
         images = self.batches.data.sample(_STATISTICS_IMAGES, derive_seed(self.seed, "statistics"))
-        size = min(_STATISTICS_BATCH, len(images))
+        size = min(_TOGETHER, len(images))
         measure = jax.jit(lambda params, x: interpreter.apply(self.network, params, {}, {name: x}, "calibrate").stats)
         batches = np.split(images[: len(images) // size * size], len(images) // size)
         found = [jax.tree.map(np.asarray, measure(state.params, jnp.asarray(batch))) for batch in batches]
@@ -148,3 +148,27 @@ def _pooled(found: list[dict[str, NDArray[np.float32]]]) -> Weights:
             variances = np.stack([stats[name] for stats in found]).astype(np.float64)
             pooled[name] = (variances.mean(0) + means.var(0)).astype(np.float32)
     return pooled
+
+
+def network_logits(
+    network: Network,
+    weights: Mapping[str, Any],
+    images: NDArray[Any],
+    prepare: Callable[[NDArray[Any]], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """Logits [n, exits, classes] of a trained network in JAX, for images [n, ...] that `prepare` makes its inputs."""
+    params, stats = interpreter.split(network, weights)
+    name = network.inputs[0].name
+
+    @jax.jit
+    def answer(batch: Array) -> Array:
+        return jnp.stack(interpreter.apply(network, params, stats, {name: batch}, "eval").outputs, axis=1)
+
+    parts = []
+    for begin in range(0, len(images), _TOGETHER):
+        batch = prepare(images[begin : begin + _TOGETHER])
+        count = len(batch)
+        # Filled up, so that all have one shape and one program.
+        batch = np.concatenate([batch, np.zeros((_TOGETHER - count, *batch.shape[1:]), np.float32)])
+        parts.append(np.asarray(answer(batch))[:count])
+    return np.concatenate(parts)

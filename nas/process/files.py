@@ -1,4 +1,4 @@
-"""The folder of one run: who may write in it, and how files come to stand in it.
+"""How bytes reach the disk.
 
 A run can be killed at any instant. Whole files are written beside their place and moved into it, so that what is on
 disk is either the old file or the new one; logs grow by whole lines, and a line without its newline was never written.
@@ -9,111 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import math
 import os
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from nas.errors import InputError
 
-EXPERIMENT, ENVIRONMENT, LOG = "experiment.yaml", "environment.json", "log.jsonl"
-SUPERNET, PLANS = "supernet.safetensors", "plans.json"
-_LOCK = ".lock"
-_TEMPORARY = ".tmp-"
+#: What the name of a file begins with that is not complete yet.
+TEMPORARY = ".tmp-"
 
 
 class RunFolderError(InputError):
-    """The run's folder cannot be used or written; the message says the path, why, and how to go on."""
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """One run's folder, locked for this process until `close`; files in it are named `folder.path / "front.json"`."""
-
-    path: Path
-    _lock: int
-
-    @classmethod
-    def open(cls, path: str | os.PathLike[str], resume: bool) -> RunFolder:
-        """Create the folder of a new run, or with `resume` take up an existing one, and lock it.
-
-        Temporary files of a killed run are removed. Raises RunFolderError, and leaves everything as it was, for a path
-        that is a file, a folder that holds something (without `resume`), a folder that is no run (with `resume`), and
-        a folder that another process has locked.
-        """
-        folder = Path(path)
-        _check(folder, resume)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise RunFolderError(
-                f"cannot create {folder}: {error.strerror}; choose another folder with --out"
-            ) from error
-        # Whatever goes wrong, an interrupted start must not keep the folder locked.
-        with contextlib.ExitStack() as undo:
-            undo.callback(os.close, lock)
-            _take(lock, folder)
-            _check(folder, resume)  # again: another run may have come and gone before the lock was ours
-            for leftover in folder.rglob(f"{_TEMPORARY}*"):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-            undo.pop_all()
-        return cls(folder, lock)
-
-    def close(self) -> None:
-        """Release the lock; closing twice is an error of the caller."""
-        os.close(self._lock)
-
-    def log(self, event: str, **fields: object) -> None:
-        """Append one event, with the time of day in seconds, to the run's log."""
-        append_jsonl(self.path / LOG, [{"time": round(time.time(), 3), "event": event, **fields}])
-
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-
-def _check(folder: Path, resume: bool) -> None:
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise RunFolderError(f"{folder} is a file, and a run needs a folder; choose another one with --out")
-    try:
-        names = set(os.listdir(folder)) if folder.is_dir() else set()
-    except OSError as error:
-        raise RunFolderError(f"cannot read {folder}: {error.strerror}; choose another folder with --out") from error
-    if resume and not names & {EXPERIMENT, _LOCK}:
-        reason = f"it has no {EXPERIMENT}" if names else "there is nothing in it"
-        raise RunFolderError(f"{folder} is not a run that could be resumed: {reason}; leave --resume out to start one")
-    # A run that was killed before it wrote its experiment has nothing to lose.
-    content = {name for name in names if name not in (_LOCK, LOG) and not name.startswith(_TEMPORARY)}
-    if content and not resume:
-        raise RunFolderError(f"{folder} is not empty; continue the run in it with --resume, or choose another --out")
-
-
-def _take(lock: int, folder: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        owner = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-        raise RunFolderError(
-            f"{folder} is in use by process {owner} or one that it started; "
-            "wait until it has ended, end it, or choose another --out"
-        ) from error
-    except OSError as error:
-        raise RunFolderError(
-            f"{folder} cannot be locked ({error.strerror}); choose a folder on a local disk with --out"
-        ) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    """A folder cannot be used or written; the message says the path, why, and how to go on."""
 
 
 def write_bytes(descriptor: int, data: bytes) -> None:
@@ -129,7 +41,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Raises RunFolderError when the disk refuses; `path` is then what it was before.
     """
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from nas.report import svg, words
 from nas.report.exits import colour
-from nas.report.records import ExitRow
 from nas.report.svg import Node
+from nas.run.verdict import ExitRow
 from search_spaces.ir import Op
 from search_spaces.slots import SearchSpace, Slot
 
@@ -98,7 +98,7 @@ def drawing(space: SearchSpace, genome: Sequence[int], exits: Sequence[ExitRow],
     found = layers(space, genome)
     leaving = [layer for layer in found if layer.role != "body"]
     rows = list(exits) if len(exits) == len(leaving) else [None] * len(leaving)
-    rates = [row.rate if row else None for row in rows]
+    rates = [row.share if row else None for row in rows]
     known = all(rate is not None for rate in rates) and sum(rate or 0 for rate in rates) > 0
     shares = [(rate or 0.0) / sum(r or 0.0 for r in rates) for rate in rates] if known else [0.0] * len(rates)
     widest = max((_channels(layer.shape) for layer in found if layer.role == "body"), default=1)
@@ -174,8 +174,8 @@ def _leave(y: float, left: float, share: float, kind: str, final: bool) -> list[
 
 
 def _answer(layer: Layer, row: ExitRow | None, number: int, middle: float, kind: str) -> list[Node]:
-    name = (row.name if row else "") or ("final" if layer.role == "final" else f"exit {number + 1}")
-    text = f"{name} {words.percent(row.rate, 0)}" if row and row.rate is not None else name
+    name = "final" if layer.role == "final" else f"exit {number + 1}"
+    text = f"{name} {words.percent(row.share, 0)}" if row and row.share is not None else name
     span = svg.text_width(text, 13, bold=True) + 16
     title = f"{layer.name}: {words.count(layer.macs)} MACs"
     nodes = [

@@ -8,9 +8,9 @@ from markupsafe import Markup
 
 from nas.report import svg, words
 from nas.report.axes import Frame, draw, latency_unit
-from nas.report.records import ExitRow, Winner
 from nas.report.scales import Scale, fitted
 from nas.report.svg import Named, Node
+from nas.run.verdict import ExitRow, Verdict, exit_label
 
 #: Classes of exits in order; the final exit always has the last.
 _COLOURS = 4
@@ -21,7 +21,7 @@ def colour(number: int, count: int) -> str:
     return "final" if number == count - 1 else f"exit{number % _COLOURS}"
 
 
-def budget_bar(winner: Winner, width: float = 330) -> Markup | None:
+def budget_bar(winner: Verdict, width: float = 330) -> Markup | None:
     """The measured latency as a bar with its upper bound, the prediction as a mark, the budget as a line."""
     shown = [v for v in (winner.measured_s, winner.upper_95_s, winner.predicted_s) if v]
     if not winner.budget_s or not shown:
@@ -52,7 +52,7 @@ def budget_bar(winner: Winner, width: float = 330) -> Markup | None:
     return svg.drawing(width, 58, label, nodes, "budget-bar")
 
 
-def accuracy_over_time(winner: Winner, mark: int, width: float = 400, height: float = 256) -> Markup | None:
+def accuracy_over_time(winner: Verdict, mark: int, width: float = 400, height: float = 256) -> Markup | None:
     """Accuracy of each exit over the seconds to reach it, and of the network as it runs; None without exits.
 
     `mark` is the number of the winner's mark.
@@ -83,9 +83,10 @@ def accuracy_over_time(winner: Winner, mark: int, width: float = 400, height: fl
             low, high = (y(v) for v in row.interval)
             nodes.append(svg.line(at[0], low, at[0], high, "error"))
             avoid.append(svg.Box(at[0] - 2, high, 4, low - high))
-        title = f"{row.name}: {words.percent(accuracy)} after {words.seconds(reach)}"
+        name = exit_label(number, len(winner.exits))
+        title = f"{name}: {words.percent(accuracy)} after {words.seconds(reach)}"
         nodes.append(svg.mark("circle", *at, 5, f"exit-mark {colour(number, len(winner.exits))}", title))
-        names.append(Named(*at, row.name))
+        names.append(Named(*at, name))
     if whole:
         at = x(whole[0]), y(whole[1])
         title = f"as it runs: {words.percent(whole[1])} after {words.seconds(whole[0])} on average"
@@ -97,23 +98,25 @@ def accuracy_over_time(winner: Winner, mark: int, width: float = 400, height: fl
 
 def rates_bar(exits: Sequence[ExitRow], width: float = 400) -> Markup | None:
     """The share of samples that leaves at each exit, as one bar; None where shares are missing."""
-    rates = [row.rate for row in exits]
+    rates = [row.share for row in exits]
     total = sum(rate or 0.0 for rate in rates)
     if len(exits) < 2 or any(rate is None or rate < 0 for rate in rates) or total <= 0:
         return None
     nodes, left = [], 0.0
     for number, row in enumerate(exits):
-        share = (row.rate or 0.0) / total
+        share = (row.share or 0.0) / total
         span = share * width
         kind = colour(number, len(exits))
-        title = f"{row.name}: {words.percent(row.rate)} of the samples leave here"
+        name = exit_label(number, len(exits))
+        title = f"{name}: {words.percent(row.share)} of the samples leave here"
         if span > 0:
             gap = 1.5 if number < len(exits) - 1 else 0.0
             nodes.append(svg.rect(left, 0, span - gap, 30, f"share {kind}", 3, title))
-        for text in (f"{row.name} {words.percent(row.rate, 0)}", words.percent(row.rate, 0)):
+        for text in (f"{name} {words.percent(row.share, 0)}", words.percent(row.share, 0)):
             if svg.text_width(text, 13, bold=True) + 8 < span:
                 nodes.append(svg.label(left + span / 2, 19.5, text, f"share-name {kind}", "middle"))
                 break
         left += span
-    label = "Shares of samples: " + ", ".join(f"{row.name} {words.percent(row.rate)}" for row in exits)
+    parts = (f"{exit_label(n, len(exits))} {words.percent(row.share)}" for n, row in enumerate(exits))
+    label = "Shares of samples: " + ", ".join(parts)
     return svg.drawing(width, 30, label, nodes, "rates")

@@ -10,9 +10,9 @@ from markupsafe import Markup
 from nas.report import svg, words
 from nas.report.axes import Frame, draw, latency_unit
 from nas.report.reading import Run
-from nas.report.records import BudgetRow, Winner
 from nas.report.scales import Scale, fitted
 from nas.report.svg import SHAPES, Box, Named, Node, Point
+from nas.run.verdict import BudgetRow, Verdict
 
 #: More networks than this are drawn as one path, without a text for each.
 _MOST_TITLES = 600
@@ -78,13 +78,13 @@ def cloud(run: Run) -> Cloud:
     )
 
 
-def numbered(run: Run) -> list[tuple[int, Winner]]:
+def numbered(run: Run) -> list[tuple[int, Verdict]]:
     """The winners with the number of their budget, which decides on their mark and colour."""
     found = ((number, run.winner_of(budget)) for number, budget in enumerate(run.budgets))
     return [(number, winner) for number, winner in found if winner is not None]
 
 
-def _placed(run: Run, number: int, winner: Winner) -> Placed | None:
+def _placed(run: Run, number: int, winner: Verdict) -> Placed | None:
     accuracy = winner.val_accuracy if winner.val_accuracy is not None else winner.before_export
     latency = winner.measured_s or winner.predicted_s
     if accuracy is None or not latency:
@@ -93,7 +93,7 @@ def _placed(run: Run, number: int, winner: Winner) -> Placed | None:
     # A candidate may be a neighbour of what the search asked for, and was judged on more images.
     for trial in (*run.trials, *run.candidates.get(winner.name, ())):
         at = trial.budgets[number] if trial.key == winner.key and number < len(trial.budgets) else None
-        if at is not None and winner.budget.of == "expected":
+        if at is not None and winner.budget.needs_thresholds:
             expected_at = at.latency_s, at.accuracy
         elif at is not None and "worst_case_latency_s" in trial.metrics:
             expected_at = trial.metrics["worst_case_latency_s"], at.accuracy
@@ -189,7 +189,7 @@ def _budget_names(limits: Sequence[tuple[int, BudgetRow]], x: Scale) -> list[_Bu
         left = min(max(at - span / 2, 0.0), x.end - span)
         taken = {n.row for n in placed if n.left < left + span and left < n.left + n.span}
         row = next(row for row in range(len(limits) + 1) if row not in taken)
-        placed.append(_BudgetName(number, text, budget.of == "expected", at, left, span, row))
+        placed.append(_BudgetName(number, text, budget.needs_thresholds, at, left, span, row))
     return placed
 
 

@@ -12,29 +12,33 @@ from nas import tolerances
 from nas.report import agreement, architecture, exits, front, svg, words
 from nas.report.agreement import Agreement
 from nas.report.reading import Run
-from nas.report.records import BudgetRow, Pair, State, Winner
+from nas.report.records import Pair
+from nas.run import layout, verdict
+from nas.run.verdict import BudgetRow, State
 from search_spaces.slots import SearchSpace, SpaceError
 
 _WIDE, _NARROW = (960.0, 520.0), (358.0, 430.0)
 _MOST_FILES = 200
 #: What the files of a run folder are for.
 _PURPOSES = {
-    "experiment.yaml": "the experiment, every default spelled out",
-    "environment.json": "versions, machine, seed and hashes of the data's parts",
-    "optimiser": "what the differentiable search found for each budget",
-    "trials.jsonl": "every network that was judged",
-    "front.json": "the Pareto set and the candidates of each budget",
-    "measurements.jsonl": "every reading that was taken",
-    "latency_model.npz": "the latency model that the search used",
-    "supernet.safetensors": "the shared weights",
-    "verify.json": "what was verified, in figures",
-    "log.jsonl": "times and events",
-    "report.html": "this page",
+    layout.EXPERIMENT: "the experiment, every default spelled out",
+    layout.ENVIRONMENT: "versions, machine, seed and hashes of the data's parts",
+    layout.OPTIMISER: "what the differentiable search found for each budget",
+    layout.TRIALS: "every network that was judged",
+    layout.FRONT: "the Pareto set and the candidates of each budget",
+    layout.MEASUREMENTS: "every reading that was taken",
+    layout.RunFiles(Path()).latency_model().name: "the latency model that the search used",
+    layout.SUPERNET: "the shared weights",
+    layout.UNMET: "why budgets have no network",
+    layout.VERIFY: "what was measured of the winners",
+    layout.TEST: "what the test images said, and whether the budgets are kept",
+    layout.LOG: "times and events",
+    layout.REPORT: "this page",
 }
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Answer:
     """The answer to the one question: are the budgets kept?"""
 
     state: State
@@ -48,7 +52,7 @@ class Card:
 
     number: int
     budget: BudgetRow
-    winner: Winner | None
+    winner: verdict.Verdict | None
     state: State
     statement: str
     target: str
@@ -58,7 +62,7 @@ class Card:
     @property
     def limit(self) -> str:
         """The budget in words."""
-        return words.budget(self.budget.latency_s, self.budget.of)
+        return words.budget(self.budget.latency_s, self.budget.how)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class WinnerView:
     """One winner's pictures; `undrawable` says why there is no drawing."""
 
     number: int
-    winner: Winner
+    winner: verdict.Verdict
     icon: Markup
     over_time: Markup | None
     rates: Markup | None
@@ -112,7 +116,7 @@ class Page:
     """All the template needs."""
 
     run: Run
-    verdict: Verdict
+    answer: Answer
     target: str
     cards: tuple[Card, ...]
     front: FrontView | None
@@ -130,7 +134,7 @@ def build(run: Run, space: SearchSpace) -> Page:
     cards = tuple(_card(run, number, budget) for number, budget in enumerate(run.budgets))
     return Page(
         run=run,
-        verdict=_verdict(run, cards),
+        answer=_answer(run, cards),
         target=words.target(run.target, run.devices),
         cards=cards,
         front=_front(run),
@@ -180,9 +184,9 @@ def _nothing_fits(run: Run) -> bool:
     return bool(run.statements) and not run.verified
 
 
-def _verdict(run: Run, cards: tuple[Card, ...]) -> Verdict:
+def _answer(run: Run, cards: tuple[Card, ...]) -> Answer:
     if _nothing_fits(run):
-        return Verdict("not kept", "Nothing fits.", " ".join(dict.fromkeys(run.statements)))
+        return Answer("not kept", "Nothing fits.", " ".join(dict.fromkeys(run.statements)))
     kept = sum(card.state == "kept" for card in cards)
     broken = sum(card.state == "not kept" for card in cards)
     total = len(cards)
@@ -190,21 +194,21 @@ def _verdict(run: Run, cards: tuple[Card, ...]) -> Verdict:
         headline = {1: "The budget is kept.", 2: "Both budgets are kept."}.get(total, f"All {total} budgets are kept.")
         bound = f"the upper {words.percent(tolerances.KEPT_LEVEL, 0)} bound of every winner's latency"
         text = f"Measured on the target: {bound} is within its budget."
-        return Verdict("kept", headline, text)
+        return Answer("kept", headline, text)
     if broken:
         headline = "The budget is not kept." if total == 1 else "No budget is kept."
         if kept:
             headline = f"{kept} of {total} budgets {'is' if kept == 1 else 'are'} kept."
         waiting = total - kept - broken
         text = "A network that breaks its budget is not called a winner. What was found, and how it fails, follows."
-        return Verdict("not kept", headline, text + (f" Not measured: {waiting} of {total}." if waiting else ""))
+        return Answer("not kept", headline, text + (f" Not measured: {waiting} of {total}." if waiting else ""))
     if run.verified and kept:
-        return Verdict("not measured", f"{kept} of {total} budgets kept, the rest not measured.", "The reasons follow.")
+        return Answer("not measured", f"{kept} of {total} budgets kept, the rest not measured.", "The reasons follow.")
     if run.verified:
-        return Verdict("not measured", "Nothing was measured.", "The reasons follow.")
+        return Answer("not measured", "Nothing was measured.", "The reasons follow.")
     stopped = next((stage.name for stage in run.stages if not stage.ended), "")
     text = f"The run stopped during “{stopped}”. " if stopped else "The run ended before its networks were verified. "
-    return Verdict("not measured", "Not verified yet.", text + "What there is so far follows.")
+    return Answer("not measured", "Not verified yet.", text + "What there is so far follows.")
 
 
 def _front(run: Run) -> FrontView | None:
@@ -230,7 +234,7 @@ def _agreements(run: Run) -> Iterator[AgreementView]:
         )
 
 
-def _winner(space: SearchSpace, number: int, winner: Winner) -> WinnerView:
+def _winner(space: SearchSpace, number: int, winner: verdict.Verdict) -> WinnerView:
     picture, undrawable = None, ""
     try:
         if winner.genome:
@@ -251,5 +255,5 @@ def _files(folder: Path) -> Iterator[FileRow]:
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     for path in sorted(found[:_MOST_FILES], key=lambda path: (len(path.parts) > 1, str(path))):
-        if str(path) != "report.html":
+        if str(path) != layout.REPORT:
             yield FileRow(path.as_posix(), (folder / path).stat().st_size, _PURPOSES.get(path.parts[0], ""))

@@ -17,13 +17,14 @@ from latency_models import LATENCY_MODELS
 from nas import registry
 from nas.errors import InputError
 from nas.process.files import read_jsonl
-from nas.report.loose import Loose
-from nas.report.records import BudgetRow, Optimised, Pair, Winner, budget_row, optimised, pair, winner
+from nas.report.records import Optimised, Pair, optimised, pair
+from nas.run.layout import RunFiles
+from nas.run.lenient import Lenient
 from nas.run.trial import Trial
+from nas.run.verdict import BudgetRow, Verdict
+from nas.run.verdict_files import read_budget, read_verdicts
 from search_spaces.operators import ShapeError
 from search_spaces.slots import SearchSpace, SpaceError
-
-_MODEL = "latency_model.npz"
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Run:
 
     folder: Path
     name: str
-    experiment: Loose
+    experiment: Lenient
     experiment_text: str
-    environment: Loose
+    environment: Lenient
     target: str
     budgets: tuple[BudgetRow, ...]
     optimised: tuple[Optimised, ...]
@@ -54,7 +55,7 @@ class Run:
     pairs: tuple[Pair, ...]
     held_out_error: float | None
     verified: bool
-    winners: tuple[Winner, ...]
+    winners: tuple[Verdict, ...]
     unmet: dict[str, str]
     stages: tuple[StageTime, ...]
     statements: tuple[str, ...]
@@ -68,9 +69,9 @@ class Run:
         processor = self.environment["machine"]["processor"].text
         return {**{key: name for key, name in names.items() if name}, **({"host": processor} if processor else {})}
 
-    def winner_of(self, budget: BudgetRow) -> Winner | None:
+    def winner_of(self, budget: BudgetRow) -> Verdict | None:
         """The network that was verified for a budget."""
-        return next((w for w in self.winners if budget.name in (w.budget.name, w.name)), None)
+        return next((w for w in self.winners if budget.name == w.name), None)
 
 
 class _Files:
@@ -80,39 +81,43 @@ class _Files:
         self.folder = folder
         self.problems: list[str] = []
 
-    def text(self, name: str) -> str:
+    def name(self, path: Path) -> str:
+        """What a file is called on the page."""
+        return path.relative_to(self.folder).as_posix()
+
+    def text(self, path: Path) -> str:
         """A file's text, empty where there is none."""
         try:
-            return (self.folder / name).read_text(encoding="utf-8")
+            return path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
         except (OSError, UnicodeDecodeError) as error:
-            self.problems.append(f"{name}: {error}")
+            self.problems.append(f"{self.name(path)}: {error}")
             return ""
 
-    def json(self, name: str) -> Loose:
+    def json(self, path: Path) -> Lenient:
         """A JSON file, empty where there is none."""
-        text = self.text(name)
+        text = self.text(path)
         try:
-            return Loose(json.loads(text)) if text else Loose()
+            return Lenient(json.loads(text)) if text else Lenient()
         except ValueError as error:
-            self.problems.append(f"{name} is not JSON: {error}")
-            return Loose()
+            self.problems.append(f"{self.name(path)} is not JSON: {error}")
+            return Lenient()
 
-    def yaml(self, text: str, name: str) -> Loose:
-        """Text as YAML."""
+    def yaml(self, text: str, path: Path) -> Lenient:
+        """Text of a file as YAML."""
         try:
-            return Loose(yaml.safe_load(text))
+            return Lenient(yaml.safe_load(text))
         except yaml.YAMLError as error:
-            self.problems.append(f"{name} is not YAML: {error}")
-            return Loose()
+            self.problems.append(f"{self.name(path)} is not YAML: {error}")
+            return Lenient()
 
-    def lines(self, name: str) -> tuple[Loose, ...]:
+    def lines(self, path: Path) -> tuple[Lenient, ...]:
         """The lines of a JSONL file, none where there is none."""
         try:
-            return tuple(map(Loose, read_jsonl(self.folder / name)))
+            return tuple(map(Lenient, read_jsonl(path)))
         except (InputError, OSError) as error:
-            self.problems.append(f"{name}: {error}")
+            self.problems.append(f"{self.name(path)}: {error}")
             return ()
 
 
@@ -120,15 +125,14 @@ def read(folder: Path, space: SearchSpace) -> Run:
     """Read a run's folder; only a folder that does not exist is an error (InputError)."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; a report is written about a run's folder")
-    files = _Files(folder)
-    experiment_text = files.text("experiment.yaml")
-    experiment = files.yaml(experiment_text, "experiment.yaml")
-    front, verify, log = files.json("front.json"), files.json("verify.json"), files.lines("log.jsonl")
+    files, at = _Files(folder), RunFiles(folder)
+    experiment_text = files.text(at.experiment)
+    experiment = files.yaml(experiment_text, at.experiment)
+    front, log = files.json(at.front), files.lines(at.log)
+    verdicts = read_verdicts(files.json(at.verify), files.json(at.test))
     target = _target_key(experiment["target"])
-    winners = tuple(map(winner, verify["winners"].items))
-    unmet = {row["budget"]["name"].text: row["statement"].text for row in verify["unmet"].items}
-    budgets = [budget_row(b, _target_key(b["target"]) or target) for b in experiment["budgets"].items]
-    for row in (*(w.budget for w in winners), *(budget_row(b["budget"]) for b in verify["unmet"].items)):
+    budgets = [read_budget(b, _target_key(b["target"]) or target) for b in experiment["budgets"].items]
+    for row in (*(w.budget for w in verdicts.winners), *(budget for budget, _ in verdicts.unmet)):
         if row.name not in {known.name for known in budgets}:
             budgets.append(row)
     measured, pairs, held_out_error = _pairs(files, space, experiment, target)
@@ -137,19 +141,19 @@ def read(folder: Path, space: SearchSpace) -> Run:
         name=experiment["name"].text or folder.resolve().name,
         experiment=experiment,
         experiment_text=experiment_text,
-        environment=files.json("environment.json"),
-        target=target or next((w.target for w in winners), ""),
+        environment=files.json(at.environment),
+        target=target or next((w.target for w in verdicts.winners), ""),
         budgets=tuple(budgets),
-        optimised=tuple(optimised(record) for b in budgets if (record := files.json(f"optimiser/{b.name}.json"))),
-        trials=_trials(files, "trials.jsonl", files.lines("trials.jsonl")),
+        optimised=tuple(optimised(record) for b in budgets if (record := files.json(at.optimiser(b.name)))),
+        trials=_trials(files, at.trials, files.lines(at.trials)),
         pareto=frozenset(row["key"].text for row in front["pareto"].items),
-        candidates={n: _trials(files, "front.json", rows.items) for n, rows in front["budgets"].pairs.items()},
+        candidates={n: _trials(files, at.front, rows.items) for n, rows in front["budgets"].pairs.items()},
         measured=measured,
         pairs=pairs,
         held_out_error=held_out_error,
-        verified=bool(verify) and verify["tested"].flag is not False,
-        winners=winners,
-        unmet=unmet,
+        verified=verdicts.tested,
+        winners=verdicts.winners,
+        unmet={budget.name: statement for budget, statement in verdicts.unmet},
         stages=_stages(log),
         statements=tuple(row["statement"].text for row in log if row["statement"].text),
         reused=next((row["supernet"].text for row in log if row["event"].text == "reused"), ""),
@@ -157,7 +161,7 @@ def read(folder: Path, space: SearchSpace) -> Run:
     )
 
 
-def _target_key(record: Loose) -> str:
+def _target_key(record: Lenient) -> str:
     """The key of a target written in the experiment, empty where it is not one."""
     fields = {name: item.value for name, item in record.pairs.items()}
     try:
@@ -166,7 +170,7 @@ def _target_key(record: Loose) -> str:
         return record.text
 
 
-def _trials(files: _Files, name: str, rows: Sequence[Loose]) -> tuple[Trial, ...]:
+def _trials(files: _Files, path: Path, rows: Sequence[Lenient]) -> tuple[Trial, ...]:
     trials, unreadable = [], 0
     for line in rows:
         try:
@@ -174,15 +178,17 @@ def _trials(files: _Files, name: str, rows: Sequence[Loose]) -> tuple[Trial, ...
         except InputError:
             unreadable += 1
     if unreadable:
-        files.problems.append(f"{name}: {unreadable} of {unreadable + len(trials)} networks are of another release")
+        files.problems.append(
+            f"{files.name(path)}: {unreadable} of {unreadable + len(trials)} networks are of another release"
+        )
     return tuple(trials)
 
 
 def _pairs(
-    files: _Files, space: SearchSpace, experiment: Loose, target: str
+    files: _Files, space: SearchSpace, experiment: Lenient, target: str
 ) -> tuple[int, tuple[Pair, ...], float | None]:
     """How many networks were measured, pairs of predicted and measured worst cases, and the model's held-out error."""
-    lines = files.lines("measurements.jsonl")
+    lines = files.lines(RunFiles(files.folder).measurements)
     rows = [line for line in lines if line["purpose"].text == "calibration" and line["target"].text == target]
     again, held_out_error = _in_sample(files, space, experiment, rows)
     found = (pair(line, again.get(line["key"].text) if line in rows else None) for line in lines)
@@ -190,28 +196,29 @@ def _pairs(
 
 
 def _in_sample(
-    files: _Files, space: SearchSpace, experiment: Loose, rows: Sequence[Loose]
+    files: _Files, space: SearchSpace, experiment: Lenient, rows: Sequence[Lenient]
 ) -> tuple[dict[str, float], float | None]:
     """What the run's latency model says, now that it is fitted, of the networks that it was fitted to, by key.
 
     Only models of ours are loaded: a report runs no code that a run's folder names.
     """
     name = experiment["latency_model"]["name"].text or experiment["latency_model"].text
-    if name not in LATENCY_MODELS or not (files.folder / _MODEL).is_file() or not rows:
+    path = RunFiles(files.folder).latency_model()
+    if name not in LATENCY_MODELS or not path.is_file() or not rows:
         return {}, None
     kind = registry.load(LATENCY_MODELS[name])
     try:
-        model = kind.load(files.folder / _MODEL)  # type: ignore[attr-defined]
+        model = kind.load(path)  # type: ignore[attr-defined]
         networks = {row["key"].text: space.decode(row["genome"].genome) for row in rows}
         seconds = model.predict(list(networks.values())).total_s.tolist()
     except (ValueError, SpaceError, ShapeError, OSError) as error:
-        files.problems.append(f"{_MODEL}: {error}")
+        files.problems.append(f"{files.name(path)}: {error}")
         return {}, None
     noise = float(model.calibration.fit.noise) if model.calibration.networks >= 3 else None
     return dict(zip(networks, seconds, strict=True)), noise
 
 
-def _stages(log: Sequence[Loose]) -> tuple[StageTime, ...]:
+def _stages(log: Sequence[Lenient]) -> tuple[StageTime, ...]:
     found: dict[str, StageTime] = {}
     for row in log:
         name, event = row["stage"].text, row["event"].text

@@ -15,16 +15,9 @@ from typing import Any
 from nas import config
 from nas.errors import InputError
 from nas.nn.weights import from_bytes
-from nas.process.files import (
-    ENVIRONMENT,
-    EXPERIMENT,
-    PLANS,
-    SUPERNET,
-    RunFolder,
-    atomic_write_bytes,
-    atomic_write_json,
-    sha256_file,
-)
+from nas.process.files import atomic_write_bytes, atomic_write_json, sha256_file
+from nas.run.folder import RunFolder
+from nas.run.layout import ENVIRONMENT, EXPERIMENT, PLANS, SUPERNET, RunFiles
 from nas.settings import Experiment
 
 _SAME = ("seed", "data", "space", "splits", "supernet")
@@ -37,11 +30,11 @@ def check_reuse(experiment: Experiment, splits: Mapping[str, Any]) -> None:
     """
     if experiment.supernet.reuse is None:
         return
-    folder = Path(experiment.supernet.reuse)
-    what = f"supernet.reuse: {str(folder)!r}"
-    if not (folder / EXPERIMENT).is_file():
+    files = RunFiles(Path(experiment.supernet.reuse))
+    what = f"supernet.reuse: {str(files.root)!r}"
+    if not files.experiment.is_file():
         raise InputError(f"{what} is not a run: it has no {EXPERIMENT}; give the folder of one")
-    before = config.load(folder / EXPERIMENT)
+    before = config.load(files.experiment)
     for key in _SAME:
         was, now = _without_reuse(getattr(before, key)), _without_reuse(getattr(experiment, key))
         if was != now:
@@ -49,13 +42,13 @@ def check_reuse(experiment: Experiment, splits: Mapping[str, Any]) -> None:
                 f"{what} was trained otherwise: {key} was {was} there and is {now} here; "
                 "make them the same, or leave the key out"
             )
-    if not (folder / SUPERNET).is_file():
+    if not files.supernet.is_file():
         raise InputError(f"{what} has no {SUPERNET} yet; finish it with `nas run ... --resume`, or leave the key out")
     try:
-        trained_on = json.loads((folder / ENVIRONMENT).read_text())["splits"]
-        metadata = from_bytes((folder / SUPERNET).read_bytes())[1]
+        trained_on = json.loads(files.environment.read_text())["splits"]
+        metadata = from_bytes(files.supernet.read_bytes())[1]
         left = metadata["recipe"]["steps"] - metadata["step"]
-        _planned(folder)
+        _planned(files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{what} is damaged: {ENVIRONMENT}, {SUPERNET} or {PLANS} cannot be read ({error}); leave the key out"
@@ -72,18 +65,17 @@ def check_reuse(experiment: Experiment, splits: Mapping[str, Any]) -> None:
 def take_weights(experiment: Experiment, run: RunFolder, splits: Mapping[str, Any]) -> None:
     """Copy the weights, and the number of steps that was planned for them, into a run; raises as `check_reuse`."""
     check_reuse(experiment, splits)
-    folder = Path(experiment.supernet.reuse or "")
-    planned = _planned(folder)
+    source, own = RunFiles(Path(experiment.supernet.reuse or "")), RunFiles(run.path)
+    planned = _planned(source)
     if planned is not None:
-        atomic_write_json(run.path / PLANS, {"supernet": planned})
-    atomic_write_bytes(run.path / SUPERNET, (folder / SUPERNET).read_bytes())
-    run.log("reused", supernet=str(folder), sha256=sha256_file(run.path / SUPERNET))
+        atomic_write_json(own.plans, {"supernet": planned})
+    atomic_write_bytes(own.supernet, source.supernet.read_bytes())
+    run.log("reused", supernet=str(source.root), sha256=sha256_file(own.supernet))
 
 
-def _planned(folder: Path) -> int | None:
+def _planned(files: RunFiles) -> int | None:
     """The number of steps that was planned for the weights, None where no time bounds it."""
-    path = folder / PLANS
-    planned: int | None = json.loads(path.read_text()).get("supernet") if path.exists() else None
+    planned: int | None = json.loads(files.plans.read_text()).get("supernet") if files.plans.exists() else None
     return planned
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from latency_models.additive import Additive
+from nas.run.context import Context
+from nas.run.latency import load_tables
 from nas.run.trial import AtBudget
 from nas.settings import Budget, Experiment, Objective
 from search_spaces.slots import Genomes, SearchSpace, sizes, switched
@@ -85,6 +87,12 @@ class BudgetProblem:
     def allowance_s(self, budget: Budget) -> float:
         """Predicted seconds that a network may take if it is to keep the budget when measured."""
         return budget.latency_s / (1 + self.caution[self.experiment.target_of(budget)])
+
+
+def problem_of(context: Context) -> BudgetProblem:
+    """The search problem of a run, with the latency model that the run began with."""
+    tables, caution = load_tables(context)
+    return BudgetProblem(context.space, context.experiment, tables, caution, context.seed("search"))
 
 
 def objective_columns(

@@ -6,31 +6,17 @@ Thresholds are solved for each budget, not searched (`exits.thresholds`); they s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
-from nas.exits.confidence import max_probability
+from nas.exits.scores import Scores
 from nas.exits.thresholds import GRID, Policies, Policy, last_exit
 from nas.run.trial import AtBudget
 from nas.search.problem import BudgetProblem
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """How sure and how right a network is at each of its exits, on the same images: both [images, exits]."""
-
-    confidence: Floats
-    correct: NDArray[np.bool_]
-
-
-def scores(logits: NDArray[np.float32], labels: NDArray[np.int32]) -> Scores:
-    """Scores from logits [images, exits, classes] and labels [images]."""
-    return Scores(max_probability(logits), logits.argmax(-1) == labels[:, None])
 
 
 def at_budgets(
@@ -46,9 +32,10 @@ def at_budgets(
         target = problem.experiment.target_of(budget)
         policy: Policy | None = None
         if amount == 0:
-            within = budget.of == "expected"
-            limit_s = problem.allowance_s(budget)
-            policy = policies[target].best(limit_s) if within else last_exit(found.correct, reach[target])
+            if budget.needs_thresholds:
+                policy = policies[target].best(problem.allowance_s(budget))
+            else:
+                policy = last_exit(found.correct, reach[target])
         result.append(
             None if policy is None else AtBudget(policy.accuracy, policy.expected_s, policy.thresholds, policy.rates)
         )

@@ -7,22 +7,20 @@ libraries for the target where a compiler is found, the scripts that run them, a
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 
 from nas.deploy import manifest
 from nas.deploy.onnx import SegmentFile, export_segments, to_onnx
-from nas.deploy.tvm import available, compiler, segments_to_tvm
+from nas.deploy.tvm import segments_to_tvm
 from nas.errors import InputError
 from nas.process.files import RunFolderError
+from nas.run.artefacts import tvm_ready
 from nas.run.context import Context
-from nas.settings import Budget
-from nas.stages.train import WEIGHTS, load_network
-from nas.stages.winners import Winner, standing, winner_folder
+from nas.run.verdict import BudgetRow
+from nas.run.verdict_files import budget_record
+from nas.run.winners import Winner, files_of, load_network, standing
 
-MODEL = "model.onnx"
 #: What TVM, its linker and its libraries raise; the ONNX artefacts do not depend on them.
 TVM_FAILURES = (InputError, RuntimeError, OSError)
 
@@ -31,60 +29,53 @@ def export_winners(context: Context) -> None:
     """Export every winner whose files are not there yet, or not of its present weights."""
     winners, _ = standing(context)
     for winner in winners.values():
-        folder = winner_folder(context, winner.budget)
-        if _exported(folder, winner):
+        if _exported(context, winner):
             continue
         with context.console.status(f"exporting {winner.budget.name}"):
-            _export(context, winner, folder)
+            _export(context, winner)
 
 
-def _exported(folder: Path, winner: Winner) -> bool:
-    if not (folder / manifest.NAME).exists():
+def _exported(context: Context, winner: Winner) -> bool:
+    files = files_of(context, winner)
+    if not files.manifest.exists():
         return False
-    found = manifest.load(folder)
-    as_exported = found.schema == manifest.SCHEMA and not manifest.differences(folder, found)
+    found = manifest.load(files.root)
+    as_exported = found.schema == manifest.SCHEMA and not manifest.differences(files.root, found)
     return found.architecture == winner.trial.key and as_exported
 
 
-def _export(context: Context, winner: Winner, folder: Path) -> None:
+def _export(context: Context, winner: Winner) -> None:
     network, weights = load_network(context, winner)
-    target = context.experiment.target_of(winner.budget)
-    to_onnx(network, weights, folder / MODEL, batch=None)
-    files = export_segments(network, weights, folder, target.batch)
-    libraries = _libraries(context, winner, files, folder)
-    others = (*manifest.add_scripts(folder), WEIGHTS)
+    target, files = context.experiment.target_of(winner.budget), files_of(context, winner)
+    to_onnx(network, weights, files.model, batch=None)
+    segments = export_segments(network, weights, files.root, target.batch)
+    libraries = _libraries(context, winner, segments)
+    others = (*manifest.add_scripts(files.root), files.weights.name)
     manifest.write(
-        folder,
+        files.root,
         manifest.Manifest(
             architecture=winner.trial.key,
-            model=MODEL,
-            exits=files,
+            model=files.model.name,
+            exits=segments,
             preprocessing=context.data.preprocessing.to_dict(),
             targets=({"key": target.key, **asdict(target)},),
-            budgets=(budget_record(winner.budget),),
+            budgets=(budget_record(BudgetRow.of_budget(winner.budget, target.key)),),
             libraries=libraries,
         ),
         others,
     )
 
 
-def budget_record(budget: Budget) -> dict[str, Any]:
-    """A budget as it stands in files."""
-    return {"name": budget.name, "of": budget.of, "latency_s": budget.latency_s}
-
-
-def _libraries(
-    context: Context, winner: Winner, files: tuple[SegmentFile, ...], folder: Path
-) -> dict[str, tuple[str, ...]]:
+def _libraries(context: Context, winner: Winner, segments: tuple[SegmentFile, ...]) -> dict[str, tuple[str, ...]]:
     """TVM libraries of the segments, by target; none where TVM or a compiler is missing or fails, which is said."""
-    target = context.experiment.target_of(winner.budget)
-    if not tvm_ready(context) or not context.here(target):
+    target, folder = context.experiment.target_of(winner.budget), files_of(context, winner).root
+    if not tvm_ready(context) or context.device(target) is None:
         return {}
     profile = context.profiles[target.device]
     key = replace(target, runner="tvm", runtime_version=None).key
     description = {**(profile.tvm_target or {}), "num-cores": target.threads}
     try:
-        compiled = segments_to_tvm(files, folder, description, folder / key)
+        compiled = segments_to_tvm(segments, folder, description, folder / key)
     except RunFolderError:
         raise  # a full disk is no fault of TVM's, and the run can go on when there is room
     except TVM_FAILURES as error:
@@ -92,18 +83,3 @@ def _libraries(
         context.run.log("tvm failed", budget=winner.budget.name, reason=str(error))
         return {}
     return {key: tuple(f"{key}/{file.file}" for file in compiled)}
-
-
-def tvm_ready(context: Context) -> bool:
-    """Whether this run makes TVM libraries: wanted, and possible here."""
-    return context.experiment.verify.tvm and available()[0] and compiler().command is not None
-
-
-def why_no_tvm(context: Context, budget: Budget | None = None) -> str:
-    """The reason for the absence of TVM libraries, of a budget's winner or at all, for people."""
-    if budget is not None and not context.here(context.experiment.target_of(budget)):
-        return f"{context.experiment.target_of(budget).device} is not this machine"
-    if not context.experiment.verify.tvm:
-        return "turned off by verify.tvm"
-    importable, reason = available()
-    return reason if not importable else compiler().reason

@@ -1,53 +1,52 @@
-"""The order of the stages, and what a run's exit code is."""
+"""The order of the stages, and whether a run ended with every budget kept."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from nas.errors import NothingFits
+from nas.run.artefacts import tvm_ready, why_no_tvm
 from nas.run.context import Context
+from nas.run.verdict import Verdict, Verdicts
+from nas.search.feasibility import impossible
+from nas.search.problem import problem_of
+from nas.units import format_seconds
 
-if TYPE_CHECKING:
-    from nas.stages.test import Verdict
-
-OK, NOT_KEPT = 0, 3
+#: The stages that can be given alone in a run that has come far enough.
+ALONE = ("train", "export", "verify", "report")
 
 
-def search(context: Context) -> int:
-    """Calibrate, train the supernet, optimise, search; returns the exit code.
+def search(context: Context) -> bool:
+    """Calibrate, train the supernet, optimise, search; returns whether some network may keep each budget.
 
     Raises NothingFits before anything is trained where no network can keep any budget.
     """
-    from nas.stages import latency, optimise, supernet
+    from nas.stages import calibrate, optimise, supernet
     from nas.stages import search as searching
 
     with context.timed("calibrate"):
-        latency.calibrate(context)
+        calibrate.calibrate(context)
     searching.require_feasible(context)
-    if not context.path(searching.FRONT).exists():
+    if not context.files.front.exists():
         with context.timed("supernet"):
             supernet.train_supernet(context)
         if context.experiment.search.optimiser is not None:
             with context.timed("optimise"):
-                optimise.optimise(context, searching.problem_of(context))
+                optimise.optimise(context, problem_of(context))
         with context.timed("search"):
             searching.search(context)
-    problem = searching.problem_of(context)
-    able = [searching.impossible(problem, number) is None for number in range(len(context.experiment.budgets))]
-    return OK if all(able) else NOT_KEPT
+    problem = problem_of(context)
+    return all(impossible(problem, number) is None for number in range(len(context.experiment.budgets)))
 
 
-def run(context: Context) -> int:
+def run(context: Context) -> bool:
     """Every stage; a winner that fails its verification is replaced, as often as `winners.attempts` allows."""
     from nas.stages import export, test, train, verify
 
-    if context.experiment.verify.tvm and not export.tvm_ready(context):
-        context.console.print(
-            f"[yellow]No TVM libraries: {escape(export.why_no_tvm(context))}. The run goes on with ONNX.[/]"
-        )
+    if context.experiment.verify.tvm and not tvm_ready(context):
+        context.console.print(f"[yellow]No TVM libraries: {escape(why_no_tvm(context))}. The run goes on with ONNX.[/]")
     try:
         search(context)
     except NothingFits as error:
@@ -65,15 +64,15 @@ def run(context: Context) -> int:
         if settled:
             break
     with context.timed("test"):
-        verdict = test.test_winners(context)
+        verdicts = test.test_winners(context)
     with context.timed("report"):
         page = _report(context)
-    _summary(context, verdict, page)
-    return OK if verdict.kept else NOT_KEPT
+    _summary(context, verdicts, page)
+    return verdicts.kept
 
 
-def one_stage(name: str, context: Context) -> int:
-    """`nas train|export|verify|report`: one stage of a run that has come far enough for it."""
+def one_stage(name: str, context: Context) -> bool:
+    """One of ALONE, in a run that has come far enough for it; returns whether it left every budget kept."""
     from nas.stages import export, test, train, verify
 
     with context.timed(name):
@@ -83,12 +82,12 @@ def one_stage(name: str, context: Context) -> int:
             export.export_winners(context)
         elif name == "verify":
             verify.measure_winners(context)
-            verdict = test.test_winners(context)
-            _summary(context, verdict, None)
-            return OK if verdict.kept else NOT_KEPT
+            verdicts = test.test_winners(context)
+            _summary(context, verdicts, None)
+            return verdicts.kept
         else:
             context.console.print(f"report: {_report(context)}", markup=False)
-    return OK
+    return True
 
 
 def _report(context: Context) -> Path:
@@ -97,8 +96,20 @@ def _report(context: Context) -> Path:
     return write_report(context.run.path, context.space)
 
 
-def _summary(context: Context, verdict: Verdict, page: Path | None) -> None:
-    for line in verdict.lines:
-        context.console.print(line)
+def _summary(context: Context, verdicts: Verdicts, page: Path | None) -> None:
+    for verdict in verdicts.winners:
+        context.console.print(_line(verdict))
+    for budget, statement in verdicts.unmet:
+        context.console.print(f"[red]{budget.name}[/]: not kept; {statement}")
     if page is not None:
         context.console.print(f"report: {page}", markup=False)
+
+
+def _line(verdict: Verdict) -> str:
+    colour = {"kept": "green", "not kept": "red", "not measured": "yellow"}[verdict.state]
+    measured = "" if verdict.measured_s is None else f", measured {format_seconds(verdict.measured_s)}"
+    bound = "" if verdict.upper_95_s is None else f" (95 %: below {format_seconds(verdict.upper_95_s)})"
+    limit = "" if verdict.budget_s is None else f", budget {format_seconds(verdict.budget_s)}"
+    accuracy = "" if verdict.test_accuracy is None else f", test accuracy {verdict.test_accuracy:.2%}"
+    reason = f"; {verdict.reason}" if verdict.reason else ""
+    return f"[bold]{verdict.name}[/]: [{colour}]{verdict.state}[/]{limit}{measured}{bound}{accuracy}{reason}"

@@ -1,32 +1,25 @@
 """Train the winners: each network that keeps its budget when measured, from the shared weights or from scratch.
 
-Writes winners/NAME/weights.safetensors, and scores.npz: how sure and how right each exit is on validation images,
-which is what thresholds are solved on.
+Writes architecture.json, weights.safetensors and scores.npz of each winner (how sure and how right each exit is on
+validation images, which is what thresholds are solved on), and unmet.json.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.deploy import thresholds
-from nas.errors import InputError
+from nas.exits.scores import scores
 from nas.process.files import atomic_write_bytes
 from nas.run.context import Context
-from nas.search import scoring as judge
+from nas.run.supernet import shared_weights
+from nas.run.training import planned_steps, steps_progress, training_set
+from nas.run.winners import Winner, files_of, is_trained, load_network, write_scores, write_weights
+from nas.search.selection import choose
 from nas.seeds import derive_seed
-from nas.stages.supernet import load_supernet, planned_steps, steps_progress, training_set
-from nas.stages.winners import Winner, choose, winner_folder
 from search_spaces.ir import Network
 
-WEIGHTS, CHECKPOINT, SCORES = "weights.safetensors", "training.safetensors", "scores.npz"
 _CHECKPOINTS = 10
-_BATCH = 256
 
 
 def train_winners(context: Context) -> None:
@@ -35,30 +28,23 @@ def train_winners(context: Context) -> None:
     for statement in unmet.values():
         context.console.print(f"[yellow]{statement}[/]")
     for winner in winners.values():
-        folder = winner_folder(context, winner.budget)
-        if not _trained(folder, winner):
+        files = files_of(context, winner)
+        if not is_trained(files, winner):
             # One network may win several budgets; trained again it would become the same.
-            twins = (winner_folder(context, other.budget) for other in winners.values())
-            trained = next((twin for twin in twins if _trained(twin, winner)), None)
+            others = (files_of(context, other) for other in winners.values())
+            trained = next((other for other in others if is_trained(other, winner)), None)
             if trained is None:
-                _train(context, winner, folder)
+                _train(context, winner)
             else:
-                atomic_write_bytes(folder / WEIGHTS, (trained / WEIGHTS).read_bytes())
-        if not (folder / SCORES).exists():
-            _score(context, winner, folder)
+                atomic_write_bytes(files.weights, trained.weights.read_bytes())
+        if not files.scores.exists():
+            _score(context, winner)
 
 
-def _trained(folder: Path, winner: Winner) -> bool:
-    from nas.nn.weights import from_bytes
-
-    path = folder / WEIGHTS
-    return path.exists() and from_bytes(path.read_bytes())[1].get("network") == winner.trial.key
-
-
-def _train(context: Context, winner: Winner, folder: Path) -> None:
+def _train(context: Context, winner: Winner) -> None:
     from nas.nn.loop import Recipe
     from nas.nn.static import NetworkTrainer
-    from nas.nn.weights import extract, to_bytes
+    from nas.nn.weights import extract
 
     settings, shared = context.experiment.winners, context.experiment.supernet
     data = training_set(context, shared.augment)
@@ -77,9 +63,10 @@ def _train(context: Context, winner: Winner, folder: Path) -> None:
 
     most = settings.epochs * (len(data) // settings.batch_size)
     name = f"winner-{winner.trial.key[:16]}"
-    steps = planned_steps(context, name, most, settings.max_time_s, lambda: trainer(most).time_steps())
+    files, max_time_s = files_of(context, winner), settings.max_time_s
+    steps = planned_steps(context, files.plan, name, most, max_time_s, lambda: trainer(most).time_steps())
     chosen = trainer(steps)
-    path = folder / CHECKPOINT
+    path = files.checkpoint
     if path.exists():
         state = chosen.load(path.read_bytes())
     else:
@@ -92,9 +79,7 @@ def _train(context: Context, winner: Winner, folder: Path) -> None:
             checkpoint=lambda reached: atomic_write_bytes(path, chosen.save(reached)),
             progress=report,
         )
-    for stale in (SCORES, thresholds.NAME):
-        (folder / stale).unlink(missing_ok=True)
-    atomic_write_bytes(folder / WEIGHTS, to_bytes(chosen.finish(state), {"network": winner.trial.key}))
+    write_weights(files, winner, chosen.finish(state))
     path.unlink(missing_ok=True)
 
 
@@ -105,57 +90,12 @@ def _with_statistics(network: Network, context: Context) -> dict[str, NDArray[np
         for name, weight in network.weight_shapes.items()
         if not weight.trainable
     }
-    return {**load_supernet(context), **neutral}
+    return {**shared_weights(context), **neutral}
 
 
-def load_network(context: Context, winner: Winner) -> tuple[Network, dict[str, NDArray[np.float32]]]:
-    """A trained winner and its weights; raises InputError where it is not trained yet."""
-    from nas.nn.weights import from_bytes
-
-    folder = winner_folder(context, winner.budget)
-    if not _trained(folder, winner):
-        raise InputError(f"winner {winner.budget.name} is not trained yet; run `nas train {context.run.path}`")
-    return context.space.decode(winner.genome), from_bytes((folder / WEIGHTS).read_bytes())[0]
-
-
-def network_logits(context: Context, winner: Winner, images: NDArray[Any]) -> NDArray[np.float32]:
-    """Logits [images, exits, classes] of a trained winner in JAX, for images [images, ...] as the data has them."""
-    import jax
-    import jax.numpy as jnp
-
-    from nas.nn import interpreter
+def _score(context: Context, winner: Winner) -> None:
+    from nas.nn.static import network_logits
 
     network, weights = load_network(context, winner)
-    params, stats = interpreter.split(network, weights)
-    name = network.inputs[0].name
-
-    @jax.jit
-    def answer(batch: jax.Array) -> jax.Array:
-        return jnp.stack(interpreter.apply(network, params, stats, {name: batch}, "eval").outputs, axis=1)
-
-    parts = []
-    for begin in range(0, len(images), _BATCH):
-        batch = context.data.preprocessing.apply(images[begin : begin + _BATCH])
-        count = len(batch)
-        # Filled up, so that all have one shape and one program.
-        batch = np.concatenate([batch, np.zeros((_BATCH - count, *batch.shape[1:]), np.float32)])
-        parts.append(np.asarray(answer(batch))[:count])
-    return np.concatenate(parts)
-
-
-def _score(context: Context, winner: Winner, folder: Path) -> None:
-    logits = network_logits(context, winner, context.data.raw_images("val"))
-    found = judge.scores(logits, context.data.labels("val"))
-    data = io.BytesIO()
-    np.savez(data, confidence=found.confidence, correct=found.correct)
-    atomic_write_bytes(folder / SCORES, data.getvalue())
-
-
-def val_scores(context: Context, winner: Winner) -> judge.Scores:
-    """Confidence and correctness of a trained winner on all validation images."""
-    path = winner_folder(context, winner.budget) / SCORES
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return judge.Scores(data["confidence"], data["correct"])
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read ({error}); run `nas train {context.run.path}`") from error
+    logits = network_logits(network, weights, context.data.raw_images("val"), context.data.preprocessing.apply)
+    write_scores(files_of(context, winner), scores(logits, context.data.labels("val")))

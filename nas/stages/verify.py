@@ -1,43 +1,39 @@
-"""Verify: time the exported winners where they will run, and say which budgets are kept.
+"""Verify: settle the thresholds of the exported winners, time them where they will run, and say what is kept.
 
 It is repeated while a broken budget leads to another choice, and looks at no label. The seconds to every exit go to
-measurements.jsonl, the verdicts to verify.json, which `test` completes.
+measurements.jsonl, thresholds to thresholds.json of each winner, the findings to verify.json.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from latency_models.energy import call_energy_j, peak_memory_bytes
-from nas.deploy import manifest
-from nas.deploy.cascade import Cascade
-from nas.deploy.thresholds import read as read_thresholds
+from nas.deploy import thresholds
+from nas.devices.base import CascadeTimes, Device, Exported
 from nas.devices.conditions import Conditions
 from nas.devices.measurement import ExitTime, Measurement
 from nas.devices.runners import runner_for
-from nas.devices.timing.measuring import Plan, measure_together
-from nas.devices.timing.readings import Readings
-from nas.errors import InputError
-from nas.exits.thresholds import Policy
-from nas.process.files import atomic_write_json
+from nas.exits.thresholds import Policy, evaluate, last_exit, within_on_others
+from nas.run.artefacts import load_cascade, plan_of, prepared_samples, require_exported
 from nas.run.context import Context
-from nas.stages.export import budget_record
-from nas.stages.latency import append_measurements, load_model
-from nas.stages.thresholds import exit_seconds, settle_thresholds
-from nas.stages.train import val_scores
-from nas.stages.winners import Winner, attempts, measured, standing, winner_folder
+from nas.run.latency import load_model
+from nas.run.measurements import append_measurements, candidate_rows, measured
+from nas.run.verdict import Attempt, BudgetRow, ExitRow, Verdict, Verdicts
+from nas.run.verdict_files import load_verdicts, write_measured
+from nas.run.winners import Winner, files_of, standing, val_scores
+from nas.settings import Budget
 
-VERIFY = "verify.json"
-SCHEMA = 1
+#: Of an expected budget, what thresholds may use up: the rest is for exit rates that differ on other images.
+_SHARE = 0.97
+#: How often thresholds of an expected budget are tightened after a measured mean above it.
+_TIGHTENINGS = 3
 #: Rest between rounds of blocks, so that they see the machine at different times.
 _GAP_S = 1.5
 
@@ -46,122 +42,107 @@ def measure_winners(context: Context) -> bool:
     """Time every winner; True when all of them keep their budgets.
 
     All are measured together, in interleaved blocks. A winner that breaks its budget is written to the measurements as
-    having broken it, so that `choose` takes another.
+    having broken it, so that the next choice is another one.
     """
     winners, unmet = standing(context)
     for winner in winners.values():
         require_exported(context, winner)
-    here = [winner for winner in winners.values() if context.here(context.experiment.target_of(winner.budget))]
     for winner in winners.values():
         with context.console.status(f"thresholds of {winner.budget.name}"):
-            settle_thresholds(context, winner)
+            _settle_thresholds(context, winner)
+    times: dict[str, CascadeTimes] = {}
     with context.console.status("measuring the winners"):
-        found = {target: _timed(context, here, target) for target in context.experiment.targets}
-    records, settled = [], True
-    for winner in winners.values():
-        if winner not in here:
-            records.append(_unmeasured(context, winner))
-            continue
-        record, holds = _judged(context, winner, found[context.experiment.target_of(winner.budget)])
-        records.append(record)
-        settled &= holds
+        for target in context.experiment.targets:
+            device = context.device(target)
+            if device is not None:
+                times |= _timed(context, device, target, list(winners.values()))
+    found = [_judged(context, winner, times.get(winner.budget.name)) for winner in winners.values()]
     statements = [
-        {"budget": budget_record(budget), "statement": unmet[budget.name]}
+        (BudgetRow.of_budget(budget, context.experiment.target_of(budget).key), unmet[budget.name])
         for budget in context.experiment.budgets
         if budget.name in unmet
     ]
-    path = context.path(VERIFY)
-    looks = json.loads(path.read_text())["looks"] + 1 if path.exists() else 1
-    everything = {"schema": SCHEMA, "kept": False, "tested": False, "looks": looks}
-    atomic_write_json(path, {**everything, "winners": records, "unmet": statements})
-    return settled
+    looks = load_verdicts(context.files).looks + 1
+    write_measured(context.files, Verdicts(tuple(found), tuple(statements), looks))
+    return all(verdict.within_budget is not False for verdict in found)
 
 
-def load_cascade(folder: Path, target: Target, thresholds: tuple[float, ...] | None = None) -> Cascade:
-    """The exported segments of a winner, ready to run on a target; `thresholds` replace those that were settled."""
-    found = manifest.load(folder)
-    runner = runner_for(target)
-    files = [entry.file for entry in found.exits] if target.runner == "onnxruntime" else list(libraries(found))
-    return Cascade(
-        [runner.load(folder / file) for file in files],
-        [entry.takes for entry in found.exits],
-        [entry.outputs for entry in found.exits],
-        read_thresholds(folder, manifest.NAME) if thresholds is None else thresholds,
-    )
+def _settle_thresholds(context: Context, winner: Winner) -> None:
+    """Write down the thresholds of a winner's budget; where it is here, lowered while the measured mean is above it."""
+    budget, target = winner.budget, context.experiment.target_of(winner.budget)
+    device, folder, allowed_s = context.device(target), files_of(context, winner).root, budget.latency_s
+    solve = partial(_solve, context, winner)
+    policy = solve(allowed_s)
+    if budget.needs_thresholds and device is not None:
+        samples = prepared_samples(context, "val")
+        for _ in range(_TIGHTENINGS):
+            exported = Exported(winner.trial.genome, load_cascade(folder, target, policy.thresholds), True)
+            taken = device.time_stream(exported, samples, plan_of(context, target))
+            if taken.upper_95_s <= budget.latency_s:
+                break
+            allowed_s *= min(0.98, budget.latency_s / taken.upper_95_s)
+            policy = solve(allowed_s)
+    thresholds.write(folder, winner.trial.key, policy.thresholds)
 
 
-def require_exported(context: Context, winner: Winner) -> manifest.Manifest:
-    """The manifest of a winner, every file of which is what was exported; raises InputError naming those that are not.
-
-    Nothing else certifies a file: its hash was taken when it was made, and is never taken again.
-    """
-    folder, again = winner_folder(context, winner.budget), f"nas export {context.run.path}"
-    if not (folder / manifest.NAME).exists():
-        raise InputError(f"winner {winner.budget.name} is not exported yet; run `{again}`")
-    return manifest.require_as_exported(folder, again)
+def _solve(context: Context, winner: Winner, allowed_s: float) -> Policy:
+    """The most accurate thresholds on validation data for a mean of `allowed_s`; the last exit's in the worst case."""
+    found, seconds = val_scores(context, winner), _exit_seconds(context, winner)
+    if not winner.budget.needs_thresholds:
+        return last_exit(found.correct, seconds)
+    return within_on_others(found, seconds, _SHARE * allowed_s)
 
 
-def libraries(found: manifest.Manifest) -> tuple[str, ...]:
-    """The compiled segments of a manifest's first TVM target, in the order of the exits."""
-    return next(iter(found.libraries.values()))
+def _exit_seconds(context: Context, winner: Winner) -> NDArray[np.float64]:
+    """Seconds to each exit of a winner [exits]: measured, or predicted for a device that is not here."""
+    if winner.measurement is not None:
+        return np.maximum.accumulate(winner.measurement.reach_s)
+    model = load_model(context, context.experiment.target_of(winner.budget))
+    return np.asarray(model.predict([context.space.decode(winner.genome)]).reach_s()[0])
 
 
-def plan_of(context: Context, target: Target) -> Plan:
-    """How winners are measured on a target."""
-    settings = context.experiment.verify
-    return Plan(blocks=settings.blocks, block_s=settings.block_time_s, threads=target.threads)
-
-
-def prepared_samples(context: Context, part: Literal["val", "test"]) -> list[NDArray[np.float32]]:
-    """A fair sample of a part's images, prepared, each as a batch of one; no labels."""
-    chosen = context.order(part)[: context.experiment.verify.samples]
-    return [image[None] for image in context.data.preprocessing.apply(context.data.raw_images(part)[chosen])]
-
-
-@dataclass(frozen=True)
-class _Times:
-    """A winner's readings: to each exit, and over test images with its thresholds, of which `rates` leave at each."""
-
-    to_exits: tuple[Readings, ...]
-    stream: Readings | None
-    rates: NDArray[np.float64]
-
-
-def _timed(context: Context, winners: list[Winner], target: Target) -> dict[str, _Times]:
-    """The readings of all winners on one target, taken together, by budget name."""
+def _timed(context: Context, device: Device, target: Target, winners: Sequence[Winner]) -> dict[str, CascadeTimes]:
+    """The readings of all winners on one target, taken together, by budget name, and noted as measurements."""
     mine = [winner for winner in winners if context.experiment.target_of(winner.budget) == target]
     if not mine:
         return {}
-    samples = prepared_samples(context, "test")
-    batch = np.repeat(samples[0], target.batch, axis=0)
-    cascades = {w.budget.name: load_cascade(winner_folder(context, w.budget), target) for w in mine}
-    calls = {
-        f"{name}/{k}": partial(cascade.run_to, batch, k)
-        for name, cascade in cascades.items()
-        for k in range(len(cascade))
+    exported = {
+        winner.budget.name: Exported(
+            winner.trial.genome,
+            load_cascade(files_of(context, winner).root, target),
+            winner.budget.needs_thresholds,
+        )
+        for winner in mine
     }
-    streams = {w.budget.name: cascades[w.budget.name] for w in mine if w.budget.of == "expected"}
-    readings = measure_together(calls, streams, samples, replace(plan_of(context, target), gap_s=_GAP_S))
-    found = {}
-    for name, cascade in cascades.items():
-        leaving = [cascade(sample)[1] for sample in samples] if name in streams else [len(cascade) - 1]
-        rates = np.bincount(leaving, minlength=len(cascade)) / len(leaving)
-        to_exits = tuple(readings[f"{name}/{k}"] for k in range(len(cascade)))
-        found[name] = _Times(to_exits, readings.get(name), rates)
-    return found
+    plan = replace(plan_of(context, target), gap_s=_GAP_S)
+    return device.time_cascades(exported, prepared_samples(context, "test"), plan)
 
 
-def _judged(context: Context, winner: Winner, found: Mapping[str, _Times]) -> tuple[dict[str, Any], bool]:
-    """The record of a winner that was timed, and whether it kept its budget.
+def _upper_s(context: Context, winner: Winner, times: CascadeTimes) -> float:
+    """The bound that decides.
 
-    An expected latency has two estimates, the mean over images and the exits' times weighed by their rates; the larger
-    bound counts, because where they differ the machine was not the same all the while.
+    An expected latency has two estimates, the mean over images and the exits' times weighed by the rates at which
+    images leave; the larger bound counts, because where they differ the machine was not the same all the while.
     """
-    budget, times = winner.budget, found[winner.budget.name]
-    decisive = times.to_exits[-1] if times.stream is None else times.stream
-    upper_s = decisive.upper_95_s
-    if times.stream is not None:
-        upper_s = max(upper_s, float(np.dot(times.rates, [readings.upper_95_s for readings in times.to_exits])))
+    if times.stream is None:
+        return times.to_exits[-1].upper_95_s
+    folder, target = files_of(context, winner).root, context.experiment.target_of(winner.budget)
+    cascade = load_cascade(folder, target)
+    leaving = [cascade(sample)[1] for sample in prepared_samples(context, "test")]
+    rates = np.bincount(leaving, minlength=len(cascade)) / len(leaving)
+    return max(times.stream.upper_95_s, float(np.dot(rates, [exit_.upper_95_s for exit_ in times.to_exits])))
+
+
+def _judged(context: Context, winner: Winner, times: CascadeTimes | None) -> Verdict:
+    """What was found of a winner; its readings, if any, go to the measurements."""
+    if times is None:
+        target, seconds = context.experiment.target_of(winner.budget), _exit_seconds(context, winner)
+        return replace(
+            _described(context, winner, seconds),
+            reason=f"{target.device} is not this machine: run `run.py` of the winner's folder there",
+        )
+    budget = winner.budget
+    upper_s = _upper_s(context, winner, times)
     within = upper_s <= budget.latency_s
     row = _row(context, winner, times)
     append_measurements(context, [replace(row, broken=() if within else (budget.name,))])
@@ -169,103 +150,92 @@ def _judged(context: Context, winner: Winner, found: Mapping[str, _Times]) -> tu
     reason = "" if within else "the upper 95 % bound of the measured latency is above the budget"
     if within and before:
         reason = "it broke its budget in an earlier measurement of this run"
-    record = {
-        **_common(context, winner, _policy(context, winner, winner_folder(context, budget)), row.reach_s),
-        "measured_s": decisive.value_s,
-        "upper_95_s": upper_s,
-        "contended": decisive.contended,
-        "disturbed": decisive.disturbed,
-        "within_budget": within and not before,
-        "kept": None,
-        "reason": reason,
-        "worst_case_s": times.to_exits[-1].median_s,
-    }
-    return record, within and not before
+    decisive: ExitTime = times.to_exits[-1] if times.stream is None else times.stream
+    return replace(
+        _described(context, winner, row.reach_s),
+        measured_s=decisive.median_s,
+        upper_95_s=upper_s,
+        contended=decisive.contended,
+        disturbed=decisive.disturbed,
+        within_budget=within and not before,
+        reason=reason,
+        worst_case_s=times.to_exits[-1].median_s,
+    )
 
 
-def _row(context: Context, winner: Winner, times: _Times) -> Measurement:
+def _row(context: Context, winner: Winner, times: CascadeTimes) -> Measurement:
     target = context.experiment.target_of(winner.budget)
     prediction = load_model(context, target).predict([context.space.decode(winner.genome)])
     return Measurement(
-        "winner",
-        target.key,
-        winner.trial.genome,
-        winner.trial.key,
-        tuple(ExitTime.of(readings) for readings in times.to_exits),
-        tuple(prediction.reach_s()[0].tolist()),
-        tuple(prediction.reach_std_s()[0].tolist()),
+        purpose="winner",
+        target=target.key,
+        genome=winner.trial.genome,
+        key=winner.trial.key,
+        exits=times.to_exits,
+        predicted_s=tuple(prediction.reach_s()[0].tolist()),
+        predicted_std_s=tuple(prediction.reach_std_s()[0].tolist()),
         budget=winner.budget.name,
-        stream=None if times.stream is None else ExitTime.of(times.stream),
+        stream=times.stream,
         conditions=Conditions.now(runner_for(target).version, target.threads),
     )
 
 
-def _policy(context: Context, winner: Winner, folder: Path) -> Policy:
-    """What the manifest's thresholds give on validation images."""
-    from nas.exits.thresholds import evaluate
-
-    thresholds = read_thresholds(folder, manifest.NAME)
-    found = val_scores(context, winner)
-    return evaluate(thresholds, found.confidence, found.correct, exit_seconds(context, winner))
-
-
-def _unmeasured(context: Context, winner: Winner) -> dict[str, Any]:
-    seconds = exit_seconds(context, winner)
-    policy = _policy(context, winner, winner_folder(context, winner.budget))
-    target = context.experiment.target_of(winner.budget)
-    return {
-        **_common(context, winner, policy, seconds),
-        "measured_s": None,
-        "upper_95_s": None,
-        "contended": False,
-        "disturbed": None,
-        "within_budget": None,
-        "kept": None,
-        "reason": f"{target.device} is not this machine: run `run.py` of the winner's folder there",
-        "worst_case_s": float(seconds[-1]),
-    }
-
-
-def _common(context: Context, winner: Winner, policy: Policy, reach_s: NDArray[np.float64]) -> dict[str, Any]:
-    budget, target = winner.budget, context.experiment.target_of(winner.budget)
+def _described(context: Context, winner: Winner, reach_s: NDArray[np.float64]) -> Verdict:
+    """A winner as far as nothing was measured: predictions, and what its thresholds give on validation images."""
+    budget, target, files = winner.budget, context.experiment.target_of(winner.budget), files_of(context, winner)
     network = context.space.decode(winner.genome)
-    prediction = load_model(context, target).predict([network])
-    worst = budget.of == "worst_case"
-    rates = np.array([policy.rates])
-    names = [network.ops[index].name for index in network.exits]
-    thresholds = [*policy.thresholds, None]
-    energy_j, no_energy = _energy(context, winner, reach_s, None if worst else policy.rates)
-    return {
-        "name": budget.name,
-        "budget": budget_record(budget),
-        "target": target.key,
-        "budget_s": budget.latency_s,
-        "predicted_s": float((prediction.total_s if worst else prediction.expected_s(rates))[0]),
-        "predicted_std_s": float((prediction.total_std_s if worst else prediction.expected_std_s(rates))[0]),
-        "key": winner.trial.key,
-        "genome": winner.trial.genome,
-        "exits": [
-            {"name": name, "reach_s": float(seconds), "rate": rate, "threshold": threshold}
-            for name, seconds, rate, threshold in zip(names, reach_s, policy.rates, thresholds, strict=True)
-        ],
-        "accuracy": {"val": policy.accuracy},
-        "expected_s": float(np.dot(policy.rates, reach_s)),
-        "counts": {
-            "params": network.params,
-            "macs": network.macs,
-            "weight_bytes": network.weight_bytes,
-            "peak_memory_bytes": network.peak_memory,
-        },
-        "energy_estimate_j": energy_j,
-        "energy_estimate_reason": no_energy,
-        "peak_memory_estimate_bytes": peak_memory_bytes(network, target),
-        "attempts": attempts(context, budget),
-        "files": sorted(
-            str(path.relative_to(context.run.path))
-            for path in winner_folder(context, budget).rglob("*")
-            if path.is_file()
+    scores = val_scores(context, winner)
+    policy = evaluate(thresholds.read(files.root), scores.confidence, scores.correct, _exit_seconds(context, winner))
+    predicted_s, predicted_std_s = budget.predicted(load_model(context, target).predict([network]), [policy.rates])
+    energy_j, no_energy = _energy(context, winner, reach_s, policy.rates if budget.needs_thresholds else None)
+    return Verdict(
+        budget=BudgetRow.of_budget(budget, target.key),
+        target=target.key,
+        budget_s=budget.latency_s,
+        predicted_s=float(predicted_s[0]),
+        predicted_std_s=float(predicted_std_s[0]),
+        measured_s=None,
+        upper_95_s=None,
+        contended=False,
+        disturbed=None,
+        within_budget=None,
+        reason="",
+        worst_case_s=float(reach_s[-1]),
+        expected_s=float(np.dot(policy.rates, reach_s)),
+        key=winner.trial.key,
+        genome=winner.trial.genome,
+        exits=tuple(
+            ExitRow(network.ops[index].name, float(seconds), rate, threshold)
+            for index, seconds, rate, threshold in zip(
+                network.exits, reach_s, policy.rates, [*policy.thresholds, None], strict=True
+            )
         ),
-    }
+        val_accuracy=policy.accuracy,
+        counts=_counts(network.params, network.macs, network.weight_bytes, network.peak_memory),
+        energy_j=energy_j,
+        no_energy=no_energy,
+        memory_bytes=peak_memory_bytes(network, target),
+        attempts=tuple(_attempt(row, budget) for row in candidate_rows(context, budget) if row.budget == budget.name),
+        files=tuple(
+            sorted(str(path.relative_to(context.run.path)) for path in files.root.rglob("*") if path.is_file())
+        ),
+    )
+
+
+def _counts(params: int, macs: int, weight_bytes: int, peak_memory: int) -> Mapping[str, float]:
+    return {"params": params, "macs": macs, "weight_bytes": weight_bytes, "peak_memory_bytes": peak_memory}
+
+
+def _attempt(row: Measurement, budget: Budget) -> Attempt:
+    """Worst cases; whether an expected budget is kept they cannot say, unless the reading was the deciding one."""
+    kept = None if budget.needs_thresholds else row.worst_upper_s <= budget.latency_s
+    return Attempt(
+        key=row.key,
+        purpose=row.purpose,
+        predicted_s=None if row.predicted_s is None else row.predicted_s[-1],
+        measured_s=float(row.reach_s[-1]),
+        kept=budget.name not in row.broken if row.purpose == "winner" else kept,
+    )
 
 
 def _energy(

@@ -8,7 +8,7 @@ from nas.errors import InputError
 from nas.nn.batches import TrainingSet
 from nas.nn.interpreter import apply
 from nas.nn.weights import cut, initialise, supernet_shapes
-from nas.search.evaluators.paths import PathLoss, Paths, cascade_loss
+from nas.optimisers.paths import PathLoss, Paths, cascade_loss
 from nas.tasks.image_classification.preprocessing import Preprocessing
 from search_spaces.mobile import mobile
 from search_spaces.slots import exit_positions, random_genomes

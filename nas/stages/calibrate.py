@@ -1,13 +1,12 @@
 """Calibrate: get to know each target by measuring a few networks there, before the search believes any latency.
 
 Appends readings to measurements.jsonl and writes the latency model that the search uses. Where `nas profile` has
-measured the target already, its calibration is taken. A device that is not this machine and was never measured is
+measured the target already, its calibration is taken. A device that is not within reach and was never measured is
 predicted from its profile alone, and said to be.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,84 +18,32 @@ from rich.markup import escape
 
 from hardware_profiles import ProfileError, Target
 from hardware_profiles.registry import locate
-from latency_models.additive import Additive
-from latency_models.additive import compile as compile_tables
 from latency_models.calibration import Calibration
 from latency_models.roofline import LinearModel
 from nas import registry
 from nas.devices import profile_store
 from nas.devices.family import with_relatives
-from nas.devices.measurement import BLOCKS, BLOCK_S, HOST, Measurement, reference_genomes, time_networks
+from nas.devices.measurement import HOST, Measurement
+from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes
 from nas.errors import InputError
-from nas.process.files import append_jsonl, atomic_write_bytes, read_jsonl
+from nas.process.files import read_jsonl
 from nas.run.context import Context
+from nas.run.latency import UNMEASURED_CAUTION, model_path, refit, save_model
+from nas.run.measurements import append_measurements, read_measurements
 
-MEASUREMENTS = "measurements.jsonl"
-#: The search uses the model as calibrated before it; later measurements correct the choice of winners only.
-MODEL_VERSION = 0
-#: Relative error granted to a model that nothing was measured for: a profile alone is a guess.
-_UNMEASURED_CAUTION = 0.25
 #: How often a network is measured again because the machine was not the same.
 _REPEATS = 1
-
-
-def model_path(context: Context, target: Target) -> Path:
-    """Where the run keeps the latency model of a target; the experiment's own has the short name."""
-    name = "latency_model.npz" if target == context.experiment.target else f"latency_model-{target.key}.npz"
-    return context.path(name)
 
 
 def calibrate(context: Context) -> None:
     """Measure, fit and save one latency model per target; what a killed run measured is not measured again."""
     for target in context.experiment.targets:
-        path = model_path(context, target)
-        if path.exists():
+        if model_path(context, target).exists():
             continue
         model = _profiled(context, target)
         if model is None:
             model = refit(context, _uncalibrated(context, target), _trusted(context, target))
-        data = io.BytesIO()
-        model.save(data)
-        atomic_write_bytes(path, data.getvalue())
-
-
-def load_model(context: Context, target: Target) -> LinearModel:
-    """The latency model of a target as the search uses it."""
-    kind: Any = registry.load(context.experiment.latency_model.reference)
-    model: LinearModel = kind.load(model_path(context, target))
-    return model
-
-
-def load_tables(context: Context) -> tuple[dict[Target, Additive], dict[Target, float]]:
-    """Additive tables of every target, and the relative error to allow for: that of networks left out of the fit."""
-    tables, caution = {}, {}
-    for target in context.experiment.targets:
-        model = load_model(context, target)
-        tables[target] = compile_tables(context.space, model)
-        caution[target] = model.calibration.fit.noise if model.calibration.networks else _UNMEASURED_CAUTION
-    return tables, caution
-
-
-def refit(context: Context, model: LinearModel, rows: Sequence[Measurement]) -> LinearModel:
-    """The model after these measurements besides those it has."""
-    if not rows:
-        return model
-    width = max(len(row.exits) for row in rows)
-    seconds = np.full((len(rows), width), np.nan)
-    for number, row in enumerate(rows):
-        seconds[number, : len(row.exits)] = row.reach_s
-    return model.fit([context.space.decode(row.genome) for row in rows], seconds)
-
-
-def read_measurements(context: Context, target: Target, purpose: str | None = None) -> tuple[Measurement, ...]:
-    """The run's measurements on a target in order, all or those of one purpose."""
-    rows = (Measurement.from_dict(record) for record in read_jsonl(context.path(MEASUREMENTS)))
-    return tuple(row for row in rows if row.target == target.key and purpose in (None, row.purpose))
-
-
-def append_measurements(context: Context, rows: Sequence[Measurement]) -> None:
-    """Add measurements to the run's log."""
-    append_jsonl(context.path(MEASUREMENTS), [row.to_dict() for row in rows])
+        save_model(context, target, model)
 
 
 def _uncalibrated(context: Context, target: Target) -> LinearModel:
@@ -129,12 +76,12 @@ def _profiled(context: Context, target: Target) -> LinearModel | None:
     pairs = [(folder, head, _read(folder / profile_store.CALIBRATION)) for folder, head in found]
     pairs = [(folder, head, stored) for folder, head, stored in pairs if stored.model == kind.name]
     same = [pair for pair in pairs if pair[1].fits(context.space)]
-    if not pairs or (not same and context.here(target) and settings.networks > 0):
+    if not pairs or (not same and settings.networks > 0 and context.device(target) is not None):
         return None
     folder, head, stored = (same or pairs)[0]
     fit, said = stored.fit, ""
     if not same:
-        fit = replace(fit, noise=max(fit.noise, _UNMEASURED_CAUTION))
+        fit = replace(fit, noise=max(fit.noise, UNMEASURED_CAUTION))
         said = f"; it is of {folder.name} and not of this space, so an error of {fit.noise:.0%} is allowed for"
     context.console.print(
         f"{target.key}: calibration of `nas profile`, {stored.networks} networks with {head.runtime}{escape(said)}"
@@ -170,14 +117,15 @@ def _calibration_rows(context: Context, target: Target) -> tuple[Measurement, ..
     settings = context.experiment.calibration
     if settings.measurements is not None:
         return _borrowed(context, target, Path(settings.measurements))
-    if not context.here(target) or settings.networks == 0:
+    device = context.device(target)
+    if device is None or settings.networks == 0:
         context.console.print(f"[yellow]{target.key} is predicted from its profile; nothing is measured there.[/]")
         return ()
-    how = (context.seed("calibration"), BLOCKS, BLOCK_S, context.here(target))
+    how = (context.seed("calibration"), BLOCKS, BLOCK_S)
     chosen = _chosen(context, settings.networks)
     while wanted := _wanted(context, chosen, read_measurements(context, target, "calibration")):
         with context.console.status(f"measuring {len(wanted)} networks with {target.runner}"):
-            rows = time_networks(context.space, wanted, target, "calibration", *how)
+            rows = device.time_networks(context.space, wanted, "calibration", *how)
         append_measurements(context, rows)
     return read_measurements(context, target, "calibration")
 

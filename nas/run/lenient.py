@@ -13,14 +13,14 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Loose:
+class Lenient:
     """A JSON value that answers every question, with None or nothing where it has no answer."""
 
     value: Any = None
 
-    def __getitem__(self, key: str) -> Loose:
+    def __getitem__(self, key: str) -> Lenient:
         """The value under `key`; an empty one where there is none."""
-        return Loose(self.value.get(key)) if isinstance(self.value, Mapping) else Loose()
+        return Lenient(self.value.get(key)) if isinstance(self.value, Mapping) else Lenient()
 
     @property
     def number(self) -> float | None:
@@ -42,14 +42,14 @@ class Loose:
         return self.value if isinstance(self.value, bool) else None
 
     @property
-    def items(self) -> tuple[Loose, ...]:
+    def items(self) -> tuple[Lenient, ...]:
         """The members of a list; none for anything else."""
-        return tuple(map(Loose, self.value)) if isinstance(self.value, list | tuple) else ()
+        return tuple(map(Lenient, self.value)) if isinstance(self.value, list | tuple) else ()
 
     @property
-    def pairs(self) -> dict[str, Loose]:
+    def pairs(self) -> dict[str, Lenient]:
         """The members of an object in order; none for anything else."""
-        return {str(key): Loose(item) for key, item in self.value.items()} if isinstance(self.value, Mapping) else {}
+        return {str(key): Lenient(item) for key, item in self.value.items()} if isinstance(self.value, Mapping) else {}
 
     @property
     def numbers(self) -> tuple[float | None, ...]:

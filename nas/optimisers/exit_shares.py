@@ -1,0 +1,141 @@
+"""Exits in a differentiable search: the loss and the cost of a budget, and how many samples leave where.
+
+In the worst case exits only cost time, so networks have none; for a mean, fixed shares of the arriving samples leave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency_models.additive import Additive, Tables
+from nas.errors import InputError
+from nas.exits.scores import scores
+from nas.exits.thresholds import Policies
+from nas.optimisers.base import Bools, Cost, Floats, Ints
+from nas.optimisers.cost import of_tables
+from nas.optimisers.exits_cost import ExpectedExits
+from nas.optimisers.paths import PathLoss, Paths
+from nas.search.problem import BudgetProblem
+from search_spaces.slots import Genomes, SearchSpace, exit_positions, random_genomes, switched, with_exits
+
+#: Networks, and batches for each, from which the shares that leave at exits are known.
+_SHARES_FROM: Final = 12
+_SHARE_BATCHES: Final = 4
+#: No exit sends everything away: what is behind it must keep some weight.
+_MOST_LEAVE: Final = 0.95
+
+
+@dataclass(frozen=True)
+class Exitless(BudgetProblem):
+    """A problem whose networks have no early exits: in the worst case they only cost time."""
+
+    off: tuple[tuple[int, int], ...] = ()
+
+    @staticmethod
+    def of(problem: BudgetProblem) -> Exitless:
+        """The same problem with the genes of every early exit's own where they turn it off."""
+        space = problem.space
+        readers = [gene for slot in space.slots for gene in slot.genes]
+        bare = switched(space, np.zeros(len(space.genes), np.int64), ())
+        early = [space.slots[position] for position in exit_positions(space)[:-1]]
+        own = sorted({gene for slot in early for gene in slot.genes if readers.count(gene) == 1})
+        parts = {field.name: getattr(problem, field.name) for field in fields(problem)}
+        return Exitless(**parts, off=tuple((gene, int(bare[gene])) for gene in own))
+
+    def canonical(self, genomes: Genomes) -> Genomes:
+        """Genomes [n, genes] without early exits, and with genes that have no effect set to 0."""
+        bare = np.array(genomes)
+        for gene, value in self.off:
+            bare[:, gene] = value
+        return super().canonical(bare)
+
+
+def _without_exits(tables: Tables) -> Tables:
+    """The tables without the slots of early exits."""
+    kept = [number for number, slot in enumerate(tables.slots) if slot.role != "exit"]
+    return Tables(
+        tuple(tables.slots[number] for number in kept),
+        tuple(tables.values[number] for number in kept),
+        tuple(tables.present[number] for number in kept),
+    )
+
+
+def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[PathLoss, Cost]:
+    """The loss and the seconds of a budget: of the cascade for a mean, of the last exit alone in the worst case.
+
+    So too for a mean where nobody leaves early: exits would only cost time there.
+    """
+    budget = problem.experiment.budgets[number]
+    tables = problem.tables[problem.experiment.target_of(budget)]
+
+    def present(genome: Ints) -> Bools:
+        there: Bools = ~np.isnan(tables.reach_s(genome[None])[0])
+        return there
+
+    leaves = leaving(problem, number, paths) if budget.needs_thresholds else ()
+    if not any(leaves):
+        return PathLoss(paths, present), of_tables(_without_exits(tables.seconds))
+    try:
+        return PathLoss(paths, present, leaves), ExpectedExits(tables.seconds, leaves)
+    except ValueError as error:
+        raise InputError(
+            f"search.optimiser: budget {budget.name} is a mean over the data, and space {problem.space.name} is not "
+            f"suited for that: {error}; give a budget of the worst case, or leave the optimiser out"
+        ) from error
+
+
+def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, ...]:
+    """The share of the arriving samples that leaves at each early exit [positions - 1] where a budget is met exactly.
+
+    Means over random networks, each with all exits that it can have, as many at a time as it may have at once, and
+    thresholds solved for the budget; an exit that none of them can have gets the mean of the others. Where none of the
+    networks can keep the budget, nearly all have to leave at once.
+    """
+    budget, space = problem.experiment.budgets[number], problem.space
+    table = problem.tables[problem.experiment.target_of(budget)]
+    rng = np.random.default_rng((problem.seed, _SHARES_FROM))
+    drawn = random_genomes(space, 64 * _SHARES_FROM, rng)
+    drawn = drawn[np.argsort(problem.cheap(drawn)[1][:, number], kind="stable")][:_SHARES_FROM]
+    positions = len(table.reach_s(drawn[:1])[0])
+    if positions == 1:
+        return ()
+    left, arrived = np.zeros(positions - 1), np.zeros(positions - 1)
+    for index, genome in enumerate(drawn):
+        batches = [paths(genome, index * _SHARE_BATCHES + more) for more in range(_SHARE_BATCHES)]
+        logs = np.concatenate([logs for logs, _ in batches], axis=1)
+        labels = np.concatenate([labels for _, labels in batches])
+        for on in _windows(space, genome, table, paths, rng):
+            reach = table.reach_s(with_exits(space, genome, on)[None])[0]
+            present = ~np.isnan(reach)
+            shares = _rates(logs[present], labels, reach[present], problem.allowance_s(budget))
+            if shares is not None:
+                early = np.flatnonzero(present)[:-1]
+                left[early] += shares[:-1]
+                arrived[early] += 1 - np.concatenate(([0.0], np.cumsum(shares)))[:-2]
+    known = arrived > 0
+    if not known.any():
+        return (_MOST_LEAVE,) * (positions - 1)
+    conditional = np.where(known, left / np.where(known, arrived, 1), left[known].sum() / arrived[known].sum())
+    return tuple(np.clip(conditional, 0, _MOST_LEAVE).tolist())
+
+
+def _windows(
+    space: SearchSpace, genome: Ints, table: Additive, paths: Paths, rng: np.random.Generator
+) -> list[list[int]]:
+    """Every early exit that a network can have, in random sets as large as it may have at once."""
+    early = np.flatnonzero(paths.supernet.choices(genome[None]).legal[0][:-1])
+    most = int((~np.isnan(table.reach_s(with_exits(space, genome, early.tolist())[None])[0])).sum()) - 1
+    sets = np.array_split(rng.permutation(early), -(-len(early) // most)) if most > 0 else []
+    return [on.tolist() for on in sets]
+
+
+def _rates(logs: Floats, labels: NDArray[np.int32], reach: Floats, limit_s: float) -> Floats | None:
+    """Share of the samples that leaves at each exit [exits], for log-probabilities [exits, n, classes]; None if the
+    budget cannot be kept."""
+    found = scores(np.moveaxis(logs, 0, 1).astype(np.float32), labels)
+    policy = Policies.of(found.confidence, found.correct, reach).best(limit_s)
+    return None if policy is None else np.array(policy.rates)

@@ -1,0 +1,72 @@
+"""The exported winners of a run: whether their files are what was exported, and making them ready to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_profiles import Target
+from nas.deploy import manifest
+from nas.deploy.cascade import Cascade
+from nas.deploy.thresholds import read as read_thresholds
+from nas.deploy.tvm import available, compiler
+from nas.devices.runners import runner_for
+from nas.devices.timing.measuring import Plan
+from nas.errors import InputError
+from nas.run.context import Context
+from nas.run.winners import Winner, files_of
+from nas.settings import Budget
+
+
+def require_exported(context: Context, winner: Winner) -> manifest.Manifest:
+    """The manifest of a winner, every file of which is what was exported; raises InputError naming those that are not.
+
+    Nothing else certifies a file: its hash was taken when it was made, and is never taken again.
+    """
+    files, again = files_of(context, winner), f"nas export {context.run.path}"
+    if not files.manifest.exists():
+        raise InputError(f"winner {winner.budget.name} is not exported yet; run `{again}`")
+    return manifest.require_as_exported(files.root, again)
+
+
+def load_cascade(folder: Path, target: Target, thresholds: tuple[float, ...] | None = None) -> Cascade:
+    """The exported segments of a winner, ready to run on a target; `thresholds` replace those that were settled."""
+    found = manifest.load(folder)
+    runner = runner_for(target)
+    files = [entry.file for entry in found.exits] if target.runner == "onnxruntime" else list(found.first_libraries)
+    return Cascade(
+        [runner.load(folder / file) for file in files],
+        [entry.takes for entry in found.exits],
+        [entry.outputs for entry in found.exits],
+        read_thresholds(folder) if thresholds is None else thresholds,
+    )
+
+
+def plan_of(context: Context, target: Target) -> Plan:
+    """How winners are measured on a target."""
+    settings = context.experiment.verify
+    return Plan(blocks=settings.blocks, block_s=settings.block_time_s, threads=target.threads)
+
+
+def prepared_samples(context: Context, part: Literal["val", "test"]) -> list[NDArray[np.float32]]:
+    """A fair sample of a part's images, prepared, each as a batch of one; no labels."""
+    chosen = context.order(part)[: context.experiment.verify.samples]
+    return [image[None] for image in context.data.preprocessing.apply(context.data.raw_images(part)[chosen])]
+
+
+def tvm_ready(context: Context) -> bool:
+    """Whether this run makes TVM libraries: wanted, and possible here."""
+    return context.experiment.verify.tvm and available()[0] and compiler().command is not None
+
+
+def why_no_tvm(context: Context, budget: Budget | None = None) -> str:
+    """The reason for the absence of TVM libraries, of a budget's winner or at all, for people."""
+    if budget is not None and context.device(context.experiment.target_of(budget)) is None:
+        return f"{context.experiment.target_of(budget).device} is not this machine"
+    if not context.experiment.verify.tvm:
+        return "turned off by verify.tvm"
+    importable, reason = available()
+    return reason if not importable else compiler().reason

@@ -1,0 +1,64 @@
+"""The latency models of a run, one per target, and what is made of them: additive tables, and models refitted."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from hardware_profiles import Target
+from latency_models.additive import Additive
+from latency_models.additive import compile as compile_tables
+from latency_models.roofline import LinearModel
+from nas import registry
+from nas.devices.measurement import Measurement
+from nas.process.files import atomic_write_bytes
+from nas.run.context import Context
+
+#: The search uses the model as calibrated before it; later measurements correct the choice of winners only.
+MODEL_VERSION: Final = 0
+#: Relative error granted to a model that nothing was measured for: a profile alone is a guess.
+UNMEASURED_CAUTION: Final = 0.25
+
+
+def model_path(context: Context, target: Target) -> Path:
+    """Where the run keeps the latency model of a target; the experiment's own has the short name."""
+    return context.files.latency_model(None if target == context.experiment.target else target.key)
+
+
+def save_model(context: Context, target: Target, model: LinearModel) -> None:
+    """Write the latency model of a target."""
+    data = io.BytesIO()
+    model.save(data)
+    atomic_write_bytes(model_path(context, target), data.getvalue())
+
+
+def load_model(context: Context, target: Target) -> LinearModel:
+    """The latency model of a target as the search uses it."""
+    kind: Any = registry.load(context.experiment.latency_model.reference)
+    model: LinearModel = kind.load(model_path(context, target))
+    return model
+
+
+def load_tables(context: Context) -> tuple[dict[Target, Additive], dict[Target, float]]:
+    """Additive tables of every target, and the relative error to allow for: that of networks left out of the fit."""
+    tables, caution = {}, {}
+    for target in context.experiment.targets:
+        model = load_model(context, target)
+        tables[target] = compile_tables(context.space, model)
+        caution[target] = model.calibration.fit.noise if model.calibration.networks else UNMEASURED_CAUTION
+    return tables, caution
+
+
+def refit(context: Context, model: LinearModel, rows: Sequence[Measurement]) -> LinearModel:
+    """The model after these measurements besides those it has."""
+    if not rows:
+        return model
+    width = max(len(row.exits) for row in rows)
+    seconds = np.full((len(rows), width), np.nan)
+    for number, row in enumerate(rows):
+        seconds[number, : len(row.exits)] = row.reach_s
+    return model.fit([context.space.decode(row.genome) for row in rows], seconds)

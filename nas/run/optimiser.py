@@ -1,0 +1,71 @@
+"""What the optimiser of a run found for each budget, and its searches under way."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.process.files import atomic_write_bytes, atomic_write_json
+from nas.run.context import Context
+from nas.settings import Budget
+
+SCHEMA: Final = 1
+_OWN: Final = "own/"
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What the search for one budget left: `proposals` [n, genes], the best first, and probabilities per gene."""
+
+    budget: str
+    proposals: NDArray[np.int64]
+    probabilities: tuple[tuple[float, ...], ...]
+
+
+def load_found(context: Context) -> tuple[Found, ...]:
+    """What was found for each budget that can be kept; empty where the experiment has no optimiser."""
+    found = []
+    for budget in context.experiment.budgets:
+        path = context.files.optimiser(budget.name)
+        if not path.exists():
+            continue
+        record = json.loads(path.read_text())
+        if record["proposals"]:
+            proposals = np.array(record["proposals"], np.int64)
+            found.append(Found(budget.name, proposals, tuple(map(tuple, record["probabilities"]))))
+    return tuple(found)
+
+
+def is_found(context: Context, budget: Budget) -> bool:
+    """Whether the search for a budget has come to its end."""
+    return context.files.optimiser(budget.name).exists()
+
+
+def write_found(context: Context, budget: Budget, record: Mapping[str, Any]) -> None:
+    """Write down how the search for a budget ended; its checkpoint goes away."""
+    atomic_write_json(context.files.optimiser(budget.name), {"schema": SCHEMA, "budget": budget.name, **record})
+    context.files.optimiser_checkpoint(budget.name).unlink(missing_ok=True)
+
+
+def write_checkpoint(context: Context, budget: Budget, step: int, state: Mapping[str, NDArray[np.float64]]) -> None:
+    """Keep the state of a search after so many steps."""
+    data = io.BytesIO()
+    named = {_OWN + name: value for name, value in state.items()}
+    np.savez(data, step=np.array(step), **named)  # type: ignore[arg-type]  # names are ours
+    atomic_write_bytes(context.files.optimiser_checkpoint(budget.name), data.getvalue())
+
+
+def read_checkpoint(context: Context, budget: Budget) -> tuple[int, dict[str, NDArray[np.float64]]] | None:
+    """The steps and the state of a search under way; None where there is none."""
+    path = context.files.optimiser_checkpoint(budget.name)
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as stored:
+        state = {name.removeprefix(_OWN): stored[name] for name in stored.files if name != "step"}
+        return int(stored["step"]), state

@@ -1,0 +1,43 @@
+"""The shared weights of a run: how they are trained, and reading them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.run.context import Context
+from nas.run.training import planned_steps, training_set
+
+if TYPE_CHECKING:
+    from nas.supernet.training import SupernetTrainer
+
+
+def supernet_trainer(context: Context) -> SupernetTrainer:
+    """The training of the run's shared weights, as long as was planned."""
+    from nas.nn.loop import Recipe
+    from nas.supernet.training import SupernetTrainer
+
+    settings = context.experiment.supernet
+    data = training_set(context, settings.augment)
+
+    def trainer(steps: int) -> SupernetTrainer:
+        recipe = Recipe(
+            steps, settings.batch_size, settings.learning_rate, weight_decay=settings.weight_decay,
+            label_smoothing=settings.label_smoothing,
+        )  # fmt: skip
+        return SupernetTrainer(context.space, data, recipe, context.seed("supernet"), settings.random_subnets)
+
+    most = settings.epochs * (len(data) // settings.batch_size)
+    path, max_time_s = context.files.plans, settings.max_time_s
+    return trainer(planned_steps(context, path, "supernet", most, max_time_s, lambda: trainer(most).time_steps()))
+
+
+def shared_weights(context: Context) -> dict[str, NDArray[np.float32]]:
+    """The trained shared weights by name."""
+    from nas.supernet.training import shared_weights as parameters
+
+    state = supernet_trainer(context).load(context.files.supernet.read_bytes())
+    named: dict[str, NDArray[Any]] = dict(parameters(state))
+    return named

@@ -1,0 +1,74 @@
+"""What trainings of a run have in common: its images as a training set, a planned length, a progress bar."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from nas.process.files import atomic_write_json
+from nas.process.interrupt import stop_if_asked
+from nas.run.context import Context
+from nas.tasks.image_classification.augment import Augmentation, default_augmentation
+
+if TYPE_CHECKING:
+    from nas.nn.batches import TrainingSet
+
+
+def training_set(context: Context, augment: bool, part: Literal["train", "arch"] = "train") -> TrainingSet:
+    """The run's training images, or those kept for architecture, as a training loop reads them."""
+    from nas.nn.batches import TrainingSet
+
+    data = context.data
+    augmentation = default_augmentation(context.experiment.data.name) if augment else Augmentation()
+    return TrainingSet(data.raw_images(part), data.labels(part), data.preprocessing, augmentation)
+
+
+def planned_steps(
+    context: Context,
+    path: Path,
+    name: str,
+    most: int,
+    max_time_s: float | None,
+    time_steps: Callable[[], list[float]],
+) -> int:
+    """How many steps a training takes: `most`, or as many as fit into `max_time_s` at the speed of the first ones.
+
+    The answer is written to `path` under `name`, so that a resumed training has the same length. The first release
+    kept the plans of all trainings in one file.
+    """
+    from nas.nn.loop import steps_within
+
+    if max_time_s is None:
+        return most
+    own, shared = _plans(path), _plans(context.files.plans)
+    if known := own.get(name) or shared.get(name):
+        return known
+    steps = steps_within(max_time_s, time_steps(), most)
+    atomic_write_json(path, {**own, name: steps})
+    if steps < most:
+        context.console.print(f"[yellow]{name}: {steps} of {most} steps fit into {max_time_s:.0f} s[/]")
+    return steps
+
+
+def _plans(path: Path) -> dict[str, int]:
+    plans: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+    return plans
+
+
+@contextmanager
+def steps_progress(context: Context, what: str, steps: int, done: int) -> Iterator[Callable[[int, float], None]]:
+    """A progress bar over training steps; gives the function (step, loss) that moves it, and stops a run if asked."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("loss {task.fields[loss]:.3f}"), console=context.console, transient=True) as bar:
+        task = bar.add_task(what, total=steps, completed=done, loss=float("nan"))
+
+        def report(step: int, loss: float) -> None:
+            stop_if_asked()
+            bar.update(task, completed=step, loss=loss)
+
+        yield report

@@ -1,0 +1,232 @@
+"""Verdicts on disk: verify.json, which says what was measured, and test.json, which says what the test images said.
+
+Verify looks at no label and writes the one; test writes the other. Reading is lenient: a run may have ended early, or
+be of another release (the first one had all of it in verify.json).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from nas.errors import InputError
+from nas.process.files import atomic_write_json
+from nas.run.layout import RunFiles
+from nas.run.lenient import Lenient
+from nas.run.verdict import Attempt, BudgetRow, Check, ExitRow, Verdict, Verdicts
+from nas.settings import Budget
+from nas.units import parse_quantity
+
+#: Verify.json of schema 1 held what test.json holds now.
+SCHEMA: Final = 2
+
+
+def write_measured(files: RunFiles, verdicts: Verdicts) -> None:
+    """Write verify.json."""
+    unmet = [{"budget": budget_record(budget), "statement": statement} for budget, statement in verdicts.unmet]
+    winners = [_measured_record(verdict) for verdict in verdicts.winners]
+    atomic_write_json(files.verify, {"schema": SCHEMA, "looks": verdicts.looks, "winners": winners, "unmet": unmet})
+
+
+def write_tested(files: RunFiles, verdicts: Verdicts) -> None:
+    """Write test.json; `looks` says which verification it is about."""
+    winners = [_tested_record(verdict) for verdict in verdicts.winners]
+    atomic_write_json(
+        files.test, {"schema": SCHEMA, "looks": verdicts.looks, "kept": verdicts.kept, "winners": winners}
+    )
+
+
+def load_verdicts(files: RunFiles) -> Verdicts:
+    """What was verified and tested so far; raises InputError where a file cannot be read."""
+    return read_verdicts(_json(files.verify), _json(files.test))
+
+
+def read_verdicts(measured: Lenient, tested: Lenient) -> Verdicts:
+    """Verdicts from the contents of verify.json and test.json, whatever there is of them."""
+    if not measured:
+        return Verdicts((), (), found=False)
+    old = measured["schema"].value == 1
+    if old:
+        tested = measured if measured["tested"].flag is not False else Lenient()
+    elif tested["looks"].value != measured["looks"].value:
+        tested = Lenient()  # of an earlier verification
+    about = {record["name"].text: record for record in tested["winners"].items}
+    winners = tuple(_verdict(record, about.get(record["name"].text, Lenient())) for record in measured["winners"].items)
+    unmet = tuple((read_budget(record["budget"]), record["statement"].text) for record in measured["unmet"].items)
+    looks = int(measured["looks"].number or 0)
+    return Verdicts(winners, unmet, looks, bool(tested), tested["kept"].flag or False)
+
+
+def read_budget(record: Lenient, target: str = "") -> BudgetRow:
+    """A budget from a file, as it stands in a verdict (`latency_s`) or in experiment.yaml (`latency: 0.008 s`)."""
+    latency_s = record["latency_s"].number
+    if latency_s is None and record["latency"].text:
+        try:
+            latency_s = parse_quantity(record["latency"].text, "s")
+        except ValueError:
+            latency_s = None
+    of = record["of"].text or Budget.of
+    known = Budget.stored(of, latency_s or math.nan)
+    how, needs_thresholds = ("", False) if known is None else (known.how, known.needs_thresholds)
+    return BudgetRow(record["name"].text, of, how, needs_thresholds, latency_s, target)
+
+
+def budget_record(budget: BudgetRow) -> dict[str, Any]:
+    """A budget as it stands in files."""
+    return {"name": budget.name, "of": budget.of, "latency_s": budget.latency_s}
+
+
+def _measured_record(verdict: Verdict) -> dict[str, Any]:
+    """What verify.json has of it."""
+    return {
+        "name": verdict.name,
+        "budget": budget_record(verdict.budget),
+        "target": verdict.target,
+        "budget_s": verdict.budget_s,
+        "predicted_s": verdict.predicted_s,
+        "predicted_std_s": verdict.predicted_std_s,
+        "measured_s": verdict.measured_s,
+        "upper_95_s": verdict.upper_95_s,
+        "contended": verdict.contended,
+        "disturbed": verdict.disturbed,
+        "within_budget": verdict.within_budget,
+        "reason": verdict.reason,
+        "worst_case_s": verdict.worst_case_s,
+        "expected_s": verdict.expected_s,
+        "key": verdict.key,
+        "genome": verdict.genome,
+        "exits": [
+            {"name": e.name, "reach_s": e.reach_s, "rate": e.rate, "threshold": e.threshold} for e in verdict.exits
+        ],
+        "accuracy": {"val": verdict.val_accuracy},
+        "counts": verdict.counts,
+        "energy_estimate_j": verdict.energy_j,
+        "energy_estimate_reason": verdict.no_energy,
+        "peak_memory_estimate_bytes": verdict.memory_bytes,
+        "attempts": [
+            {"key": a.key, "purpose": a.purpose, "predicted_s": a.predicted_s, "measured_s": a.measured_s,
+             "kept": a.kept}
+            for a in verdict.attempts
+        ],
+        "files": verdict.files,
+    }  # fmt: skip
+
+
+def _tested_record(verdict: Verdict) -> dict[str, Any]:
+    """What test.json has of it."""
+    return {
+        "name": verdict.name,
+        "kept": verdict.kept,
+        "reason": verdict.reason,
+        "exits": [
+            {"name": e.name, "accuracy": e.accuracy, "interval": e.interval, "test_rate": e.test_rate}
+            for e in verdict.exits
+        ],
+        "accuracy": {
+            "test_before_export": verdict.before_export,
+            "test_exported": verdict.test_accuracy,
+            "interval": verdict.interval,
+            "images": verdict.test_images,
+        },
+        "parity": {c.runtime: _check_record(c) for c in verdict.checks},
+        "tvm_s": verdict.tvm_s,
+    }
+
+
+def _json(path: Path) -> Lenient:
+    if not path.exists():
+        return Lenient()
+    try:
+        return Lenient(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); delete it and give `nas verify` again") from error
+
+
+def _check_record(check: Check) -> dict[str, Any]:
+    if check.skipped:
+        return {"skipped": check.skipped}
+    return {
+        "max_difference": check.max_difference,
+        "disagreement": check.disagreement,
+        "samples": check.samples,
+        "ok": check.ok,
+    }
+
+
+def _verdict(measured: Lenient, tested: Lenient) -> Verdict:
+    budget = read_budget(measured["budget"], measured["target"].text)
+    budget = budget if budget.name else replace(budget, name=measured["name"].text)
+    accuracy = tested["accuracy"]
+    return Verdict(
+        budget=budget,
+        target=measured["target"].text,
+        budget_s=measured["budget_s"].number or budget.latency_s,
+        predicted_s=measured["predicted_s"].number,
+        predicted_std_s=measured["predicted_std_s"].number,
+        measured_s=measured["measured_s"].number,
+        upper_95_s=measured["upper_95_s"].number,
+        contended=measured["contended"].flag or False,
+        disturbed=measured["disturbed"].number,
+        within_budget=measured["within_budget"].flag,
+        reason=tested["reason"].text or measured["reason"].text,
+        worst_case_s=measured["worst_case_s"].number,
+        expected_s=measured["expected_s"].number,
+        key=measured["key"].text,
+        genome=measured["genome"].genome,
+        exits=_exits(measured["exits"].items, tested["exits"].items),
+        val_accuracy=measured["accuracy"]["val"].number,
+        counts={name: item.number for name, item in measured["counts"].pairs.items()},
+        energy_j=measured["energy_estimate_j"].number,
+        no_energy=measured["energy_estimate_reason"].text,
+        memory_bytes=measured["peak_memory_estimate_bytes"].number,
+        attempts=tuple(map(_attempt, measured["attempts"].items)),
+        files=tuple(item.text for item in measured["files"].items),
+        kept=tested["kept"].flag,
+        before_export=accuracy["test_before_export"].number,
+        test_accuracy=accuracy["test_exported"].number,
+        interval=accuracy["interval"].interval,
+        test_images=accuracy["images"].number,
+        checks=tuple(_check(name, item) for name, item in tested["parity"].pairs.items()),
+        tvm_s=tested["tvm_s"].number,
+    )
+
+
+def _exits(measured: Sequence[Lenient], tested: Sequence[Lenient]) -> tuple[ExitRow, ...]:
+    padded = [*tested, *[Lenient()] * (len(measured) - len(tested))]
+    return tuple(
+        ExitRow(
+            was["name"].text,
+            was["reach_s"].number,
+            was["rate"].number,
+            was["threshold"].number,
+            now["accuracy"].number,
+            now["interval"].interval,
+            now["test_rate"].number,
+        )
+        for was, now in zip(measured, padded, strict=False)
+    )
+
+
+def _check(name: str, record: Lenient) -> Check:
+    return Check(
+        name,
+        record["max_difference"].number,
+        record["disagreement"].number,
+        record["samples"].number,
+        record["ok"].flag,
+        record["skipped"].text,
+    )
+
+
+def _attempt(record: Lenient) -> Attempt:
+    return Attempt(
+        record["key"].text,
+        record["purpose"].text,
+        record["predicted_s"].number,
+        record["measured_s"].number,
+        record["kept"].flag,
+    )

@@ -1,0 +1,138 @@
+"""The winners of a run: what was chosen for each budget, its trained weights, and its scores on validation images."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.devices.measurement import Measurement
+from nas.errors import InputError
+from nas.exits.scores import Scores
+from nas.process.files import atomic_write_bytes, atomic_write_json
+from nas.run.context import Context
+from nas.run.layout import WinnerFiles
+from nas.run.measurements import measured
+from nas.run.trial import Trial
+from nas.settings import Budget
+from search_spaces.ir import Network
+
+SCHEMA: Final = 1
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The network chosen for a budget, and the measurement that says so (None on a device that is not here)."""
+
+    budget: Budget
+    trial: Trial
+    number: int
+    measurement: Measurement | None
+
+    @property
+    def genome(self) -> NDArray[np.int64]:
+        """The genome of the network [genes]."""
+        return np.array(self.trial.genome)
+
+
+def files_of(context: Context, winner: Winner) -> WinnerFiles:
+    """The files of a winner."""
+    return context.files.winner(winner.budget.name)
+
+
+def standing(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
+    """What was chosen last, kept or not: the winners by budget, and statements for budgets without one.
+
+    Raises InputError where nothing was chosen yet.
+    """
+    remedy = f"run `nas train {context.run.path}`"
+    path = context.files.unmet
+    path = path if path.exists() else context.files.unmet_of_old
+    if not path.is_file():
+        raise InputError(f"{context.run.path} has no winners yet; {remedy}")
+    unmet: dict[str, str] = json.loads(path.read_text())
+    winners = {}
+    for number, budget in enumerate(context.experiment.budgets):
+        if budget.name not in unmet:
+            chosen = context.files.winner(budget.name).architecture
+            if not chosen.exists():
+                raise InputError(f"{chosen} is not there; {remedy}")
+            trial = Trial.from_json(json.loads(chosen.read_text())["search"])
+            winners[budget.name] = Winner(budget, trial, number, measured(context, budget).get(trial.key))
+    return winners, unmet
+
+
+def chosen_key(context: Context, budget: Budget) -> str | None:
+    """The key of the network that was chosen for a budget last, None where none was."""
+    path = context.files.winner(budget.name).architecture
+    key: str | None = json.loads(path.read_text())["key"] if path.exists() else None
+    return key
+
+
+def write_choice(context: Context, winner: Winner) -> None:
+    """Write down the network that was chosen for a budget."""
+    network = context.space.decode(winner.genome)
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "key": winner.trial.key,
+        "space": context.space.name,
+        "genome": winner.trial.genome,
+        "budget": asdict(winner.budget),
+        "search": asdict(winner.trial),
+        "network": json.loads(network.to_json()),
+    }
+    atomic_write_json(files_of(context, winner).architecture, record)
+
+
+def write_unmet(context: Context, unmet: Mapping[str, str]) -> None:
+    """Write down why budgets have no winner; this ends the choice."""
+    atomic_write_json(context.files.unmet, unmet)
+
+
+def is_trained(files: WinnerFiles, winner: Winner) -> bool:
+    """Whether the weights in a winner's folder are those of its network."""
+    from nas.nn.weights import from_bytes
+
+    return files.weights.exists() and from_bytes(files.weights.read_bytes())[1].get("network") == winner.trial.key
+
+
+def write_weights(files: WinnerFiles, winner: Winner, weights: Mapping[str, Any]) -> None:
+    """Write a winner's trained weights; what was found out about former ones goes away before."""
+    from nas.nn.weights import to_bytes
+
+    for stale in (files.scores, files.thresholds):
+        stale.unlink(missing_ok=True)
+    atomic_write_bytes(files.weights, to_bytes(weights, {"network": winner.trial.key}))
+
+
+def load_network(context: Context, winner: Winner) -> tuple[Network, dict[str, NDArray[np.float32]]]:
+    """A trained winner and its weights; raises InputError where it is not trained yet."""
+    from nas.nn.weights import from_bytes
+
+    files = files_of(context, winner)
+    if not is_trained(files, winner):
+        raise InputError(f"winner {winner.budget.name} is not trained yet; run `nas train {context.run.path}`")
+    return context.space.decode(winner.genome), from_bytes(files.weights.read_bytes())[0]
+
+
+def write_scores(files: WinnerFiles, found: Scores) -> None:
+    """Write a winner's scores on validation images."""
+    data = io.BytesIO()
+    np.savez(data, confidence=found.confidence, correct=found.correct)
+    atomic_write_bytes(files.scores, data.getvalue())
+
+
+def val_scores(context: Context, winner: Winner) -> Scores:
+    """Confidence and correctness of a trained winner on all validation images."""
+    path = files_of(context, winner).scores
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return Scores(data["confidence"], data["correct"])
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read ({error}); run `nas train {context.run.path}`") from error

@@ -1,0 +1,160 @@
+"""Choose a winner per budget by measuring candidates before any of them is trained.
+
+The candidate with the largest expected gain is measured; the reading corrects the latency model, and the next one is
+chosen with the corrected model, a bounded number of times. A choice that is written down stands until a measurement
+shows that it breaks its budget.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+
+from latency_models.roofline import LinearModel
+from nas.devices.base import Device
+from nas.devices.measurement import Measurement
+from nas.errors import InputError
+from nas.run.context import Context
+from nas.run.latency import load_model, refit
+from nas.run.measurements import append_measurements, candidate_rows, measured
+from nas.run.trial import Trial, load_batches
+from nas.run.winners import Winner, chosen_key, files_of, write_choice, write_unmet
+from nas.search.candidates import next_step, seconds_of
+from nas.search.feasibility import impossible
+from nas.search.problem import problem_of
+from nas.settings import Budget
+from nas.units import format_seconds
+
+
+def choose(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
+    """The winner of each budget by name, and a statement for each budget that has none, both written down.
+
+    Raises InputError where the search has not been done.
+    """
+    path = context.files.front
+    if not path.exists():
+        raise InputError(f"{context.run.path} has no {path.name} yet; run the search first")
+    front = json.loads(path.read_text())
+    logged = [trial for batch in load_batches(context.files.trials) for trial in batch]
+    winners, unmet = {}, {}
+    for number, budget in enumerate(context.experiment.budgets):
+        candidates = [Trial.from_json(record) for record in front["budgets"][budget.name]]
+        pool = _pool(candidates, logged, number)
+        found: Winner | str | None = _chosen_before(context, number, budget, pool)
+        if found is None and not pool:
+            found = impossible(problem_of(context), number)
+        if found is None:
+            found = _choose(context, number, budget, pool)
+        if isinstance(found, str):
+            unmet[budget.name] = found
+            shutil.rmtree(context.files.winner(budget.name).root, ignore_errors=True)
+            continue
+        winners[budget.name] = found
+        _record(context, found)
+    write_unmet(context, unmet)
+    return winners, unmet
+
+
+def _pool(candidates: list[Trial], logged: list[Trial], number: int) -> list[Trial]:
+    """Candidates that were judged on all validation images first, then every other network that may keep the budget."""
+    known = {trial.key for trial in candidates}
+    rest = [t for t in logged if t.status == "complete" and t.budgets[number] is not None and t.key not in known]
+    return candidates + sorted(rest, key=lambda trial: -_accuracy(trial, number))
+
+
+def _accuracy(trial: Trial, number: int) -> float:
+    at = trial.budgets[number]
+    return -1.0 if at is None else at.accuracy
+
+
+def _chosen_before(context: Context, number: int, budget: Budget, pool: list[Trial]) -> Winner | None:
+    """The winner that stands in architecture.json, unless it was seen to break its budget since."""
+    key = chosen_key(context, budget)
+    if key is None:
+        return None
+    trial = next((trial for trial in pool if trial.key == key), None)
+    rows = measured(context, budget)
+    if trial is None or (key in rows and budget.name in rows[key].broken):
+        return None
+    return Winner(budget, trial, number, rows.get(key))
+
+
+def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) -> Winner | str:
+    target = context.experiment.target_of(budget)
+    base = load_model(context, target)
+    device = context.device(target)
+    if device is None:
+        return Winner(budget, pool[0], number, None) if pool else "no network that was judged keeps this budget"
+    pool = [trial for trial in pool if trial.budgets[number] is not None]
+    if not pool:
+        return _unmet(budget, number, pool, {})
+    rates = [_rates(trial, number) for trial in pool]
+    accuracy = np.array([_accuracy(trial, number) for trial in pool])
+    while True:
+        rows = measured(context, budget)
+        # A reading decides about its own network however it was taken; it says nothing of others if the machine moved.
+        model = refit(context, base, [row for row in rows.values() if not row.drifted])
+        # Readings for other budgets are known here too, but they were not this one's attempts.
+        own = {row.key for row in candidate_rows(context, budget) if row.budget == budget.name}
+        read = [
+            seconds_of(budget, rate, rows[trial.key]) <= budget.latency_s
+            for trial, rate in zip(pool, rates, strict=True)
+            if trial.key in own
+        ]
+        # The first that keeps the budget is no failed attempt; others are read because they may be better still.
+        left = context.experiment.winners.attempts - len(read) + any(read)
+        step = next_step(context.space, budget, rates, accuracy, pool, rows, model, left)
+        if step.index is None:
+            return _unmet(budget, number, pool, rows)
+        if step.found is not None:
+            return Winner(budget, pool[step.index], number, rows[pool[step.index].key])
+        with context.console.status(f"measuring a candidate for {budget.name}"):
+            _measure(context, device, budget, model, pool[step.index])
+
+
+def _measure(context: Context, device: Device, budget: Budget, model: LinearModel, trial: Trial) -> None:
+    genome, settings = np.array(trial.genome), context.experiment.verify
+    prediction = model.predict([context.space.decode(genome)])
+    how = (settings.blocks, settings.block_time_s)
+    (row,) = device.time_networks(context.space, [genome], "candidate", context.seed("candidate"), *how)
+    row = replace(
+        row,
+        predicted_s=tuple(prediction.reach_s()[0].tolist()),
+        predicted_std_s=tuple(prediction.reach_std_s()[0].tolist()),
+        budget=budget.name,
+    )
+    append_measurements(context, [row])
+    context.run.log("candidate", budget=budget.name, key=trial.key, seconds=float(row.reach_s[-1]))
+
+
+def _unmet(budget: Budget, number: int, pool: list[Trial], rows: dict[str, Measurement]) -> str:
+    tried = [(t, rows[t.key]) for t in pool if t.key in rows]
+    if not tried:
+        return f"{budget.describe()}: no network that was judged is predicted to keep this budget"
+    took = [budget.seconds(row.reach_s, _rates(t, number)) for t, row in tried]
+    fastest = int(np.argmin(took))
+    return (
+        f"{budget.describe()}: {len(tried)} candidates were measured and none kept it; the fastest took "
+        f"{format_seconds(float(took[fastest]))} (genome {list(tried[fastest][0].genome)}). Raise the budget, or allow "
+        "more winners.attempts"
+    )
+
+
+def _rates(trial: Trial, number: int) -> tuple[float, ...]:
+    at = trial.budgets[number]
+    if at is None:
+        raise AssertionError("only networks that may keep the budget are measured for it")
+    return at.rates
+
+
+def _record(context: Context, winner: Winner) -> None:
+    """Write the choice; what belongs to a winner that was chosen before and now is not goes away."""
+    before = chosen_key(context, winner.budget)
+    if before == winner.trial.key:
+        return
+    if before is not None:
+        shutil.rmtree(files_of(context, winner).root)
+    write_choice(context, winner)
