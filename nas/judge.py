@@ -44,7 +44,7 @@ def at_budgets(
     policies = {target: Policies.of(found.confidence, found.correct, seconds) for target, seconds in reach.items()}
     result: list[AtBudget | None] = []
     for budget, amount in zip(problem.experiment.budgets, violation, strict=True):
-        limit = problem.allowance_s(budget) if budget.of == "expected" else np.inf
+        limit = problem.allowance_s(budget) if budget.needs_thresholds else np.inf
         policy = policies[problem.experiment.target_of(budget)].best(limit) if amount == 0 else None
         result.append(
             None if policy is None else AtBudget(policy.accuracy, policy.expected_s, policy.thresholds, policy.rates)

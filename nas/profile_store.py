@@ -19,7 +19,7 @@ import numpy as np
 from hardware_profiles import DeviceProfile, Target
 from hardware_profiles.host import differences
 from hardware_profiles.registry import read
-from search_spaces.slots import SearchSpace
+from search_spaces.slots import SearchSpace, complete
 
 from . import registry
 from .errors import InputError
@@ -49,10 +49,8 @@ class Setup:
 
     def space(self) -> SearchSpace:
         """The search space; raises InputError or SpaceError where there is none."""
-        made: SearchSpace = registry.load(self.reference)(
-            input_shape=self.input_shape, classes=self.classes, **self.arguments
-        )
-        return made
+        make = registry.load(self.reference)
+        return complete(make(input_shape=self.input_shape, classes=self.classes, **self.arguments))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values; what they are compared with was read from JSON."""

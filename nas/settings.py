@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from hardware_profiles import Target
 
 from .data.fractions import SplitFractions
 from .errors import InputError
 from .units import Seconds, format_seconds
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from latency_models.base import Prediction
+
+    Floats = NDArray[np.float64]
 
 BudgetOf = Literal["worst_case", "expected"]
 Objective = Literal[
@@ -56,10 +64,70 @@ class Budget:
     name: str = ""
     target: Target | None = None
 
+    @staticmethod
+    def stored(of: str, latency_s: float) -> Budget | None:
+        """A budget of a kind that a file names, None for a kind that this version does not know."""
+        return next((Budget(latency_s, known) for known in get_args(BudgetOf) if known == of), None)
+
+    @property
+    def how(self) -> str:
+        """What is bounded, for people: `in the worst case`."""
+        match self.of:
+            case "worst_case":
+                return "in the worst case"
+            case "expected":
+                return "on average"
+
     def describe(self) -> str:
         """One phrase for people: `at most 8.00 ms in the worst case`."""
-        how = "in the worst case" if self.of == "worst_case" else "on average"
-        return f"at most {format_seconds(self.latency_s)} {how}"
+        return f"at most {format_seconds(self.latency_s)} {self.how}"
+
+    def default_name(self, latency: str) -> str:
+        """What it is called where the user names it by its `latency` alone: `worst-8ms`."""
+        return f"{self.of}-{latency}".replace(" ", "").replace("_case", "")
+
+    @property
+    def needs_thresholds(self) -> bool:
+        """Whether thresholds are solved for it, and a stream of samples that leave by them is measured.
+
+        Otherwise the calls to the last exit decide, and earlier exits only cost time.
+        """
+        match self.of:
+            case "worst_case":
+                return False
+            case "expected":
+                return True
+
+    def seconds(self, cumulative_s: ArrayLike, exit_rates: ArrayLike) -> Floats:
+        """Seconds of which it bounds [...], of seconds to each exit of a network and shares that leave [..., K]."""
+        import numpy as np
+
+        match self.of:
+            case "worst_case":
+                return np.asarray(cumulative_s, np.float64)[..., -1]
+            case "expected":
+                return np.asarray(np.vecdot(exit_rates, np.asarray(cumulative_s, np.float64)))
+
+    def lower_bound(self, cumulative_s: ArrayLike) -> Floats:
+        """The least that thresholds can bring it to [...], of seconds to each exit of networks [..., K], NaN if off."""
+        import numpy as np
+
+        match self.of:
+            case "worst_case":
+                return np.asarray(cumulative_s, np.float64)[..., -1]
+            case "expected":  # all leave at the first exit
+                return np.asarray(np.nanmin(cumulative_s, axis=-1))
+
+    def predicted(self, prediction: Prediction, exit_rates: ArrayLike) -> tuple[Floats, Floats]:
+        """Predicted seconds that it bounds, and their standard deviation [n] each, for shares that leave [n, K]."""
+        import numpy as np
+
+        match self.of:
+            case "worst_case":
+                return prediction.total_s, prediction.total_std_s
+            case "expected":
+                rates = np.asarray(exit_rates, np.float64)
+                return prediction.expected_s(rates), prediction.expected_std_s(rates)
 
 
 @dataclass(frozen=True)
@@ -195,7 +263,7 @@ class Experiment:
         for target in self.targets:
             _check_target(target)
         for budget in self.budgets:
-            if budget.of == "expected" and self.target_of(budget).batch != 1:
+            if budget.needs_thresholds and self.target_of(budget).batch != 1:
                 raise InputError(
                     f"budget {budget.name} is about the mean over samples, which leave at different exits one by one: "
                     f"it needs a target with batch 1, not {self.target_of(budget).batch}"

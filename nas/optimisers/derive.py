@@ -14,10 +14,10 @@ import math
 import numpy as np
 
 from ..errors import NothingFits
-from ..searchers.base import Genomes, Problem
+from ..searchers.base import Genomes
 from ..searchers.fastest import fastest
 from ..searchers.screen import ENUMERABLE
-from .base import Cost, Floats, Ints, legal, total
+from .base import Cost, Floats, Ints, Problem, legal, total
 from .cost import Additive
 from .knapsack import affordable_cells, best_per_cell
 

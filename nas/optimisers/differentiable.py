@@ -15,8 +15,7 @@ from typing import Final
 import numpy as np
 
 from ..errors import InputError
-from ..searchers.base import Problem
-from .base import Cost, Feedback, Floats, Ints, Loss, Result, Smooth, active, legal
+from .base import Cost, Feedback, Floats, Ints, Loss, Problem, Result, Smooth, legal
 from .controller import Controller
 from .derive import FLOOR, derive, fastest_within
 from .effects import Effects, GateMeans, LossRegression
@@ -115,7 +114,7 @@ class Search:
             return
         if self.effects is None:
             self.effects = LossRegression(self.legal) if feedback.gradient is None else GateMeans(self.legal)
-        used = active(self.problem, path[None])[0]
+        used = self.problem.active(path[None])[0]
         self.used |= used
         if step >= self.warm_up:
             expected = -float(np.where(used, self.preference[np.arange(len(path)), path], 0.0).sum())

@@ -93,7 +93,7 @@ def _placed(run: Run, number: int, winner: Winner) -> Placed | None:
     # A candidate may be a neighbour of what the search asked for, and was judged on more images.
     for trial in (*run.trials, *run.candidates.get(winner.name, ())):
         at = trial.budgets[number] if trial.key == winner.key and number < len(trial.budgets) else None
-        if at is not None and winner.budget.of == "expected":
+        if at is not None and winner.budget.needs_thresholds:
             expected_at = at.latency_s, at.accuracy
         elif at is not None and "worst_case_latency_s" in trial.metrics:
             expected_at = trial.metrics["worst_case_latency_s"], at.accuracy
@@ -189,7 +189,7 @@ def _budget_names(limits: Sequence[tuple[int, BudgetRow]], x: Scale) -> list[_Bu
         left = min(max(at - span / 2, 0.0), x.end - span)
         taken = {n.row for n in placed if n.left < left + span and left < n.left + n.span}
         row = next(row for row in range(len(limits) + 1) if row not in taken)
-        placed.append(_BudgetName(number, text, budget.of == "expected", at, left, span, row))
+        placed.append(_BudgetName(number, text, budget.needs_thresholds, at, left, span, row))
     return placed
 
 

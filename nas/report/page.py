@@ -59,7 +59,7 @@ class Card:
     @property
     def limit(self) -> str:
         """The budget in words."""
-        return words.budget(self.budget.latency_s, self.budget.of)
+        return words.budget(self.budget.latency_s, self.budget.how)
 
 
 @dataclass(frozen=True)

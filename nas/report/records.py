@@ -5,10 +5,12 @@ Built from the run's files; None or nothing stands where a file does not say.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..settings import Budget
 from ..units import parse_quantity
 from .loose import Loose
 
@@ -17,10 +19,15 @@ State = Literal["kept", "not kept", "not measured"]
 
 @dataclass(frozen=True)
 class BudgetRow:
-    """A limit as the experiment or the verification names it; `target` is a key, empty for the experiment's own."""
+    """A limit as the experiment or the verification names it; `target` is a key, empty for the experiment's own.
+
+    `how` says in words what is bounded, empty for a kind that is not known here, and `needs_thresholds` whether it is a
+    figure that thresholds bring about.
+    """
 
     name: str
-    of: str
+    how: str
+    needs_thresholds: bool
     latency_s: float | None
     target: str
 
@@ -163,7 +170,9 @@ def budget_row(record: Loose, target: str = "") -> BudgetRow:
             latency = parse_quantity(record["latency"].text, "s")
         except ValueError:
             latency = None
-    return BudgetRow(record["name"].text, record["of"].text or "worst_case", latency, target)
+    known = Budget.stored(record["of"].text or Budget.of, latency or math.nan)
+    how, needs_thresholds = ("", False) if known is None else (known.how, known.needs_thresholds)
+    return BudgetRow(record["name"].text, how, needs_thresholds, latency, target)
 
 
 def winner(record: Loose) -> Winner:

@@ -107,10 +107,9 @@ def runtime(name: str) -> str:
     return _RUNTIMES.get(name, name)
 
 
-def budget(latency_s: float | None, of: str) -> str:
-    """`at most 8.00 ms in the worst case`."""
-    how = {"worst_case": " in the worst case", "expected": " on average"}.get(of, "")
-    return f"at most {seconds(latency_s)}{how}"
+def budget(latency_s: float | None, how: str) -> str:
+    """`at most 8.00 ms in the worst case`, for `how` as `Budget.how` has it, or nothing."""
+    return f"at most {seconds(latency_s)} {how}".rstrip()
 
 
 def target(key: str, devices: dict[str, str]) -> str:

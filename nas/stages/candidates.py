@@ -68,12 +68,10 @@ def next_step(
     `left` how many more may be taken.
     """
     prediction = model.predict([space.decode(trial.genome) for trial in pool])
-    mean, std = prediction.total_s, prediction.total_std_s
-    if budget.of == "expected":
-        shares = np.zeros(prediction.segment_s.shape)
-        for number, of_one in enumerate(rates):
-            shares[number, : len(of_one)] = of_one
-        mean, std = prediction.expected_s(shares), prediction.expected_std_s(shares)
+    shares = np.zeros(prediction.segment_s.shape)
+    for number, of_one in enumerate(rates):
+        shares[number, : len(of_one)] = of_one
+    mean, std = budget.predicted(prediction, shares)
     known = [number for number, trial in enumerate(pool) if trial.key in rows]
     seconds = [seconds_of(budget, rates[number], rows[pool[number].key]) for number in known]
     belief = Belief(mean, std, prediction.freedom)
@@ -89,5 +87,5 @@ def seconds_of(budget: Budget, rates: tuple[float, ...], row: Measurement) -> fl
     """What a reading says a candidate takes: the bound of its worst case, or the mean over the data by medians."""
     if budget.name in row.broken:
         return _FAR * budget.latency_s
-    seconds = row.worst_upper_s if budget.of == "worst_case" else float(np.dot(rates, row.reach_s))
+    seconds = float(budget.seconds(row.reach_s, rates)) if budget.needs_thresholds else row.worst_upper_s
     return min(seconds, _FAR * budget.latency_s)

@@ -21,7 +21,7 @@ from rich.markup import escape
 from hardware_profiles import DeviceProfile, Target
 from hardware_profiles import load as load_profile
 from hardware_profiles.host import is_here
-from search_spaces.slots import SearchSpace
+from search_spaces.slots import SearchSpace, complete
 
 from .. import config, registry
 from ..data.prepared import Dataset, prepare
@@ -113,7 +113,7 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
     space = make_space(
         input_shape=(size.channels, *size.size), classes=len(size.class_names), **experiment.space.arguments
     )
-    return Materials(data, space)
+    return Materials(data, complete(space))
 
 
 def _check_optimiser(experiment: Experiment, images: int) -> None:

@@ -146,7 +146,7 @@ def solve_thresholds(context: Context, winner: Winner, allowed_s: float) -> Poli
     """
     found, seconds = val_scores(context, winner), exit_seconds(context, winner)
     policies = Policies.of(found.confidence, found.correct, seconds)
-    if winner.budget.of == "worst_case":
+    if not winner.budget.needs_thresholds:
         free = policies.best(np.inf)
         if free is None:
             raise AssertionError("every network keeps an infinite budget")

@@ -63,7 +63,7 @@ def impossible(problem: BudgetProblem, number: int) -> str | None:
         return None
     target = problem.experiment.target_of(budget)
     reach = problem.tables[target].reach_s(genome[None])[0]
-    seconds = reach[-1] if budget.of == "worst_case" else np.nanmin(reach)
+    seconds = budget.lower_bound(reach)
     return (
         f"Budget {budget.name} allows {budget.describe()} on {target.key}, but the fastest network of space "
         f"{problem.space.name} needs {format_seconds(float(seconds))} (predicted, +-{problem.caution[target]:.0%}): "
@@ -228,9 +228,9 @@ def _accuracy_then_speed(trial: Trial, number: int) -> tuple[float, float]:
 def _placed(
     context: Context, problem: BudgetProblem, judging: Judge, genome: NDArray[np.int64], number: int
 ) -> NDArray[np.int64] | None:
-    """The same backbone with the best exits for an expected budget, found by enumeration; None if there are none."""
+    """The same backbone with the best exits for a budget, found by enumeration; None where exits only cost time."""
     budget = context.experiment.budgets[number]
-    if budget.of != "expected":
+    if not budget.needs_thresholds:
         return None
     space = context.space
     every = with_exits(space, genome, range(len(space.slots)))

@@ -56,7 +56,7 @@ def measure_winners(context: Context) -> bool:
             raise InputError(f"winner {winner.budget.name} is not exported yet; run `nas export {context.run.path}`")
     here = [winner for winner in winners.values() if context.here(context.experiment.target_of(winner.budget))]
     for winner in here:
-        if winner.budget.of == "expected":
+        if winner.budget.needs_thresholds:
             with context.console.status(f"thresholds of {winner.budget.name}"):
                 _tighten(context, winner)
     with context.console.status("measuring the winners"):
@@ -150,7 +150,7 @@ def _timed(context: Context, winners: list[Winner], target: Target) -> dict[str,
         for name, cascade in cascades.items()
         for k in range(len(cascade))
     }
-    streams = {w.budget.name: cascades[w.budget.name] for w in mine if w.budget.of == "expected"}
+    streams = {w.budget.name: cascades[w.budget.name] for w in mine if w.budget.needs_thresholds}
     readings = measure_together(calls, streams, samples, replace(plan_of(context, target), gap_s=_GAP_S))
     found = {}
     for name, cascade in cascades.items():
@@ -240,18 +240,17 @@ def _common(context: Context, winner: Winner, policy: Policy, reach_s: NDArray[n
     budget, target = winner.budget, context.experiment.target_of(winner.budget)
     network = context.space.decode(winner.genome)
     prediction = load_model(context, target).predict([network])
-    worst = budget.of == "worst_case"
-    rates = np.array([policy.rates])
+    predicted_s, predicted_std_s = budget.predicted(prediction, [policy.rates])
     names = [network.ops[index].name for index in network.exits]
     thresholds = [*policy.thresholds, None]
-    energy_j, no_energy = _energy(context, winner, reach_s, None if worst else policy.rates)
+    energy_j, no_energy = _energy(context, winner, reach_s, policy.rates if budget.needs_thresholds else None)
     return {
         "name": budget.name,
         "budget": budget_record(budget),
         "target": target.key,
         "budget_s": budget.latency_s,
-        "predicted_s": float((prediction.total_s if worst else prediction.expected_s(rates))[0]),
-        "predicted_std_s": float((prediction.total_std_s if worst else prediction.expected_std_s(rates))[0]),
+        "predicted_s": float(predicted_s[0]),
+        "predicted_std_s": float(predicted_std_s[0]),
         "key": winner.trial.key,
         "genome": winner.trial.genome,
         "exits": [

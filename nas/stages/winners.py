@@ -201,9 +201,7 @@ def _unmet(budget: Budget, number: int, pool: list[Trial], rows: dict[str, Measu
     tried = [(t, rows[t.key]) for t in pool if t.key in rows]
     if not tried:
         return f"{budget.describe()}: no network that was judged is predicted to keep this budget"
-    took = [
-        row.reach_s[-1] if budget.of == "worst_case" else np.dot(_rates(t, number), row.reach_s) for t, row in tried
-    ]
+    took = [budget.seconds(row.reach_s, _rates(t, number)) for t, row in tried]
     fastest = int(np.argmin(took))
     return (
         f"{budget.describe()}: {len(tried)} candidates were measured and none kept it; the fastest took "
@@ -246,7 +244,7 @@ def attempts(context: Context, budget: Budget) -> list[dict[str, Any]]:
 
 def _attempt(row: Measurement, budget: Budget) -> dict[str, Any]:
     """Worst cases; whether an expected budget is kept they cannot say, unless the reading was the deciding one."""
-    kept = row.worst_upper_s <= budget.latency_s if budget.of == "worst_case" else None
+    kept = None if budget.needs_thresholds else row.worst_upper_s <= budget.latency_s
     return {
         "key": row.key,
         "purpose": row.purpose,
