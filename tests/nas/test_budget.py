@@ -12,6 +12,8 @@ import pytest
 
 from hardware_profiles import Target, load
 from latency_models.roofline import Roofline
+from nas.report.loose import Loose
+from nas.report.records import budget_row
 from nas.settings import Budget, BudgetOf
 from search_spaces.slots import random_genomes, with_exits
 from search_spaces.toy import toy
@@ -145,3 +147,8 @@ def test_predictions_are_of_what_is_bounded() -> None:
 
 def test_a_file_may_name_a_kind_that_is_not_known() -> None:
     assert Budget.stored("p42", 1e-3) is None
+    unknown = budget_row(Loose({"name": "late", "of": "p42", "latency_s": 1e-3}))
+    assert (unknown.how, unknown.needs_thresholds, unknown.latency_s) == ("", False, 1e-3)
+    without = budget_row(Loose({"name": "old", "latency": "8 ms"}))
+    assert (without.how, without.latency_s) == (WORST.how, 8e-3)
+    assert budget_row(Loose({"of": "expected"})).how == MEAN.how
