@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .lots import by_lot
-from .slots import Genomes
+from search_spaces.lots import by_lot
+from search_spaces.slots import Genomes
 
 
 @dataclass(frozen=True)

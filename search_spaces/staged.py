@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .effects import Keep, active, canonical
-from .ir import Builder, Network, Ref
-from .operators import Shape
-from .slots import IMAGE, ExitSite, Gene, Genome, Genomes, Slot, SpaceError, check, fold
+from search_spaces.effects import Keep, active, canonical
+from search_spaces.ir import Builder, Network, Ref
+from search_spaces.operators import Shape
+from search_spaces.slots import IMAGE, ExitSite, Gene, Genome, Genomes, Slot, SpaceError, check, fold
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..searchers import base as searched
-from ..searchers.base import Genomes
+from nas.searchers import base as searched
+from nas.searchers.base import Genomes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from latency_models.additive import Tables
+from nas.optimisers.base import Floats
+from nas.optimisers.cost import Factor, contract
+from nas.searchers.base import Genomes
 from search_spaces.slots import ExitSite
-
-from ..searchers.base import Genomes
-from .base import Floats
-from .cost import Factor, contract
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..settings import Budget
-from ..units import parse_quantity
-from .loose import Loose
+from nas.report.loose import Loose
+from nas.settings import Budget
+from nas.units import parse_quantity
 
 State = Literal["kept", "not kept", "not measured"]
 
