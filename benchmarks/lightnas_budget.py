@@ -64,6 +64,9 @@ class Problem:
         self.seed = seed
         self.sizes, self.ordinal, self.canonical = sizes(SPACE), np.zeros(len(LAYERS), np.bool_), SPACE.canonical
 
+    def active(self, genomes: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        return SPACE.active(genomes)
+
     def cheap(self, genomes: Any) -> tuple[Array, Array]:
         return COST.seconds(genomes)[:, None], np.zeros((len(genomes), 0))
 

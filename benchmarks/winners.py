@@ -15,6 +15,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nas.settings import Budget
+
+
+def budget_of(winner: dict[str, Any]) -> Budget:
+    """A winner's budget."""
+    found = Budget.stored(winner["budget"]["of"], winner["budget"]["latency_s"])
+    if found is None:
+        raise SystemExit(f"budget {winner['name']} is of a kind that is not known here: {winner['budget']['of']}")
+    return found
+
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
     """The winners of one run as rows."""
@@ -22,7 +32,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     lines = (folder / "measurements.jsonl").read_text().splitlines()
     calibration = [m for m in map(json.loads, lines) if m["purpose"] == "calibration"]
     largest = max((m["exits"][-1]["median_s"] for m in calibration), default=None)
-    first = next((w for w in verified["winners"] if w["budget"]["of"] == "worst_case"), None)
+    first = next((w for w in verified["winners"] if not budget_of(w).needs_thresholds), None)
     rows = []
     for winner in verified["winners"]:
         accuracy = winner["accuracy"]["test_exported"]

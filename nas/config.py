@@ -126,8 +126,7 @@ def _budgets(data: Any) -> tuple[settings.Budget, ...]:
     for number, item in enumerate(data):
         budget = typing.cast(settings.Budget, _build(settings.Budget, item, f"budgets[{number}]"))
         if not budget.name:
-            name = f"{budget.of}-{item['latency']}".replace(" ", "").replace("_case", "")
-            budget = dataclasses.replace(budget, name=name)
+            budget = dataclasses.replace(budget, name=budget.default_name(item["latency"]))
         budgets.append(budget)
     return tuple(budgets)
 

@@ -98,7 +98,7 @@ class Budget:
                 return True
 
     def seconds(self, cumulative_s: ArrayLike, exit_rates: ArrayLike) -> Floats:
-        """Seconds of which it bounds [...], of seconds to each exit of a network and shares that leave [..., K]."""
+        """The seconds that it bounds [...], of seconds to each exit of networks and the shares that leave [..., K]."""
         import numpy as np
 
         match self.of:

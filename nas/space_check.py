@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from nas import config, registry
 from nas.supernet.union import plan
-from search_spaces.slots import SearchSpace, SpaceError, random_genomes, sizes
+from search_spaces.slots import (
+    SearchSpace,
+    SpaceError,
+    complete,
+    exit_positions,
+    find_active,
+    find_exit_sites,
+    random_genomes,
+    sizes,
+)
 
 _IMAGE, _CLASSES, _SAMPLES, _NEIGHBOURHOODS = (3, 32, 32), 10, 64, 3
 
@@ -20,7 +29,7 @@ def check_space(reference: str) -> Iterator[str]:
     Raises SpaceError naming the law that is broken and the genome, InputError where there is no such space.
     """
     part = config.part(reference, "space", "space")
-    space: SearchSpace = registry.load(part.reference)(input_shape=_IMAGE, classes=_CLASSES, **part.arguments)
+    space = complete(registry.load(part.reference)(input_shape=_IMAGE, classes=_CLASSES, **part.arguments))
     limits = sizes(space)
     genomes = _with_neighbours(space, random_genomes(space, _SAMPLES, np.random.default_rng(0)))
     yield f"{reference}: {len(limits)} genes, {float(np.prod(limits.astype(float))):.1e} genomes"
@@ -40,9 +49,10 @@ def check_space(reference: str) -> Iterator[str]:
         if known != tuple(genome.tolist()):
             raise SpaceError(f"{reference}: {known} and {genome.tolist()} differ and give the same network")
     yield f"{len(genomes)} genomes decode, and equal networks have equal genomes"
-    users = [gene for slot in space.slots for gene in slot.genes]
-    for slot in space.slots:
-        plan(slot, frozenset(gene for gene in slot.genes if users.count(gene) == 1))
+    yield from _check_answers(space, genomes, reference)
+    sites = dict(zip(exit_positions(space), space.exit_sites, strict=True))
+    for place, slot in enumerate(space.slots):
+        plan(slot, sites.get(place))
         for number, values in enumerate(slot.combinations()):
             one = np.zeros((1, len(limits)), np.int64)
             one[0, list(slot.genes)] = values
@@ -50,6 +60,23 @@ def check_space(reference: str) -> Iterator[str]:
                 raise SpaceError(f"{reference}: slot {slot.name} numbers its combination {values} wrongly")
     count = sum(slot.count for slot in space.slots)
     yield f"all {count} combinations of {len(space.slots)} slots build, and share weights"
+
+
+def _check_answers(space: SearchSpace, genomes: NDArray[np.int64], reference: str) -> Iterator[str]:
+    """What the space says of its exits and of genes without effect, against what its slots and `canonical` do."""
+    told, found = space.exit_sites, find_exit_sites(space)
+    if told != found:
+        raise SpaceError(f"{reference}: exit_sites are {told}, but its slots are switched by {found}")
+    effects = space.active(genomes)
+    wrong = np.argwhere(effects != find_active(space.canonical, sizes(space), genomes))
+    if len(wrong):
+        row, gene = (int(index) for index in wrong[0])
+        said = "has an effect" if effects[row, gene] else "has no effect"
+        raise SpaceError(
+            f"{reference}: active says that gene {space.genes[gene].name} {said} in {genomes[row].tolist()}, and "
+            "canonical the opposite"
+        )
+    yield f"{len(told)} exits are switched as exit_sites say, and active agrees with canonical"
 
 
 def _with_neighbours(space: SearchSpace, genomes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from search_spaces.ir import Builder, Network, Ref
 from search_spaces.operators import Shape
-from search_spaces.slots import IMAGE, Gene, Genome, Genomes, Slot, SpaceError, check, fold
+from search_spaces.slots import IMAGE, ExitSite, Gene, Genome, Genomes, Slot, SpaceError, check, fold
 
 #: Order of the genes and of the architecture string: edge (source, target).
 EDGES: Final = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -154,14 +154,23 @@ class CellSpace:
             nodes[end] = edge
         return slots
 
+    @property
+    def exit_sites(self) -> tuple[ExitSite, ...]:
+        """The final exit alone, which nothing switches."""
+        return (ExitSite(None),)
+
     def canonical(self, genomes: Genomes) -> Genomes:
         """Genomes [n, 6] with every edge that no path from the cell's input to its output uses set to `none`."""
+        genomes = np.asarray(genomes)
+        return genomes * self.active(genomes).astype(genomes.dtype)
+
+    def active(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """Whether a path from the cell's input to its output uses each edge, or would if it had an operator [n, 6]."""
         on: NDArray[np.bool_] = np.asarray(genomes) != 0
         e01, e02, e12, _, e13, e23 = on.T
         reached2 = e02 | (e12 & e01)
         leaves1 = e13 | (e12 & e23)
-        used = np.column_stack((e01 & leaves1, e02 & e23, e12 & e01 & e23, on[:, 3], e13 & e01, e23 & reached2))
-        return np.asarray(genomes) * used.astype(genomes.dtype)
+        return np.column_stack((leaves1, e23, e01 & e23, np.ones(len(on), np.bool_), e01, reached2))
 
     def decode(self, genome: Genome) -> Network:
         """The network of a genome; raises SpaceError for one outside the space."""

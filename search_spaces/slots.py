@@ -38,6 +38,18 @@ class Gene:
     ordinal: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ExitSite:
+    """What switches an exit: where `gene` is `off` there is none, whatever else is set; each of `options` asks for it.
+
+    `gene` is None where nothing switches it: the final exit, and an exit that is there whenever what it reads is.
+    """
+
+    gene: int | None
+    off: int = 0
+    options: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True)
 class Slot:
     """Genes and the operators they choose.
@@ -110,8 +122,15 @@ class SearchSpace(Protocol):
     def slots(self) -> tuple[Slot, ...]:
         """The slots in order of execution; the last is the only one with role `final`."""
 
+    @property
+    def exit_sites(self) -> tuple[ExitSite, ...]:
+        """What switches each exit, in order of execution, the final one last; `find_exit_sites` looks for it."""
+
     def canonical(self, genomes: Genomes) -> Genomes:
         """Genomes [n, genes] with every gene that has no effect set to 0: equal rows are equal networks."""
+
+    def active(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """Whether each gene of canonical genomes [n, genes] has an effect there; `find_active` tries it out."""
 
     def decode(self, genome: Genome) -> Network:
         """The network of one genome; raises SpaceError for a genome outside the space."""
@@ -164,22 +183,58 @@ def with_exits(space: SearchSpace, genome: Genome, on: Collection[int]) -> NDArr
 
 
 def switched(space: SearchSpace, genome: Genome, on: Collection[int]) -> NDArray[np.int64]:
-    """The genome [genes] with early exits asked for at the positions `on` and nowhere else, legal or not.
-
-    Positions count the exit slots in order. An exit is switched by the genes that no other slot reads.
-    """
+    """The genome [genes] with early exits asked for at the positions `on` and nowhere else, legal or not."""
     result = np.array(genome, np.int64)
-    readers: dict[int, int] = {}
-    for slot in space.slots:
-        for gene in slot.genes:
-            readers[gene] = readers.get(gene, 0) + 1
-    for position, index in enumerate(exit_positions(space)[:-1]):
-        slot = space.slots[index]
-        own = [readers[gene] == 1 for gene in slot.genes]
-        fixed = slot.values(result)
-        for values in slot.combinations():
-            agrees = all(free or a == b for free, a, b in zip(own, values, fixed, strict=True))
-            if agrees and (slot.network(values) is not None) == (position in on):
-                result[list(slot.genes)] = values
-                break
+    sites = [(position, site, site.gene) for position, site in enumerate(space.exit_sites) if site.gene is not None]
+    for _, site, gene in sites:
+        result[gene] = site.off
+    for position, site, gene in sites:
+        if position in on:
+            before = int(genome[gene])
+            result[gene] = before if before in site.options else site.options[0]
     return result
+
+
+def find_exit_sites(space: SearchSpace) -> tuple[ExitSite, ...]:
+    """The exit sites of any space, from all combinations of its exits; for a space that cannot tell them itself.
+
+    An exit is switched by the first of its genes that no slot but exits reads and that has an option without it.
+    """
+    elsewhere = {gene for slot in space.slots if slot.role != "exit" for gene in slot.genes}
+    return tuple(_site(slot, elsewhere) for slot in space.slots if slot.role != "body")
+
+
+def _site(slot: Slot, elsewhere: Collection[int]) -> ExitSite:
+    there = np.array([slot.network(values) is not None for values in slot.combinations()]).reshape(slot.sizes)
+    for axis, gene in enumerate(slot.genes):
+        on = there.any(axis=tuple(other for other in range(there.ndim) if other != axis))
+        if gene not in elsewhere and on.any() and not on.all():
+            return ExitSite(gene, int(on.argmin()), tuple(np.flatnonzero(on).tolist()))
+    return ExitSite(None)
+
+
+def find_active(
+    canonical: Callable[[Genomes], Genomes], sizes: NDArray[np.integer[Any]], genomes: Genomes
+) -> NDArray[np.bool_]:
+    """Whether each gene of canonical genomes [n, genes] has an effect, for any `canonical` of genes of these `sizes`.
+
+    A gene without effect is 0 in every canonical form, whatever it is set to, so each 0 is tried as a 1.
+    """
+    result: NDArray[np.bool_] = np.not_equal(genomes, 0)
+    row, gene = np.nonzero(~result & (np.asarray(sizes) > 1))
+    if len(row):
+        tried = np.array(genomes, np.int64)[row]
+        tried[np.arange(len(row)), gene] = 1
+        result[row, gene] = canonical(tried)[np.arange(len(row)), gene] != 0
+    return result
+
+
+def complete(space: SearchSpace) -> SearchSpace:
+    """The space itself; raises SpaceError if it lacks a member of `SearchSpace`."""
+    missing = [name for name in vars(SearchSpace) if not name.startswith("_") and not hasattr(space, name)]
+    if missing:
+        raise SpaceError(
+            f"{type(space).__name__} is no search space: it lacks {', '.join(missing)}; "
+            "see `SearchSpace` in search_spaces.slots, where find_exit_sites and find_active answer for any space"
+        )
+    return space

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from search_spaces.effects import Keep, active, canonical
 from search_spaces.ir import Builder, Network, Ref
-from search_spaces.lots import by_lot
 from search_spaces.operators import Shape
-from search_spaces.slots import IMAGE, Gene, Genome, Genomes, Slot, SpaceError, check, fold
+from search_spaces.slots import IMAGE, ExitSite, Gene, Genome, Genomes, Slot, SpaceError, check, fold
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class StagedSpace:
         return fold(self, self.canonical(np.asarray(genome)[None])[0])
 
     @cached_property
-    def _layout(self) -> tuple[tuple[Gene, ...], tuple[Slot, ...], tuple[_Keep, ...], tuple[int, ...]]:
+    def _layout(self) -> tuple[tuple[Gene, ...], tuple[Slot, ...], tuple[Keep, ...], tuple[int, ...]]:
         table = _Table()
         size, before = self._after_stem
         depth_choices, width_choices, block_choices = [], [], []
@@ -231,9 +231,7 @@ class StagedSpace:
             lambda read: (read["width_in"], *size),
         )  # fmt: skip
 
-    def _keep(
-        self, s: int, depth: _Choice, blocks: list[list[_Choice]], exits: dict[tuple[int, int], _Choice]
-    ) -> _Keep:
+    def _keep(self, s: int, depth: _Choice, blocks: list[list[_Choice]], exits: dict[tuple[int, int], _Choice]) -> Keep:
         genes, floors = [], []
         for i, choices in enumerate(blocks):
             genes += [c.gene for c in choices if c.gene is not None]
@@ -244,7 +242,12 @@ class StagedSpace:
                 # The exit after the last block of the network is the final one.
                 floors.append(i + (s == len(self.stages) - 1))
         table = np.array([[d > floor for floor in floors] for d in depth.options], np.bool_)
-        return _Keep(depth.gene, np.array(genes, np.intp), table.reshape(len(depth.options), len(floors)))
+        return Keep(depth.gene, np.array(genes, np.intp), table.reshape(len(depth.options), len(floors)))
+
+    @cached_property
+    def exit_sites(self) -> tuple[ExitSite, ...]:
+        """A gene of its own for each early exit; none for the final one."""
+        return (*(ExitSite(gene, off=0, options=(1,)) for gene in self._layout[3]), ExitSite(None))
 
     def canonical(self, genomes: Genomes) -> Genomes:
         """Genomes [n, genes] with genes of absent blocks, exits that depth removed and surplus exits set to 0.
@@ -252,29 +255,8 @@ class StagedSpace:
         Which of too many exits stay is drawn by lots that follow from the set of them: keeping the earliest would make
         late exits as good as unreachable for whoever draws genes one by one.
         """
-        _, _, keeps, exits = self._layout
-        result = np.array(genomes, order="F")
-        for keep in keeps:
-            if keep.depth is None or not len(keep.genes):
-                continue
-            depth = result[:, keep.depth]
-            for column, gene in enumerate(keep.genes):
-                allowed = keep.table[:, column]
-                if not allowed.all():
-                    result[:, gene] *= allowed[depth]
-        if len(exits) > self.max_exits:
-            on = result[:, exits] != 0
-            surplus = np.flatnonzero(on.sum(axis=1) > self.max_exits)
-            stay = by_lot(on[surplus], self.max_exits)
-            for column, gene in enumerate(exits):
-                result[surplus, gene] *= stay[:, column]
-        return result
+        return canonical(genomes, *self._layout[2:], self.max_exits)
 
-
-@dataclass(frozen=True)
-class _Keep:
-    """Which genes of a stage mean something at each depth: `table[depth option, gene]`."""
-
-    depth: int | None
-    genes: NDArray[np.intp]
-    table: NDArray[np.bool_]
+    def active(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """Whether each gene of canonical genomes [n, genes] has an effect there: its block or exit is, or could be."""
+        return active(genomes, *self._layout[2:], self.max_exits)

@@ -25,7 +25,7 @@ from nas.devices.timing.rounds import drift
 from nas.errors import InputError
 from nas.process.files import read_jsonl
 from nas.tolerances import QUIET_SHARE, REFERENCE_DRIFT
-from search_spaces.slots import SearchSpace
+from search_spaces.slots import SearchSpace, complete
 
 SCHEMA: Final = 1
 READINGS: Final = "readings.jsonl"
@@ -48,10 +48,8 @@ class Setup:
 
     def space(self) -> SearchSpace:
         """The search space; raises InputError or SpaceError where there is none."""
-        made: SearchSpace = registry.load(self.reference)(
-            input_shape=self.input_shape, classes=self.classes, **self.arguments
-        )
-        return made
+        make = registry.load(self.reference)
+        return complete(make(input_shape=self.input_shape, classes=self.classes, **self.arguments))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values; what they are compared with was read from JSON."""

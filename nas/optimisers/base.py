@@ -14,11 +14,20 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.searchers.base import Genomes, Problem
+from nas.searchers import base as searched
+from nas.searchers.base import Genomes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+class Problem(searched.Problem, Protocol):
+    """What a searcher sees, and which genes have an effect."""
+
+    def active(self, genomes: Genomes) -> Bools:
+        """Whether each gene of canonical genomes [n, genes] has an effect there [n, genes]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -123,20 +132,7 @@ def legal(problem: Problem) -> Bools:
     return np.asarray(np.arange(int(sizes.max())) < sizes[:, None])
 
 
-def active(problem: Problem, genomes: Genomes) -> Bools:
-    """Whether each gene of canonical genomes [n, genes] has an effect there [n, genes]."""
-    result: Bools = np.not_equal(genomes, 0)
-    # A gene without effect is 0 in every canonical form, whatever it is set to; of one more exit than a network may
-    # have, lots say whether it is.
-    row, gene = np.nonzero(~result & (np.asarray(problem.sizes) > 1))
-    if len(row):
-        tried = np.array(genomes, np.int64)[row]
-        tried[np.arange(len(row)), gene] = 1
-        result[row, gene] = problem.canonical(tried)[np.arange(len(row)), gene] != 0
-    return result
-
-
 def total(problem: Problem, preference: Floats, genomes: Genomes) -> Floats:
     """The preference of canonical genomes [n]: the sum over genes that have an effect there."""
     chosen = preference[np.arange(genomes.shape[1]), genomes]
-    return np.asarray(np.where(active(problem, genomes), chosen, 0.0).sum(axis=1))
+    return np.asarray(np.where(problem.active(genomes), chosen, 0.0).sum(axis=1))

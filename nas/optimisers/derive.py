@@ -14,10 +14,10 @@ import math
 import numpy as np
 
 from nas.errors import NothingFits
-from nas.optimisers.base import Cost, Floats, Ints, legal, total
+from nas.optimisers.base import Cost, Floats, Ints, Problem, legal, total
 from nas.optimisers.cost import Additive
 from nas.optimisers.knapsack import affordable_cells, best_per_cell
-from nas.searchers.base import Genomes, Problem
+from nas.searchers.base import Genomes
 from nas.searchers.fastest import fastest
 from nas.searchers.screen import ENUMERABLE
 

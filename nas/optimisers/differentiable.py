@@ -15,13 +15,12 @@ from typing import Final
 import numpy as np
 
 from nas.errors import InputError
-from nas.optimisers.base import Cost, Feedback, Floats, Ints, Loss, Result, Smooth, active, legal
+from nas.optimisers.base import Cost, Feedback, Floats, Ints, Loss, Problem, Result, Smooth, legal
 from nas.optimisers.controller import Controller
 from nas.optimisers.derive import FLOOR, derive, fastest_within
 from nas.optimisers.effects import Effects, GateMeans, LossRegression
 from nas.optimisers.exits_cost import ExpectedExits
 from nas.optimisers.policy import draw, entropy, fair, probabilities, standardised, temperature
-from nas.searchers.base import Problem
 
 #: What a state has beside the search's own arrays: effects from gradients, from losses, and of choices on seconds.
 _PARTS: Final = ("gates", "losses", "seconds")
@@ -115,7 +114,7 @@ class Search:
             return
         if self.effects is None:
             self.effects = LossRegression(self.legal) if feedback.gradient is None else GateMeans(self.legal)
-        used = active(self.problem, path[None])[0]
+        used = self.problem.active(path[None])[0]
         self.used |= used
         if step >= self.warm_up:
             expected = -float(np.where(used, self.preference[np.arange(len(path)), path], 0.0).sum())

@@ -20,7 +20,7 @@ from nas.optimisers.cost import of_tables
 from nas.optimisers.exits_cost import ExpectedExits
 from nas.optimisers.paths import PathLoss, Paths
 from nas.search.problem import BudgetProblem
-from search_spaces.slots import Genomes, SearchSpace, exit_positions, random_genomes, switched, with_exits
+from search_spaces.slots import Genomes, SearchSpace, random_genomes, with_exits
 
 #: Networks, and batches for each, from which the shares that leave at exits are known.
 _SHARES_FROM: Final = 12
@@ -37,14 +37,10 @@ class Exitless(BudgetProblem):
 
     @staticmethod
     def of(problem: BudgetProblem) -> Exitless:
-        """The same problem with the genes of every early exit's own where they turn it off."""
-        space = problem.space
-        readers = [gene for slot in space.slots for gene in slot.genes]
-        bare = switched(space, np.zeros(len(space.genes), np.int64), ())
-        early = [space.slots[position] for position in exit_positions(space)[:-1]]
-        own = sorted({gene for slot in early for gene in slot.genes if readers.count(gene) == 1})
+        """The same problem with every early exit switched off."""
         parts = {field.name: getattr(problem, field.name) for field in fields(problem)}
-        return Exitless(**parts, off=tuple((gene, int(bare[gene])) for gene in own))
+        off = {site.gene: site.off for site in problem.space.exit_sites if site.gene is not None}
+        return Exitless(**parts, off=tuple(off.items()))
 
     def canonical(self, genomes: Genomes) -> Genomes:
         """Genomes [n, genes] without early exits, and with genes that have no effect set to 0."""
@@ -52,6 +48,12 @@ class Exitless(BudgetProblem):
         for gene, value in self.off:
             bare[:, gene] = value
         return super().canonical(bare)
+
+    def active(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """Whether each gene of canonical genomes [n, genes] has an effect there; none that switches an exit has."""
+        result = super().active(genomes)
+        result[:, [gene for gene, _ in self.off]] = False
+        return result
 
 
 def _without_exits(tables: Tables) -> Tables:
@@ -80,7 +82,7 @@ def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[Pa
     if not any(leaves):
         return PathLoss(paths, present), of_tables(_without_exits(tables.seconds))
     try:
-        return PathLoss(paths, present, leaves), ExpectedExits(tables.seconds, leaves)
+        return PathLoss(paths, present, leaves), ExpectedExits(tables.seconds, problem.space.exit_sites, leaves)
     except ValueError as error:
         raise InputError(
             f"search.optimiser: budget {budget.name} is a mean over the data, and space {problem.space.name} is not "

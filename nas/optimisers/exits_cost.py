@@ -2,7 +2,7 @@
 
 Of the samples that arrive at an exit that is on, a fixed share leaves there; everything behind is paid by the rest. So
 a slot's seconds are multiplied by the chance of getting past each exit before it, one factor per exit. Whether an exit
-is on is decided by genes that no other slot reads, hence the expectation of the product is the product of the
+is on is decided by a gene that no other slot reads, hence the expectation of the product is the product of the
 expectations, and its gradient is exact. The worst case is `cost.of_tables`.
 """
 
@@ -17,11 +17,12 @@ from latency_models.additive import Tables
 from nas.optimisers.base import Floats
 from nas.optimisers.cost import Factor, contract
 from nas.searchers.base import Genomes
+from search_spaces.slots import ExitSite
 
 
 @dataclass(frozen=True, eq=False)
 class _Slot:
-    """A slot's seconds; for an exit, whether its own gene's options turn it on [options] and the share that leaves."""
+    """A slot's seconds; for an exit, the gene that switches it, which options [options] turn it on, who leaves."""
 
     factor: Factor
     own: int | None
@@ -32,29 +33,30 @@ class _Slot:
 class ExpectedExits:
     """The mean over samples of tables with exits; satisfies `Smooth`.
 
-    `leaves` [exits] are the shares of the arriving samples that each early exit sends away where it is on, in order.
-    Raises ValueError for shares outside [0, 1) or of another number, and for an exit that other genes than one of its
-    own turn on.
+    `sites` say what switches each exit, the final one last, and `leaves` [early exits] which share of the arriving
+    samples each sends away where it is on. Raises ValueError for shares outside [0, 1) or of another number, and for
+    an exit that anything but a gene of its own turns on.
     """
 
-    def __init__(self, tables: Tables, leaves: Sequence[float]) -> None:
+    def __init__(self, tables: Tables, sites: Sequence[ExitSite], leaves: Sequence[float]) -> None:
         exits = [slot.name for slot in tables.slots if slot.role == "exit"]
         if len(leaves) != len(exits) or not all(0 <= share < 1 for share in leaves):
             raise ValueError(f"{len(exits)} shares in [0, 1) are needed, one per early exit, got {tuple(leaves)}")
         readers = [gene for slot in tables.slots for gene in slot.genes]
-        shares = iter(leaves)
+        early = zip(sites[:-1], leaves, strict=True)
         self._slots = []
         for slot, values, present in zip(tables.slots, tables.values, tables.present, strict=True):
             factor = Factor(slot.genes, values.reshape(slot.sizes), present.reshape(slot.sizes))
             own, leaving = None, 0.0
             on: Floats = np.zeros((0,))
             if slot.role == "exit":
-                leaving = next(shares)
-                alone = [axis for axis, gene in enumerate(slot.genes) if readers.count(gene) == 1]
-                others = tuple(axis for axis in range(len(slot.genes)) if axis not in alone)
-                if len(alone) != 1 or (factor.present.any(others) != factor.present.all(others)).any():
+                site, leaving = next(early)
+                own = site.gene
+                others = tuple(axis for axis, gene in enumerate(slot.genes) if gene != own)
+                there = np.asarray(factor.present.any(others))
+                if own is None or readers.count(own) != 1 or (there != factor.present.all(others)).any():
                     raise ValueError(f"exit {slot.name!r} is not turned on by one gene of its own alone")
-                own, on = slot.genes[alone[0]], np.asarray(factor.present.any(others), np.float64)
+                on = np.asarray(there, np.float64)
             self._slots.append(_Slot(factor, own, on, leaving))
 
     def seconds(self, genomes: Genomes) -> Floats:

@@ -30,7 +30,7 @@ from nas.run.layout import RunFiles
 from nas.run.reuse import check_reuse
 from nas.settings import Experiment
 from nas.tasks.image_classification.prepared import Dataset, prepare
-from search_spaces.slots import SearchSpace
+from search_spaces.slots import SearchSpace, complete
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,7 +72,7 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
     space = make_space(
         input_shape=(size.channels, *size.size), classes=len(size.class_names), **experiment.space.arguments
     )
-    return Materials(data, space)
+    return Materials(data, complete(space))
 
 
 def _check_optimiser(experiment: Experiment, images: int) -> None:

@@ -50,6 +50,10 @@ class BudgetProblem:
         """Genomes [n, G] with genes that have no effect set to 0."""
         return self.space.canonical(genomes)
 
+    def active(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """Whether each gene of canonical genomes [n, G] has an effect there."""
+        return self.space.active(genomes)
+
     def cheap(self, genomes: Genomes) -> tuple[Floats, Floats]:
         """Worst-case seconds on the experiment's target [n, 1] and violations [n, budgets] of canonical genomes."""
         reach = {target: table.reach_s(genomes) for target, table in self.tables.items()}
@@ -58,13 +62,13 @@ class BudgetProblem:
     def violation(self, reach: Mapping[Target, Floats]) -> Floats:
         """How far each network must be from each budget [n, budgets], as a share of the budget; 0 where it may fit.
 
-        `reach` has the cumulative seconds at every legal exit [n, positions], NaN where it is off. An expected latency
-        can always be brought down to that of leaving at the first exit, and no further.
+        `reach` has the cumulative seconds at every legal exit [n, positions], NaN where it is off. What thresholds can
+        bring a network to (`Budget.lower_bound`) is what counts.
         """
         columns = []
         for budget in self.experiment.budgets:
             target = self.experiment.target_of(budget)
-            seconds = reach[target][:, -1] if budget.of == "worst_case" else np.nanmin(reach[target], axis=1)
+            seconds = budget.lower_bound(reach[target])
             columns.append(np.maximum(seconds * (1 + self.caution[target]) / budget.latency_s - 1, 0.0))
         return np.stack(columns, axis=1)
 

@@ -6,7 +6,6 @@ A slot runs its largest tensors, masked (`masks`). An absent slot and a bank's o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import jax.numpy as jnp
@@ -30,15 +29,6 @@ class Choices:
     legal: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class _Switch:
-    """The genes of an exit's own, and their values where it is on and off (where it cannot be off, those of on)."""
-
-    genes: list[int]
-    on: list[int]
-    off: list[int]
-
-
 class Supernet:
     """The networks of a space with shared weights.
 
@@ -47,28 +37,10 @@ class Supernet:
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
-        users = [gene for slot in space.slots for gene in slot.genes]
-        own = frozenset(gene for gene in users if users.count(gene) == 1)
-        self.plans = tuple(plan(slot, own & frozenset(slot.genes)) for slot in space.slots)
         self.positions = exit_positions(space)
+        sites = dict(zip(self.positions, space.exit_sites, strict=True))
+        self.plans = tuple(plan(slot, sites.get(number)) for number, slot in enumerate(space.slots))
         self._programs = [tuple(program(union) for union in plan.unions) for plan in self.plans]
-
-    @cached_property
-    def _switches(self) -> tuple[_Switch, ...]:
-        """Per early exit, how genes that only exits read turn it on and off."""
-        shared = {gene for slot in self.space.slots if slot.role == "body" for gene in slot.genes}
-        switches = []
-        for position in self.positions[:-1]:
-            here = self.plans[position]
-            absent = here.entry == len(here.unions)
-            own = [place for place, gene in enumerate(here.slot.genes) if gene not in shared]
-            combinations = list(here.slot.combinations())
-            on, off = (
-                [combinations[first][place] for place in own for first in np.flatnonzero(wanted)[:1]]
-                for wanted in (~absent, absent)
-            )
-            switches.append(_Switch([here.slot.genes[place] for place in own], on, off or on))
-        return tuple(switches)
 
     def choices(self, genomes: Genomes) -> Choices:
         """Tables of the genomes [n, genes], which need not be canonical."""
@@ -77,10 +49,11 @@ class Supernet:
         combination = np.stack([plan.on[plan.slot.index(canonical)] for plan in self.plans], axis=1)
         # An exit is legal if it stays on when it is the only one, whatever the limit on their number.
         alone = np.repeat(genomes[None], len(self.positions), axis=0)
-        for switch in self._switches:
-            alone[:, :, switch.genes] = switch.off
-        for position, switch in enumerate(self._switches):
-            alone[position][:, switch.genes] = switch.on
+        switches = [(n, site, site.gene) for n, site in enumerate(self.space.exit_sites) if site.gene is not None]
+        for _, site, gene in switches:
+            alone[:, :, gene] = site.off
+        for position, site, gene in switches:
+            alone[position, :, gene] = site.options[0]
         alone = self.space.canonical(alone.reshape(-1, genomes.shape[1])).reshape(alone.shape)
         legal = []
         for there, position in zip(alone, self.positions, strict=True):

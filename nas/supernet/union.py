@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from search_spaces.ir import Network, Op
 from search_spaces.operators import Shape
-from search_spaces.slots import Slot, SpaceError
+from search_spaces.slots import ExitSite, Slot, SpaceError
 
 #: An absent operator of these kinds hands on its first operand.
 NEUTRAL: Final = frozenset({"add", "mul"})
@@ -62,8 +62,7 @@ class Union:
 class SlotPlan:
     """A slot as unions that exclude each other: `entry[combination]` is the index of one, or len(unions) if absent.
 
-    `on[combination]` is the combination itself, or for an exit that is off, the one that differs in the exit's own
-    genes alone and is on.
+    `on[combination]` is the combination itself, or for an exit that is switched off, the same with it on.
     """
 
     slot: Slot
@@ -77,8 +76,8 @@ class SlotPlan:
         return bool((self.entry == len(self.unions)).any())
 
 
-def plan(slot: Slot, own: frozenset[int] = frozenset()) -> SlotPlan:
-    """Compare all combinations of a slot; `own` are the genes no other slot reads.
+def plan(slot: Slot, site: ExitSite | None = None) -> SlotPlan:
+    """Compare all combinations of a slot; `site` says what switches it if it is an exit.
 
     Raises SpaceError where the combinations cannot share weights: an operator changes its kind, stride or wiring.
     """
@@ -97,15 +96,12 @@ def plan(slot: Slot, own: frozenset[int] = frozenset()) -> SlotPlan:
         entry[list(there)] = number
         unions.append(_Merge(slot, there, len(combinations)).union())
     on = np.arange(len(combinations), dtype=np.int32)
-    if slot.role != "body":
-        shared = [i for i, gene in enumerate(slot.genes) if gene not in own]
-        first: dict[tuple[int, ...], int] = {}
-        for i, values in enumerate(combinations):
-            if networks[i] is not None:
-                first.setdefault(tuple(values[k] for k in shared), i)
+    if site is not None and site.gene is not None:
+        axis = slot.genes.index(site.gene)
         for i, values in enumerate(combinations):
             if networks[i] is None:
-                on[i] = first.get(tuple(values[k] for k in shared), i)
+                same = combinations.index((*values[:axis], site.options[0], *values[axis + 1 :]))
+                on[i] = i if networks[same] is None else same
     return SlotPlan(slot, tuple(unions), entry, on)
 
 

@@ -95,6 +95,7 @@ def test_our_spaces_keep_their_contract(space: str, nas: Command) -> None:
 BROKEN = """
 import dataclasses
 import numpy as np
+from search_spaces.slots import ExitSite
 from search_spaces.toy import toy
 from search_spaces.staged import StagedSpace
 
@@ -107,6 +108,29 @@ class Restless(StagedSpace):
 class Careless(StagedSpace):
     def canonical(self, genomes):
         return np.array(genomes)
+
+class Mistaken(StagedSpace):
+    exit_sites = (ExitSite(None), ExitSite(None))
+
+class Boastful(StagedSpace):
+    def active(self, genomes):
+        return np.ones(genomes.shape, bool)
+
+class Old:
+    # Wraps a space, and hands on what there was to ask for once.
+    def __init__(self, space):
+        self.name, self.input_shape, self.classes = space.name, space.input_shape, space.classes
+        self.genes, self.slots = space.genes, space.slots
+        self.canonical, self.decode = space.canonical, space.decode
+
+def old(input_shape, classes):
+    return Old(toy(input_shape, classes))
+
+def mistaken(input_shape, classes):
+    return _as(Mistaken, input_shape, classes)
+
+def boastful(input_shape, classes):
+    return _as(Boastful, input_shape, classes)
 
 def _as(kind, input_shape, classes):
     space = toy(input_shape, classes)
@@ -122,7 +146,13 @@ def careless(input_shape, classes):
 
 @pytest.mark.parametrize(
     ("name", "law"),
-    [("restless", "canonical is not idempotent for ["), ("careless", "differ and give the same network")],
+    [
+        ("restless", "canonical is not idempotent for ["),
+        ("careless", "differ and give the same network"),
+        ("mistaken", "exit_sites are (ExitSite(gene=None"),
+        ("boastful", "active says that gene"),
+        ("old", "it lacks exit_sites, active; see `SearchSpace`"),
+    ],
 )
 def test_a_space_that_breaks_the_contract_is_told_which_law(
     name: str, law: str, nas: Command, monkeypatch: pytest.MonkeyPatch

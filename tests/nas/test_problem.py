@@ -10,8 +10,9 @@ from nas.exits.placement import reach_of
 from nas.run.trial import AtBudget
 from nas.search.problem import METRIC_OF, BudgetProblem, objective_columns
 from nas.settings import Budget, Experiment, Part, SearchSettings
+from nas.stages.optimise import Exitless
 from search_spaces.mobile import mobile
-from search_spaces.slots import exit_positions, random_genomes, with_exits
+from search_spaces.slots import exit_positions, find_active, random_genomes, with_exits
 from search_spaces.staged import StagedSpace
 
 PI, NANO = Target("rpi4b", "onnxruntime"), Target("jetson_nano_cpu", "onnxruntime", threads=2)
@@ -69,6 +70,18 @@ def test_an_exit_can_only_help_an_expected_budget(problem: BudgetProblem, space:
         none, one = (with_exits(space, genome, on)[None] for on in ((), (0,)))
         assert problem.cheap(one)[1][0, 1] <= problem.cheap(none)[1][0, 1]
         assert problem.cheap(one)[1][0, 0] >= problem.cheap(none)[1][0, 0]
+
+
+@pytest.mark.parametrize("exits", [True, False])
+def test_a_problem_says_which_genes_have_an_effect(problem: BudgetProblem, space: StagedSpace, exits: bool) -> None:
+    """Without early exits, what switches them has none; all else is as canonical has it."""
+    searched = problem if exits else Exitless.of(problem)
+    genomes = searched.canonical(random_genomes(space, 200, np.random.default_rng(4)))
+    told = searched.active(genomes)
+    assert np.array_equal(told, find_active(searched.canonical, searched.sizes, genomes))
+    switches = [site.gene for site in space.exit_sites if site.gene is not None]
+    assert told[:, switches].any() == exits
+    assert exits or (np.isfinite(searched.tables[PI].reach_s(genomes)).sum(axis=1) == 1).all()
 
 
 def test_parts_add_up_to_every_choice_of_exits(

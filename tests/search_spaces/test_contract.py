@@ -20,6 +20,8 @@ from search_spaces.slots import (
     SearchSpace,
     SpaceError,
     exit_positions,
+    find_active,
+    find_exit_sites,
     fold,
     random_genomes,
     sizes,
@@ -298,6 +300,62 @@ def test_exits_are_switched_on_and_off_where_they_are_asked_for(space: SearchSpa
         network = space.decode(with_exits(space, largest, {position}))
         assert [network.ops[e].name.startswith(f"{slot.name}.") for e in network.exits] == [True, False]
     assert len(space.decode(with_exits(space, largest, ())).exits) == 1
+
+
+def heads(space: SearchSpace, genome: Ints) -> set[str]:
+    """The slots at which the network of a genome answers."""
+    network = space.decode(genome)
+    return {network.ops[index].name.split(".")[0] for index in network.exits}
+
+
+@EVERY_SPACE
+def test_a_site_switches_its_exit_and_no_other(space: SearchSpace) -> None:
+    """One exit at a time, in networks that have no other, so that no limit on their number interferes."""
+    positions = exit_positions(space)
+    assert space.exit_sites == find_exit_sites(space) and len(space.exit_sites) == len(positions)
+    assert space.exit_sites[-1].gene is None
+    seen = set()
+    bare = np.stack([with_exits(space, genome, ()) for genome in [sizes(space) - 1, *random_raw(space, 8, seed=3)]])
+    for genome in bare:
+        before = heads(space, genome)
+        assert before == {space.slots[-1].name}
+        for position, site in zip(positions, space.exit_sites, strict=True):
+            for option in site.options:
+                changed = genome.copy()
+                assert site.gene is not None and changed[site.gene] == site.off
+                changed[site.gene] = option
+                # Where the network is too shallow, canonical takes the request back.
+                legal = not np.array_equal(space.canonical(changed[None])[0], genome)
+                assert heads(space, changed) - before == ({space.slots[position].name} if legal else set())
+                seen |= {position} if legal else set()
+    assert seen == set(positions[:-1])
+
+
+@EVERY_SPACE
+def test_a_gene_is_active_where_changing_it_changes_the_canonical_form(space: SearchSpace) -> None:
+    genomes = np.concatenate([
+        random_genomes(space, 40, np.random.default_rng(6)),
+        space.canonical((sizes(space) - 1)[None]),
+    ])  # fmt: skip
+    told = space.active(genomes)
+    assert told.dtype == np.bool_ and told.shape == genomes.shape and told.any() and not told.all()
+    for gene, options in enumerate(sizes(space)):
+        for step in range(1, int(options)):
+            changed = genomes.copy()
+            changed[:, gene] = (changed[:, gene] + step) % options
+            assert np.array_equal((space.canonical(changed) != genomes).any(axis=1), told[:, gene])
+    assert np.array_equal(told, find_active(space.canonical, sizes(space), genomes))
+
+
+@EVERY_SPACE
+def test_active_treats_each_row_alone_and_takes_any_integer_type(space: SearchSpace) -> None:
+    genomes = random_genomes(space, 30, np.random.default_rng(7))
+    before, together = genomes.copy(), space.active(genomes)
+    assert np.array_equal(genomes, before)
+    assert np.array_equal(together, np.concatenate([space.active(genomes[i : i + 1]) for i in range(30)]))
+    for dtype in (np.uint8, np.int32, np.uint64):
+        assert np.array_equal(together, space.active(genomes.astype(dtype)))
+    assert space.active(genomes[:0]).shape == (0, len(space.genes))
 
 
 @EVERY_SPACE

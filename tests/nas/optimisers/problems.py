@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from nas.optimisers.base import Feedback, Floats, Ints
+from nas.optimisers.base import Bools, Feedback, Floats, Ints
 from nas.optimisers.cost import Additive, Factor
 from nas.searchers.base import Genomes, Values
+from search_spaces.slots import find_active
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Choices:
         for gene in self.optional:
             result[:, gene] *= result[:, 0] > 0
         return result
+
+    def active(self, genomes: Genomes) -> Bools:
+        return find_active(self.canonical, self.sizes, genomes)
 
     def cheap(self, genomes: Genomes) -> tuple[Values, Values]:
         return np.zeros((len(genomes), 1)), np.zeros((len(genomes), 0))

@@ -34,6 +34,9 @@ class Problem:
     def canonical(self, genomes: np.ndarray) -> np.ndarray:
         return SPACE.canonical(genomes)
 
+    def active(self, genomes: np.ndarray) -> np.ndarray:
+        return SPACE.active(genomes)
+
     def cheap(self, genomes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return TABLES.total(genomes)[:, None], np.zeros((len(genomes), 1))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nas.errors import InputError, NothingFits
-from nas.optimisers.base import Feedback, Result, active, total
+from nas.optimisers.base import Feedback, Result, total
 from nas.optimisers.differentiable import Differentiable, Search
 from tests.nas.optimisers.problems import Choices, Opaque, additive_loss, chained, padded, separate
 
@@ -159,7 +159,7 @@ def test_a_gene_with_a_single_option_decides_nothing() -> None:
             return np.stack([np.arange(n)[column] for n, column in zip(self.options, genomes.T, strict=True)], axis=1)
 
     problem = Looked((3, 1, 4))
-    assert active(problem, np.array([[0, 0, 1], [2, 0, 0]])).tolist() == [[True, False, True]] * 2
+    assert problem.active(np.array([[0, 0, 1], [2, 0, 0]])).tolist() == [[True, False, True]] * 2
 
 
 def test_it_says_so_if_nothing_fits() -> None:

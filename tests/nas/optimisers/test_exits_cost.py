@@ -19,7 +19,7 @@ SPACE = toy((1, 8, 8), 4, max_exits=3)
 TABLES = compile_tables(SPACE, Roofline(load("rpi4b"), Target("rpi4b", "onnxruntime"))).seconds
 SIZES = tuple(sizes(SPACE).tolist())
 LEAVES = (0.5, 0.25, 0.4)
-COST = ExpectedExits(TABLES, LEAVES)
+COST = ExpectedExits(TABLES, SPACE.exit_sites, LEAVES)
 
 
 class Space(Choices):
@@ -45,7 +45,8 @@ def test_seconds_are_those_of_the_exits_weighted_by_who_leaves() -> None:
         arriving = arriving - leaving
     assert (np.isfinite(reach).sum(axis=1) > 1).any()
     np.testing.assert_allclose(COST.seconds(genomes), wanted, rtol=1e-12)
-    np.testing.assert_allclose(ExpectedExits(TABLES, (0.0,) * 3).seconds(genomes), TABLES.total(genomes), rtol=1e-12)
+    nobody = ExpectedExits(TABLES, SPACE.exit_sites, (0.0,) * 3)
+    np.testing.assert_allclose(nobody.seconds(genomes), TABLES.total(genomes), rtol=1e-12)
 
 
 def test_the_expectation_over_networks_is_that_of_an_enumeration() -> None:
@@ -90,4 +91,4 @@ def test_a_search_with_exits_keeps_a_limit_on_the_mean() -> None:
 def test_shares_that_cannot_be_are_refused() -> None:
     for leaves in ((0.5, 0.5), (0.5, 0.5, 1.0), (-0.1, 0.5, 0.5)):
         with pytest.raises(ValueError, match=r"3 shares in \[0, 1\) are needed"):
-            ExpectedExits(TABLES, leaves)
+            ExpectedExits(TABLES, SPACE.exit_sites, leaves)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.optimisers.base import Feedback, active, legal
+from nas.optimisers.base import Feedback, legal
 from nas.optimisers.controller import Controller
 from nas.optimisers.effects import GateMeans, LossRegression
 from nas.optimisers.policy import draw, entropy, probabilities, standardised, temperature
@@ -94,7 +94,7 @@ def test_genes_without_effect_learn_nothing() -> None:
 
 def test_genes_are_active_where_changing_them_changes_the_network() -> None:
     problem = Choices((2, 3, 3), optional=(2,))
-    found = active(problem, np.array([[0, 0, 0], [1, 0, 0], [1, 2, 1]]))
+    found = problem.active(np.array([[0, 0, 0], [1, 0, 0], [1, 2, 1]]))
     assert found.tolist() == [[True, True, False], [True, True, True], [True, True, True]]
 
 

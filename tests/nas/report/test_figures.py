@@ -140,7 +140,7 @@ def test_names_stand_apart_beside_their_points() -> None:
         (words.times(21.5), "22 \N{MULTIPLICATION SIGN}"),
         (words.plural(1, "network"), "1 network"),
         (words.plural(3, "network"), "3 networks"),
-        (words.budget(0.008, "expected"), "at most 8.00 ms on average"),
+        (words.budget(0.008, "on average"), "at most 8.00 ms on average"),
         (words.target("host-onnxruntime-t1-b1-float32", {"host": "a chip"}),
          "ONNX Runtime on a chip, 1 thread, batch 1, float32"),
         (words.target("=50i-4-tvm-t4-b1-float32-mode_max-version_0.27", {}),

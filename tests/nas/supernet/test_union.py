@@ -9,7 +9,7 @@ import pytest
 from nas.supernet.union import plan
 from search_spaces.ir import Builder, Ref
 from search_spaces.mobile import conv_bn
-from search_spaces.slots import SearchSpace, Slot, SpaceError
+from search_spaces.slots import SearchSpace, Slot, SpaceError, exit_positions
 from search_spaces.toy import OPERATORS, toy
 
 Build = Callable[[Builder, Ref, int], Ref | None]
@@ -48,14 +48,14 @@ def test_an_optional_slot_is_absent_where_depth_says_so(tiny: SearchSpace) -> No
 
 
 def test_an_exit_that_is_off_stands_for_the_one_that_is_on(tiny: SearchSpace) -> None:
-    slot = next(s for s in tiny.slots if s.role == "exit")
-    own = frozenset(slot.genes) - {gene for s in tiny.slots if s.role == "body" for gene in s.genes}
-    here = plan(slot, own)
+    slot = tiny.slots[exit_positions(tiny)[0]]
+    site = tiny.exit_sites[0]
+    here = plan(slot, site)
     for i, values in enumerate(slot.combinations()):
         on = list(slot.combinations())[here.on[i]]
         assert slot.network(on) is not None
-        assert [v for gene, v in zip(slot.genes, on, strict=True) if gene not in own] == [
-            v for gene, v in zip(slot.genes, values, strict=True) if gene not in own
+        assert [v for gene, v in zip(slot.genes, on, strict=True) if gene != site.gene] == [
+            v for gene, v in zip(slot.genes, values, strict=True) if gene != site.gene
         ]
 
 
