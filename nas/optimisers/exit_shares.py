@@ -51,7 +51,7 @@ class Exitless(BudgetProblem):
 
     def active(self, genomes: Genomes) -> NDArray[np.bool_]:
         """Whether each gene of canonical genomes [n, genes] has an effect there; none that switches an exit has."""
-        result = super().active(genomes)
+        result = np.array(super().active(genomes))
         result[:, [gene for gene, _ in self.off]] = False
         return result
 
