@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from nas import measurement, trial
-from nas.export import manifest
-from nas.export.onnx import SegmentFile
+from nas.deploy import manifest
+from nas.deploy.onnx import SegmentFile
+from nas.devices import measurement
+from nas.run import trial
 from tests.documents import LANGUAGES, PAGES, ROOT, blocks, names_in, prose, rows, sections
 
 OURS = ("nas", "search_spaces", "latency_models", "hardware_profiles")
@@ -81,7 +82,7 @@ def fields(kind: Any, prefix: str = "") -> set[str]:
         ("manifest.json", fields(manifest.Manifest) | fields(SegmentFile, "exits[].") | {"schema", "exits[].outputs"}),
         ("front.json", keys_written("nas.stages.search", "_front")),
         ("optimiser", keys_written("nas.stages.optimise", "_for_budget", "_record")),
-        ("environment.json", keys_written("nas.stages.context", "open_context")),
+        ("environment.json", keys_written("nas.run.context", "open_context")),
     ],
 )
 def test_the_fields_of_files_are_described(heading: str, wanted: set[str]) -> None:

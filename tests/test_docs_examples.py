@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 from latency_models import features
-from nas import config, measurement, plain_yaml
-from nas.data.preprocessing import Preprocessing
-from nas.export import manifest
-from nas.export.onnx import export_segments, to_onnx
-from nas.stages.context import materials
+from nas import config, plain_yaml
+from nas.deploy import manifest
+from nas.deploy.onnx import export_segments, to_onnx
+from nas.devices import measurement
+from nas.run.context import materials
+from nas.tasks.image_classification.preprocessing import Preprocessing
 from search_spaces.toy import toy
 from tests.documents import ROOT, Block, blocks, names_in, sections, shown, write_files
 
