@@ -67,7 +67,12 @@ def _profile(command: argparse.ArgumentParser) -> None:
         "Interrupted or killed: the same command goes on with what is missing."
     )
     command.add_argument("name", metavar="NAME", help="what the device will be called: a-z, 0-9, _")
-    command.add_argument("--runner", required=True, choices=("onnxruntime", "tvm"), help="what runs the networks")
+    command.add_argument(
+        "--runner",
+        default="onnxruntime",
+        choices=("onnxruntime", "tvm"),
+        help="what runs the networks (default: onnxruntime)",
+    )
     command.add_argument("--networks", type=int, default=10, metavar="N", help="networks to measure (default: 10)")
     command.add_argument(
         "--space", default="mobile", metavar="SPACE", help="search space they are of (default: mobile)"

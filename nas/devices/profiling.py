@@ -128,12 +128,21 @@ def _check(folder: Path, setup: Setup, loader: Loader) -> None:
     head, _ = load(folder)
     remedy = f"; delete {folder} to measure anew"
     for key, value in setup.to_dict().items():
-        if head.setup.get(key) != value:
+        if head.setup.get(key) != value and not (key == "arguments" and _same_space(head, setup)):
             raise InputError(f"{folder} was begun with {key} {head.setup.get(key)!r}, now it is {value!r}{remedy}")
     if head.runtime != loader.runner.version:
         raise InputError(f"{folder} was measured with {head.runtime}, here is {loader.runner.version}{remedy}")
     if problems := differences(head.profile.machine):
         raise InputError(f"{folder} was measured on another machine ({'; '.join(problems)}); choose another name")
+
+
+def _same_space(head: Head, setup: Setup) -> bool:
+    """Whether a table that was named, then or now, is the one that is taken without a name."""
+    begun = head.setup.get("arguments")
+    if not isinstance(begun, dict) or not {*begun, *setup.arguments} <= {"table"}:
+        return False
+    made, now = replace(setup, arguments=begun).space(), setup.space()
+    return (made.name, made.genes) == (now.name, now.genes)
 
 
 def _fitted(out: Path, head: Head, setup: Setup, space: SearchSpace, found: Sequence[Reading]) -> LinearModel:

@@ -272,6 +272,15 @@ def test_another_beginning_is_refused(profiled: Path, nas: Command) -> None:
     assert hashes(profiled) == before
 
 
+def test_onnxruntime_and_the_table_of_the_input_need_not_be_named(nas: Command, quick: None) -> None:
+    plain = ("--networks", "3", "--input", "1x8x8")
+    assert "3 readings taken" in nas("profile", "bench", *plain).out
+    for named in (("--runner", "onnxruntime"), ("--table", "8x8"), ("--runner", "onnxruntime", "--table", "8x8")):
+        assert "nothing was measured" in nas("profile", "bench", *plain, *named).out
+    assert nas("profile", "other", *plain, "--table", "8x8").code == 0
+    assert "nothing was measured" in nas("profile", "other", *plain).out
+
+
 def test_readings_of_another_runtime_are_not_continued(profiled: Path, nas: Command) -> None:
     path = FOLDER / "readings.jsonl"
     head, *lines = path.read_text().splitlines(keepends=True)

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+
+from tests.documents import ROOT
+
+
+@pytest.fixture(scope="module")
+def reference() -> Iterator[ModuleType]:
+    """benchmarks/reference.py, which reads keys, types and defaults from the signatures."""
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "benchmarks" / "reference.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["reference"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["reference"]
