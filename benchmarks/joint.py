@@ -39,7 +39,8 @@ from joint_runs import BUDGET_S, agreement, opened, trained, unseen
 from numpy.typing import NDArray
 from rich.console import Console
 
-from nas import config, registry
+from nas.config import parse
+from nas.config.kinds import SEARCHER
 from nas.measurement import time_networks
 from nas.optimisers.differentiable import Differentiable
 from nas.pareto import pareto_rank
@@ -115,8 +116,8 @@ def found_by(
         proposals, prior = learn(method, context, problem, paths, step_s, METHODS[method] * cpu_s)
         # As a run does it (`nas.stages.search`): the model sees other networks beside the proposals.
         arguments = {"prior": prior, "initial": 16 + len(proposals)} if method == "joint" else {}
-    part = config.part(SEARCHERS.get(method, "random"), "searcher", "searcher")
-    searcher: Searcher = registry.load(part.reference)(problem, **{**part.arguments, **arguments})
+    part = parse.component(SEARCHERS.get(method, "random"), SEARCHER, "searcher")
+    searcher: Searcher = part.load()(problem, **{**part.arguments, **arguments})
     if proposals is not None:
         searcher = Seeded(problem, searcher, proposals)
     objectives = context.experiment.search.objectives

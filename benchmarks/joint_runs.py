@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from scipy.stats import kendalltau
 
-from nas import config
+from nas.config import parse
 from nas.data.seeds import derive_seed
 from nas.run_folder import EXPERIMENT, RunFolder, append_jsonl, read_jsonl
 from nas.stages import latency, supernet
@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 def experiment(seed: int, epochs: int, measurements: Path | None) -> Any:
     """The experiment of a seed; all seeds take the calibration readings of the first."""
-    return config.experiment(
+    return parse.experiment(
         {
             "name": f"joint-{seed}",
             "seed": seed,

@@ -30,8 +30,8 @@ from scipy.stats import wilcoxon
 from search_peers import PEERS, Filtered
 
 from latency_models.table import HELP_TEST, load_table
+from nas.config.registry import load
 from nas.evaluators.table import Rows, TableProblem, load_accuracy
-from nas.registry import load
 from nas.searchers import SEARCHERS
 
 QUERIES = (50, 100, 200)

@@ -49,12 +49,12 @@ def search(args: argparse.Namespace) -> int:
 
 @interrupt.deferred()
 def _start(args: argparse.Namespace, work: object) -> int:
-    from . import config
+    from .config import parse, plugins
     from .run_folder import RunFolder
     from .stages.context import materials, open_context
 
     overrides = [*args.set, *([f"seed={args.seed}"] if args.seed is not None else [])]
-    experiment = config.load(Path(args.experiment), tuple(overrides))
+    experiment = parse.load(Path(args.experiment), tuple(overrides), plugins.granted(args.plugins))
     out = Path(args.out or Path("runs") / experiment.name)
     # --resume on a folder that is not there yet starts the run, so that one command line serves both.
     resume = args.resume and out.is_dir() and any(out.iterdir())
@@ -67,14 +67,15 @@ def _start(args: argparse.Namespace, work: object) -> int:
 @interrupt.deferred()
 def stage(args: argparse.Namespace) -> int:
     """`nas train|export|verify|report`: one stage of an existing run."""
-    from . import config, experiment
+    from . import experiment
+    from .config import parse, plugins
     from .run_folder import EXPERIMENT, RunFolder
     from .stages.context import materials, open_context
 
     folder_path = Path(args.run)
     if not (folder_path / EXPERIMENT).is_file():
         raise InputError(f"{folder_path} is not a run: it has no {EXPERIMENT}; start one with `nas run`")
-    settings = config.load(folder_path / EXPERIMENT)
+    settings = parse.load(folder_path / EXPERIMENT, plugins=plugins.granted(args.plugins))
     found = materials(settings, begun=True)
     with RunFolder.open(folder_path, resume=True) as folder:
         context = open_context(settings, found, folder, _console())
@@ -155,19 +156,20 @@ def check(args: argparse.Namespace) -> int:
 
     from search_spaces import SPACES
 
-    from .registry import is_reference
+    from .config import parse, plugins
+    from .config.registry import is_reference
 
     console = _console()
     if (args.subject in SPACES or is_reference(args.subject)) and not Path(args.subject).exists():
         from .space_check import check_space
 
-        for line in check_space(args.subject):
+        subject = [args.subject.partition(":")[0]] if is_reference(args.subject) else []
+        for line in check_space(args.subject, plugins.granted([*args.plugins, *subject])):
             console.print(f"[green]ok[/] {escape(line)}")
         return 0
-    from . import config
     from .stages.context import materials
 
-    experiment = config.load(Path(args.subject))
+    experiment = parse.load(Path(args.subject), plugins=plugins.granted(args.plugins))
     found = materials(experiment)
     images = len(found.data.splits.train)
     console.print(

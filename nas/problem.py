@@ -15,7 +15,7 @@ from hardware_profiles import Target
 from latency_models.additive import Additive
 from search_spaces.slots import Genomes, SearchSpace, sizes, switched
 
-from .settings import Budget, Experiment, Objective
+from .config.settings import Budget, Experiment, Objective
 from .trial import AtBudget
 
 Floats = NDArray[np.float64]

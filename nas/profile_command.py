@@ -17,14 +17,15 @@ from hardware_profiles import Target
 from hardware_profiles.registry import shipped_as
 from search_spaces import SPACES
 
-from . import interrupt, registry
+from . import interrupt
+from .config import plugins, registry
+from .config.units import format_seconds
 from .errors import InputError
 from .profile_store import CALIBRATION, FEWEST, READINGS, TABLE, Setup
 from .profiling import Result
 from .profiling import profile as measure
 from .run_folder import RunFolderError
 from .tolerances import REFERENCE_DRIFT
-from .units import format_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,13 +82,14 @@ def _setup(args: argparse.Namespace) -> Setup:
     if args.threads > cores:
         raise InputError(f"--threads {args.threads}: this process may use {cores} cores; more threads only wait")
     reference = registry.resolve(args.space, SPACES, "search space")
+    granted = plugins.granted(args.plugins)
     arguments: dict[str, Any] = {}
     if args.table is not None:
-        if "table" not in inspect.signature(registry.load(reference)).parameters:
+        if "table" not in inspect.signature(registry.load(reference, granted)).parameters:
             raise InputError(f"--table {args.table}: the space {args.space} has no tables; leave it out")
         arguments["table"] = args.table
     target = Target(args.name, args.runner, args.threads, args.batch, power_mode=args.power_mode)
-    setup = Setup(target, reference, arguments, _input(args), args.classes, args.seed)
+    setup = Setup(target, reference, arguments, _input(args), args.classes, args.seed, granted)
     setup.space()
     return setup
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,8 @@ from hardware_profiles.host import differences
 from hardware_profiles.registry import read
 from search_spaces.slots import SearchSpace
 
-from . import registry
+from .config import registry
+from .config.plugins import NO_PLUGINS, Plugins
 from .errors import InputError
 from .measurement import Measurement
 from .run_folder import read_jsonl
@@ -38,7 +39,10 @@ FEWEST: Final = 3
 
 @dataclass(frozen=True)
 class Setup:
-    """What is measured: networks of a space, for one target. `reference` and `arguments` say how the space is made."""
+    """What is measured: networks of a space, for one target. `reference` and `arguments` say how the space is made.
+
+    `plugins` is what was granted to this command, and is not stored.
+    """
 
     target: Target
     reference: str
@@ -46,17 +50,20 @@ class Setup:
     input_shape: tuple[int, ...]
     classes: int
     seed: int
+    plugins: Plugins = field(default=NO_PLUGINS, compare=False, repr=False)
 
     def space(self) -> SearchSpace:
         """The search space; raises InputError or SpaceError where there is none."""
-        made: SearchSpace = registry.load(self.reference)(
+        made: SearchSpace = registry.load(self.reference, self.plugins)(
             input_shape=self.input_shape, classes=self.classes, **self.arguments
         )
         return made
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values; what they are compared with was read from JSON."""
-        return {**asdict(self), "input_shape": list(self.input_shape), "arguments": dict(self.arguments)}
+        record = {**asdict(self), "input_shape": list(self.input_shape), "arguments": dict(self.arguments)}
+        del record["plugins"]
+        return record
 
 
 @dataclass(frozen=True)

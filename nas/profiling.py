@@ -21,7 +21,7 @@ from latency_models.roofline import LinearModel
 from latency_models.table import LatencyTable, save_table
 from search_spaces.slots import SearchSpace
 
-from . import registry
+from .config import registry
 from .errors import InputError
 from .interrupt import stop_if_asked
 from .measurement import Loader, Measurement, reference_genomes, time_loaded

@@ -9,19 +9,21 @@ from numpy.typing import NDArray
 
 from search_spaces.slots import SearchSpace, SpaceError, random_genomes, sizes
 
-from . import config, registry
+from .config import parse
+from .config.kinds import SPACE
+from .config.plugins import NO_PLUGINS, Plugins
 from .supernet.union import plan
 
 _IMAGE, _CLASSES, _SAMPLES, _NEIGHBOURHOODS = (3, 32, 32), 10, 64, 3
 
 
-def check_space(reference: str) -> Iterator[str]:
+def check_space(reference: str, plugins: Plugins = NO_PLUGINS) -> Iterator[str]:
     """Build the space for 32x32 images of 10 classes and yield one line per law that holds.
 
     Raises SpaceError naming the law that is broken and the genome, InputError where there is no such space.
     """
-    part = config.part(reference, "space", "space")
-    space: SearchSpace = registry.load(part.reference)(input_shape=_IMAGE, classes=_CLASSES, **part.arguments)
+    part = parse.component(reference, SPACE, "space", plugins)
+    space: SearchSpace = part.load()(input_shape=_IMAGE, classes=_CLASSES, **part.arguments)
     limits = sizes(space)
     genomes = _with_neighbours(space, random_genomes(space, _SAMPLES, np.random.default_rng(0)))
     yield f"{reference}: {len(limits)} genes, {float(np.prod(limits.astype(float))):.1e} genomes"

@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 
 from latency_models import features
-from nas import config, measurement, plain_yaml, trial
+from nas import measurement, trial
 from nas.__main__ import _parser, main
+from nas.config import parse, plain_yaml
+from nas.config.kinds import DATA
 from nas.data.preprocessing import Preprocessing
 from nas.export import manifest
 from nas.export.onnx import SegmentFile, export_segments, to_onnx
@@ -120,9 +122,9 @@ def test_experiments_in_the_documents_are_accepted(block: Block, reference: Modu
     given = plain_yaml.parse(block.text)
     data = given if "budgets" in given else {**plain_yaml.parse(reference.SHORTEST), **given}
     if isinstance(data["data"], dict) and not Path(data["data"].get("path", ROOT)).exists():
-        config.part(data["data"], "data", "data")
+        parse.component(data["data"], DATA, "data")
         data["data"] = "digits"
-    assert materials(config.experiment(data)).space.genes
+    assert materials(parse.experiment(data)).space.genes
 
 
 def test_there_are_complete_experiments() -> None:

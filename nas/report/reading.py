@@ -17,7 +17,7 @@ from latency_models import LATENCY_MODELS
 from search_spaces.operators import ShapeError
 from search_spaces.slots import SearchSpace, SpaceError
 
-from .. import registry
+from ..config import registry
 from ..errors import InputError
 from ..run_folder import read_jsonl
 from ..trial import Trial

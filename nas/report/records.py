@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..units import parse_quantity
+from ..config.units import parse_quantity
 from .loose import Loose
 
 State = Literal["kept", "not kept", "not measured"]

@@ -18,8 +18,8 @@ from latency_models.roofline import LinearModel
 from search_spaces.slots import SearchSpace
 
 from ..budget_loop import Rules, Step, decide
+from ..config.settings import Budget
 from ..measurement import Measurement
-from ..settings import Budget
 from ..trial import Trial
 
 Floats = NDArray[np.float64]

@@ -23,7 +23,8 @@ from hardware_profiles import load as load_profile
 from hardware_profiles.host import is_here
 from search_spaces.slots import SearchSpace
 
-from .. import config, registry
+from ..config import dump, parse
+from ..config.settings import Experiment
 from ..data.prepared import Dataset, prepare
 from ..data.seeds import derive_seed
 from ..errors import InputError
@@ -31,7 +32,6 @@ from ..interrupt import stop_if_asked
 from ..measurement import HOST
 from ..reuse import check_reuse
 from ..run_folder import ENVIRONMENT, EXPERIMENT, RunFolder, atomic_write_json, atomic_write_text
-from ..settings import Experiment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,7 +97,7 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
     """
     if not begun:
         _check_sources(experiment)
-    raw = registry.load(experiment.data.reference)(**experiment.data.arguments)
+    raw = experiment.data.load()(**experiment.data.arguments)
     data = prepare(raw, experiment.seed, fractions=experiment.splits)
     if not begun:
         check_reuse(experiment, data.splits.record())
@@ -109,7 +109,7 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
             )
     _check_optimiser(experiment, len(data.splits.arch))
     size = data.preprocessing
-    make_space = registry.load(experiment.space.reference)
+    make_space = experiment.space.load()
     space = make_space(
         input_shape=(size.channels, *size.size), classes=len(size.class_names), **experiment.space.arguments
     )
@@ -122,7 +122,7 @@ def _check_optimiser(experiment: Experiment, images: int) -> None:
     if part is None:
         return
     try:
-        registry.load(part.reference)(**part.arguments)
+        part.load()(**part.arguments)
     except InputError as error:
         raise InputError(f"search.optimiser: {error}") from error
     if images < LEAST_ARCH:
@@ -163,10 +163,11 @@ def open_context(experiment: Experiment, found: Materials, run: RunFolder, conso
             "versions": _versions(),
             "machine": _machine(),
             "seed": experiment.seed,
+            "plugins": experiment.plugins.modules,
             "splits": splits,
             "profiles": {name: profile.to_dict() for name, profile in profiles.items()},
         }
-        atomic_write_text(run.path / EXPERIMENT, config.dump(experiment))
+        atomic_write_text(run.path / EXPERIMENT, dump.to_yaml(experiment))
         atomic_write_json(environment_path, environment)
         notes = [*found.data.raw.notes]
         if found.data.splits.left_out:
@@ -179,7 +180,7 @@ def open_context(experiment: Experiment, found: Materials, run: RunFolder, conso
 
 def _same_experiment(path: Path, experiment: Experiment) -> None:
     # Compared as experiments, not as texts: what an older release did not write has its default.
-    before = config.load(path)
+    before = parse.load(path, plugins=experiment.plugins)
     for key in (field.name for field in fields(Experiment)):
         was, now = getattr(before, key), getattr(experiment, key)
         if was != now:

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.markup import escape
 
+from ..config.settings import Budget
 from ..errors import InputError
 from ..exits.thresholds import Policies, Policy, expected_upper_s
 from ..export import manifest
 from ..export.onnx import SegmentFile, export_segments, to_onnx
 from ..export.tvm import available, compiler, segments_to_tvm
 from ..run_folder import RunFolderError
-from ..settings import Budget
 from .context import Context
 from .train import WEIGHTS, load_network, val_scores
 from .winners import Winner, standing, winner_folder

@@ -24,7 +24,7 @@ from latency_models.additive import compile as compile_tables
 from latency_models.calibration import Calibration
 from latency_models.roofline import LinearModel
 
-from .. import profile_store, registry
+from .. import profile_store
 from ..errors import InputError
 from ..measurement import BLOCKS, BLOCK_S, HOST, Measurement, reference_genomes, time_networks
 from ..relatives import with_relatives
@@ -62,7 +62,7 @@ def calibrate(context: Context) -> None:
 
 def load_model(context: Context, target: Target) -> LinearModel:
     """The latency model of a target as the search uses it."""
-    kind: Any = registry.load(context.experiment.latency_model.reference)
+    kind: Any = context.experiment.latency_model.load()
     model: LinearModel = kind.load(model_path(context, target))
     return model
 
@@ -102,7 +102,7 @@ def append_measurements(context: Context, rows: Sequence[Measurement]) -> None:
 def _uncalibrated(context: Context, target: Target) -> LinearModel:
     part = context.experiment.latency_model
     profile = context.profiles[target.device]
-    bare: LinearModel = registry.load(part.reference)(profile, target, **part.arguments)
+    bare: LinearModel = part.load()(profile, target, **part.arguments)
     model = with_relatives(bare, profile, context.space)
     if names := model.calibration.relatives:
         context.console.print(
@@ -124,7 +124,7 @@ def _profiled(context: Context, target: Target) -> LinearModel | None:
         path = locate(target.device)
     except ProfileError:
         return None  # the file is gone since the run began, which holds the profile itself
-    kind: Any = registry.load(context.experiment.latency_model.reference)
+    kind: Any = context.experiment.latency_model.load()
     found = [] if path is None else profile_store.stored(path, target)
     pairs = [(folder, head, _read(folder / profile_store.CALIBRATION)) for folder, head in found]
     pairs = [(folder, head, stored) for folder, head, stored in pairs if stored.model == kind.name]

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from latency_models.additive import Additive, Tables
 from search_spaces.slots import Genomes, SearchSpace, exit_positions, random_genomes, switched, with_exits
 
-from .. import judge, registry
+from .. import judge
+from ..config.settings import Budget
 from ..errors import InputError, NothingFits
 from ..problem import BudgetProblem
 from ..run_folder import atomic_write_bytes, atomic_write_json
-from ..settings import Budget
 from .context import Context
 from .supernet import load_supernet, steps_progress, training_set
 
@@ -103,7 +103,7 @@ def optimise(context: Context, problem: BudgetProblem) -> None:
     part = context.experiment.search.optimiser
     if part is None:
         return
-    optimiser: Optimiser = registry.load(part.reference)(**part.arguments)
+    optimiser: Optimiser = part.load()(**part.arguments)
     paths: Paths | None = None
     for number, budget in enumerate(context.experiment.budgets):
         if context.path(FOLDER, f"{budget.name}.json").exists():

@@ -15,7 +15,8 @@ from rich.progress import Progress
 
 from search_spaces.slots import with_exits
 
-from .. import judge, registry
+from .. import judge
+from ..config.units import format_seconds
 from ..errors import InputError, NothingFits
 from ..exits.placement import MOST_SUBSETS, best_placement
 from ..interrupt import stop_if_asked
@@ -26,7 +27,6 @@ from ..searchers.base import Searcher
 from ..searchers.fastest import fastest
 from ..searchers.seeded import Seeded
 from ..trial import Trial, load_batches
-from ..units import format_seconds
 from . import optimise
 from .context import Context
 from .latency import MODEL_VERSION, load_tables
@@ -119,7 +119,7 @@ def _searcher(context: Context, problem: BudgetProblem) -> Searcher:
         # Proposals are much alike; a model needs to see other networks as well.
         different = {tuple(genome) for each in found for genome in each.proposals.tolist()}
         arguments["initial"] = arguments["initial"] + len(different)
-    searcher: Searcher = registry.load(part.reference)(problem, **arguments)
+    searcher: Searcher = part.load()(problem, **arguments)
     if not found:
         return searcher
     # Budgets take turns, so that none waits for another where few networks are judged.

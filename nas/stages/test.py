@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hardware_profiles import Target
 
+from ..config.units import format_seconds
 from ..errors import InputError
 from ..exits.confidence import max_probability, wilson
 from ..exits.thresholds import leave_at
@@ -27,7 +28,6 @@ from ..runners import runner_for
 from ..runners.cascade import Cascade
 from ..runners.parity import compare_exits
 from ..runners.timing import measure
-from ..units import format_seconds
 from .context import Context
 from .export import MODEL, why_no_tvm
 from .train import network_logits

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from latency_models.roofline import LinearModel
 
+from ..config.settings import Budget
+from ..config.units import format_seconds
 from ..errors import InputError
 from ..measurement import Measurement, time_networks
 from ..run_folder import atomic_write_json
-from ..settings import Budget
 from ..trial import Trial, load_batches
-from ..units import format_seconds
 from .candidates import next_step, seconds_of
 from .context import Context
 from .latency import append_measurements, load_model, read_measurements, refit

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from hardware_profiles import Target
-from nas import config
+from nas.config import parse
 from nas.measurement import ExitTime, Measurement
 from nas.run_folder import RunFolder, append_jsonl, read_jsonl
 from nas.stages import latency
@@ -28,7 +28,7 @@ MEASUREMENTS = Path("run/measurements.jsonl")
 @contextmanager
 def opened(**sections: Any) -> Iterator[tuple[Context, io.StringIO]]:
     """The context of a run that begins or goes on, and what it prints."""
-    experiment = config.experiment(small(**{"calibration": {"networks": NETWORKS}, **sections}))
+    experiment = parse.experiment(small(**{"calibration": {"networks": NETWORKS}, **sections}))
     said = io.StringIO()
     console = Console(file=said, width=300)
     with RunFolder.open("run", resume=Path("run").is_dir()) as folder:

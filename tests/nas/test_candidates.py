@@ -10,8 +10,8 @@ import pytest
 from hardware_profiles import Target, load
 from latency_models.roofline import Roofline
 from nas.budget_loop import Step
+from nas.config.settings import Budget
 from nas.measurement import ExitTime, Measurement
-from nas.settings import Budget
 from nas.stages.candidates import GAIN, next_step, seconds_of
 from nas.trial import Trial
 from search_spaces.slots import random_genomes

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nas.config.registry import load
 from nas.evaluators import EVALUATORS
 from nas.evaluators.supernet import SupernetEvaluator
-from nas.registry import load
 from nas.supernet.interpreter import apply
 from nas.supernet.weights import Weights, cut, initialise, supernet_shapes
 from search_spaces.mobile import mobile

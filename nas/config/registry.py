@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from ..errors import InputError
+from .plugins import NO_PLUGINS, Plugins
 
 
 def nearest(word: str, choices: Collection[str]) -> str:
@@ -40,19 +40,17 @@ def is_reference(name: str) -> bool:
     return all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier()
 
 
-def load(reference: str) -> Callable[..., Any]:
-    """Import what a `module:name` reference names; the working directory is searched as well.
+def load(reference: str, plugins: Plugins = NO_PLUGINS) -> Callable[..., Any]:
+    """Import what a `module:name` reference names, if it is ours or among `plugins`.
 
-    Raises InputError where the module or the name does not exist.
+    Raises InputError where it is neither, before anything is imported, and where the module or the name does not exist.
     """
     module_name, _, attribute = reference.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+    plugins.admit(reference)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise InputError(f"{reference!r}: there is no module {error.name!r} on the path or in {here}") from error
+        raise InputError(f"{reference!r}: there is no module {error.name!r} on the path or in {Path.cwd()}") from error
     except ImportError as error:
         raise InputError(f"{reference!r}: {error}") from error
     except SyntaxError as error:
