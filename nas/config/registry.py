@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def load(reference: str, plugins: Plugins = NO_PLUGINS) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise InputError(f"{reference!r}: there is no module {error.name!r} on the path or in {Path.cwd()}") from error
+        here = f" or in {Path.cwd()}" if str(Path.cwd()) in sys.path else ""
+        raise InputError(f"{reference!r}: there is no module {error.name!r} on the path{here}") from error
     except ImportError as error:
         raise InputError(f"{reference!r}: {error}") from error
     except SyntaxError as error:
