@@ -7,12 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.config import parse
+from nas.config.kinds import SPACE
+from nas.config.plugins import NO_PLUGINS, Plugins
+from nas.supernet.union import plan
 from search_spaces.slots import SearchSpace, SpaceError, random_genomes, sizes
-
-from .config import parse
-from .config.kinds import SPACE
-from .config.plugins import NO_PLUGINS, Plugins
-from .supernet.union import plan
 
 _IMAGE, _CLASSES, _SAMPLES, _NEIGHBOURHOODS = (3, 32, 32), 10, 64, 3
 

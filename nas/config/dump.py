@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from . import plain_yaml
-from .settings import ComponentSpec, Experiment
-from .signatures import Parameter, parameters, unit_of
+from nas.config import plain_yaml
+from nas.config.settings import ComponentSpec, Experiment
+from nas.config.signatures import Parameter, parameters, unit_of
 
 
 def to_yaml(experiment: Experiment) -> str:

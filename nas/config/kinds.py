@@ -56,11 +56,11 @@ class Example:
 
 
 def _no_loader(made: Component) -> str | None:
-    from ..data.dataset import RawData
+    from nas.tasks.image_classification.dataset import RawData
 
     if typing.get_type_hints(made).get("return") is RawData:
         return None
-    return "is no loader of data: it has to be annotated to return nas.data.dataset.RawData"
+    return "is no loader of data: it has to be annotated to return nas.tasks.image_classification.dataset.RawData"
 
 
 def _no_optimiser(made: Component) -> str | None:
@@ -69,11 +69,11 @@ def _no_optimiser(made: Component) -> str | None:
     return "is no optimiser: it has no method `begin` (nas.optimisers.base.Optimiser)"
 
 
-DATA: Final = Kind("data", "nas.data:DATASETS", complaint=_no_loader)
+DATA: Final = Kind("data", "nas.tasks.image_classification:DATASETS", complaint=_no_loader)
 SPACE: Final = Kind("space", "search_spaces:SPACES", ("input_shape", "classes"))
 LATENCY_MODEL: Final = Kind(
     "latency model", "latency_models:LATENCY_MODELS", ("profile", "target"), given_if_taken=("calibration",)
 )
 SEARCHER: Final = Kind("searcher", "nas.searchers:SEARCHERS", ("problem",))
 OPTIMISER: Final = Kind("optimiser", "nas.optimisers:OPTIMISERS", complaint=_no_optimiser)
-RUNNER: Final = Kind("runner", "nas.runners:RUNNERS", ("target",))
+RUNNER: Final = Kind("runner", "nas.devices.runners:RUNNERS", ("target",))

@@ -16,13 +16,13 @@ from typing import Any
 
 from pydantic import BeforeValidator, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from ..errors import InputError
-from . import plain_yaml, registry
-from .kinds import Kind
-from .plugins import NO_PLUGINS, Plugins
-from .settings import ComponentSpec, Experiment
-from .signatures import Parameter, configurable, kind_of, options, parameters, unit_of
-from .units import parse_quantity
+from nas.config import plain_yaml, registry
+from nas.config.kinds import Kind
+from nas.config.plugins import NO_PLUGINS, Plugins
+from nas.config.settings import ComponentSpec, Experiment
+from nas.config.signatures import Parameter, configurable, kind_of, options, parameters, unit_of
+from nas.config.units import parse_quantity
+from nas.errors import InputError
 
 _Shown = reprlib.Repr()
 _Shown.maxstring = _Shown.maxother = 80

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from ..errors import InputError
+from nas.errors import InputError
 
 #: An installed package grants a module of its own by an entry point in this group that names it.
 GROUP: Final = "hwnas.plugins"

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from .plugins import NO_PLUGINS, Plugins
+from nas.config.plugins import NO_PLUGINS, Plugins
+from nas.errors import InputError
 
 
 def nearest(word: str, choices: Collection[str]) -> str:

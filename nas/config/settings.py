@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from hardware_profiles import Target
-
-from ..data.fractions import SplitFractions
-from ..errors import InputError
-from . import registry
-from .kinds import DATA, LATENCY_MODEL, OPTIMISER, SEARCHER, SPACE, Default, Example
-from .plugins import NO_PLUGINS, Plugins
-from .units import Seconds, format_seconds
+from nas.config import registry
+from nas.config.kinds import DATA, LATENCY_MODEL, OPTIMISER, SEARCHER, SPACE, Default, Example
+from nas.config.plugins import NO_PLUGINS, Plugins
+from nas.config.units import Seconds, format_seconds
+from nas.errors import InputError
+from nas.tasks.image_classification.fractions import SplitFractions
 
 BudgetOf = Literal["worst_case", "expected"]
 Objective = Literal[

@@ -9,9 +9,9 @@ import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..errors import InputError
-from .kinds import Default, Example, Kind
-from .units import Unit
+from nas.config.kinds import Default, Example, Kind
+from nas.config.units import Unit
+from nas.errors import InputError
 
 _SUFFIXES = {"s": "_s", "J": "_j", "B": "_bytes"}
 _Mark = TypeVar("_Mark")

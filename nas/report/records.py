@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..config.units import parse_quantity
-from .loose import Loose
+from nas.config.units import parse_quantity
+from nas.report.loose import Loose
 
 State = Literal["kept", "not kept", "not measured"]
 

@@ -14,8 +14,8 @@ from nas.config import dump, kinds, parse, plain_yaml
 from nas.config.kinds import Kind
 from nas.config.plugins import granted
 from nas.config.settings import Experiment
-from nas.data import DATASETS
 from nas.errors import InputError
+from nas.tasks.image_classification import DATASETS
 from search_spaces.staged import Stage
 from tests.nas.small_runs import Command, small, write
 
@@ -238,7 +238,7 @@ def test_stages_of_a_space_are_written_as_tables() -> None:
 OWN = """
 from __future__ import annotations
 import numpy as np
-from nas.data.dataset import RawData
+from nas.tasks.image_classification.dataset import RawData
 from nas.config.units import Seconds
 from search_spaces.toy import toy
 
@@ -310,7 +310,7 @@ def test_a_module_that_is_broken_is_said_to_be(own: Command) -> None:
     named = ("--plugins", "own_broken", "--plugins", "own_missing")
     Path("own_broken.py").write_text("def f(:\n")
     assert "own_broken.py, line 1: " in own("check", write(Path(), small(data="own_broken:f")), *named).error
-    Path("own_missing.py").write_text("from nas.data import no_such_thing\n")
+    Path("own_missing.py").write_text("from nas.tasks.image_classification import no_such_thing\n")
     found = own("check", write(Path(), small(data="own_missing:f")), *named)
     assert "cannot import name 'no_such_thing'" in found.error
 

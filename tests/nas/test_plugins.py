@@ -23,8 +23,8 @@ from pathlib import Path
 print("theirs runs")
 Path("marker").touch()
 
-from nas.data.dataset import RawData
-from nas.data.digits import digits
+from nas.tasks.image_classification.dataset import RawData
+from nas.tasks.image_classification.digits import digits
 from nas.searchers.random import RandomSearch
 from search_spaces.toy import toy
 

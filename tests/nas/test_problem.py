@@ -8,8 +8,8 @@ from latency_models.additive import Additive, compile
 from latency_models.roofline import Roofline
 from nas.config.settings import Budget, ComponentSpec, Experiment, SearchSettings
 from nas.exits.placement import reach_of
-from nas.problem import METRIC_OF, BudgetProblem, objective_columns
-from nas.trial import AtBudget
+from nas.run.trial import AtBudget
+from nas.search.problem import METRIC_OF, BudgetProblem, objective_columns
 from search_spaces.mobile import mobile
 from search_spaces.slots import exit_positions, random_genomes, with_exits
 from search_spaces.staged import StagedSpace
