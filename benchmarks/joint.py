@@ -39,18 +39,19 @@ from joint_runs import BUDGET_S, agreement, opened, trained, unseen
 from numpy.typing import NDArray
 from rich.console import Console
 
-from nas import config, registry
+from nas.config import parse
+from nas.config.kinds import SEARCHER
 from nas.devices.measurement import time_networks
 from nas.optimisers.differentiable import Differentiable
 from nas.process.files import append_jsonl, read_jsonl
 from nas.run.context import Context
 from nas.run.trial import Trial
+from nas.search.evaluation import Evaluation
 from nas.search.pareto import pareto_rank
-from nas.search.problem import BudgetProblem, objective_columns
+from nas.search.problem import BudgetProblem, objective_columns, problem_of
 from nas.searchers.base import Searcher
 from nas.searchers.seeded import Seeded
 from nas.stages import optimise
-from nas.stages.search import Judge, problem_of
 from search_spaces.slots import random_genomes
 
 #: The share of the CPU seconds that goes into the distribution before anything is judged.
@@ -105,7 +106,7 @@ def seconds_per_step(context: Context, problem: BudgetProblem, paths: Any) -> fl
 
 
 def found_by(
-    method: str, context: Context, problem: BudgetProblem, judge: Judge, paths: Any, step_s: float, cpu_s: float
+    method: str, context: Context, problem: BudgetProblem, judge: Evaluation, paths: Any, step_s: float, cpu_s: float
 ) -> tuple[list[Trial], float]:
     """What a method evaluated within its CPU seconds, and the seconds it took."""
     clock = Clock(cpu_s)
@@ -115,8 +116,8 @@ def found_by(
         proposals, prior = learn(method, context, problem, paths, step_s, METHODS[method] * cpu_s)
         # As a run does it (`nas.stages.search`): the model sees other networks beside the proposals.
         arguments = {"prior": prior, "initial": 16 + len(proposals)} if method == "joint" else {}
-    part = config.part(SEARCHERS.get(method, "random"), "searcher", "searcher")
-    searcher: Searcher = registry.load(part.reference)(problem, **{**part.arguments, **arguments})
+    part = parse.component(SEARCHERS.get(method, "random"), SEARCHER, "searcher")
+    searcher: Searcher = part.load()(problem, **{**part.arguments, **arguments})
     if proposals is not None:
         searcher = Seeded(problem, searcher, proposals)
     objectives = context.experiment.search.objectives
@@ -171,7 +172,7 @@ def run_seed(args: argparse.Namespace, seed: int, console: Console) -> Iterator[
     for method in METHODS:
         if method in known:
             continue
-        judge = Judge(context, problem)
+        judge = Evaluation(context, problem)
         # Compiled before the clock starts.
         judge.scores(practice, context.experiment.search.images)
         trials, spent_s = found_by(method, context, problem, judge, paths, step_s, args.cpu_s)

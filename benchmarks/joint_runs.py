@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from scipy.stats import kendalltau
 
-from nas import config
-from nas.process.files import EXPERIMENT, RunFolder, append_jsonl, read_jsonl
-from nas.run.context import Context, materials, open_context
+from nas.config import parse
+from nas.process.files import append_jsonl, read_jsonl
+from nas.run.context import Context
+from nas.run.folder import RunFolder
+from nas.run.layout import EXPERIMENT
+from nas.run.opening import materials, open_context
 from nas.seeds import derive_seed
 from nas.stages import latency, supernet
 from search_spaces.ir import Network
@@ -27,7 +30,7 @@ Floats = NDArray[np.float64]
 
 def experiment(seed: int, epochs: int, measurements: Path | None) -> Any:
     """The experiment of a seed; all seeds take the calibration readings of the first."""
-    return config.experiment(
+    return parse.experiment(
         {
             "name": f"joint-{seed}",
             "seed": seed,

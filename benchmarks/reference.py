@@ -9,13 +9,13 @@ the page to them. A duration is text such as "8 ms".
 from __future__ import annotations
 
 import copy
-import inspect
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
-from nas import config, plain_yaml, registry, settings
+from nas.config import dump, parse, plain_yaml, registry, settings, signatures
+from nas.config.kinds import Kind
 from nas.errors import InputError
 
 REQUIRED = "required"
@@ -34,15 +34,7 @@ _WORDS: Mapping[Any, str] = {
     str: "text",
     type(None): "null",
     Any: "value",
-    settings.Part: "name, or its section",
-}
-#: What the sections of named implementations are called, by the kind of implementation.
-PARTS: Mapping[str, str] = {
-    "data": "data",
-    "space": "space",
-    "latency model": "latency_model",
-    "searcher": "search.searcher",
-    "optimiser": "search.optimiser",
+    settings.ComponentSpec: "name, or its section",
 }
 
 
@@ -58,27 +50,39 @@ class Key:
 def sections() -> dict[str, tuple[Key, ...]]:
     """The keys of every section by the section's name, `experiment` (the file itself) first."""
     found = {"experiment": tuple(_of_experiment((), settings.Experiment))}
-    for key, parameter in config._parameters(settings.Experiment, "experiment").items():
-        for kind in _sections_in(parameter.hint):
-            path: tuple[str | int, ...] = (key, 0) if typing.get_origin(parameter.hint) is tuple else (key,)
-            found[key] = tuple(_of_experiment(path, kind))
-    for kind_of_part, name in PARTS.items():
-        for part, reference in config._REGISTRIES[kind_of_part].items():
-            found |= _of_part(f"{name}: {part}", kind_of_part, reference)
+    for key, parameter in signatures.parameters(settings.Experiment, "experiment").items():
+        for section in _sections_in(parameter.hint):
+            is_list = typing.get_origin(signatures.options(parameter.hint)[0]) is tuple
+            path: tuple[str | int, ...] = (key, 0) if is_list else (key,)
+            found[key] = tuple(_of_experiment(path, section))
+    for name, kind in _components(settings.Experiment):
+        for component, reference in kind.known.items():
+            found |= _of_signature(
+                f"{name}: {component}", signatures.configurable(registry.load(reference), kind, name)
+            )
     return found
+
+
+def _components(section: Any, prefix: str = "") -> Iterator[tuple[str, Kind]]:
+    """Where a component is named, and of which kind."""
+    for key, parameter in signatures.parameters(section, prefix).items():
+        if kind := signatures.kind_of(parameter.hint):
+            yield f"{prefix}{key}", kind
+        for inner in _sections_in(parameter.hint):
+            yield from _components(inner, f"{prefix}{key}.")
 
 
 def _of_experiment(path: tuple[str | int, ...], kind: Any) -> Iterator[Key]:
     """The keys of a section that every experiment has, at `path`; defaults are what leaving them out gives."""
-    whole = plain_yaml.parse(config.dump(config.experiment(plain_yaml.parse(SHORTEST))))
-    for key, parameter in config._parameters(kind, str(kind)).items():
+    whole = plain_yaml.parse(dump.to_yaml(parse.experiment(plain_yaml.parse(SHORTEST))))
+    for key, parameter in signatures.parameters(kind, str(kind)).items():
         without = copy.deepcopy(whole)
         del _at(without, path)[key]
         if key == "name" and path:
             # A budget without a name is named after its limit.
             _at(without, path)["latency"] = "8 ms"
         try:
-            default = _written(_at(plain_yaml.parse(config.dump(config.experiment(without))), path)[key])
+            default = _written(_at(plain_yaml.parse(dump.to_yaml(parse.experiment(without))), path)[key])
         except InputError:
             default = REQUIRED
         yield Key(key, _type(parameter.hint), default)
@@ -90,39 +94,36 @@ def _at(data: Any, path: tuple[str | int, ...]) -> Any:
     return data
 
 
-def _of_part(name: str, kind: str, reference: str) -> dict[str, tuple[Key, ...]]:
-    """The keys that a named implementation takes beside its name, and the sections within them."""
-    made = registry.load(reference)
-    given = (*config._GIVEN[kind], *config._HIDDEN)
-    return _of_signature(name, made, given)
-
-
-def _of_signature(name: str, made: Any, given: tuple[str, ...] = ()) -> dict[str, tuple[Key, ...]]:
+def _of_signature(name: str, takes: Mapping[str, signatures.Parameter]) -> dict[str, tuple[Key, ...]]:
+    """The keys of a section, and the sections within them."""
     keys: list[Key] = []
     within: dict[str, tuple[Key, ...]] = {}
-    for key, parameter in config._parameters(made, name).items():
-        if parameter.name in given:
-            continue
-        default = REQUIRED if parameter.default is inspect.Parameter.empty else _written(parameter.default)
+    for key, parameter in takes.items():
+        default = REQUIRED if parameter.required else _written(parameter.python_default)
         keys.append(Key(key, _type(parameter.hint), default))
         for kind in _sections_in(parameter.hint):
-            within |= _of_signature(f"{name}, {key}", kind)
+            within |= _of_signature(f"{name}, {key}", signatures.parameters(kind, name))
     return {name: tuple(keys), **within}
 
 
 def _sections_in(hint: Any) -> Iterator[Any]:
     """The dataclasses in an annotation that a file writes as sections of their own."""
+    if signatures.kind_of(hint):
+        return
     if isinstance(hint, type) and is_dataclass(hint):
-        if hint is not settings.Part:
-            yield hint
+        yield hint
         return
     for inner in typing.get_args(hint):
         yield from _sections_in(inner)
 
 
 def _type(hint: Any) -> str:
-    if config._unit(hint) is not None:
+    allowed = signatures.options(hint)
+    if signatures.unit_of(hint) is not None:
         return " or ".join(["duration", *(["null"] if type(None) in typing.get_args(hint) else [])])
+    if len(allowed) > 1:
+        return " or ".join(map(_type, allowed))
+    (hint,) = allowed
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return ", ".join(f"`{choice}`" for choice in inner)
@@ -130,9 +131,7 @@ def _type(hint: Any) -> str:
         return f"list of {_many(_type(inner[0]))}"
     if origin is not None and issubclass(origin, Mapping):
         return f"names, each with a {_type(inner[1])}"
-    if len(options := config._options(hint)) > 1:
-        return " or ".join(map(_type, options))
-    if is_dataclass(hint) and hint is not settings.Part:
+    if is_dataclass(hint) and hint is not settings.ComponentSpec:
         return "section"
     return _WORDS[hint]
 

@@ -30,7 +30,7 @@ from scipy.stats import wilcoxon
 from search_peers import PEERS, Filtered
 
 from latency_models.table import HELP_TEST, load_table
-from nas.registry import load
+from nas.config.registry import load
 from nas.search.evaluators.table import Rows, TableProblem, load_accuracy
 from nas.searchers import SEARCHERS
 

@@ -29,7 +29,7 @@ from hardware_profiles import Target, load
 from latency_models.additive import Additive, unique
 from latency_models.additive import compile as compile_tables
 from latency_models.roofline import Roofline
-from nas.registry import load as load_class
+from nas.config.registry import load as load_class
 from nas.searchers import SEARCHERS
 from nas.searchers.base import Genomes, least_violation
 from search_spaces.mobile import mobile

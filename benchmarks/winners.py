@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nas.settings import Budget
+from nas.config.settings import Budget
 
 
 def budget_of(winner: dict[str, Any]) -> Budget:

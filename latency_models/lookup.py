@@ -68,11 +68,9 @@ class LookUp(LinearModel):
         calibration: Calibration | None = None,
         *,
         table: str | None = None,
-        call_s: float | None = None,
-        decision_s: float | None = None,
     ) -> None:
         if calibration is None and profile is not None and table is not None:
-            calibration = uncalibrated(self.name, profile, target, call_s, decision_s, KernelTable.load(table))
+            calibration = uncalibrated(self.name, profile, target, table=KernelTable.load(table))
         if calibration is None:
             raise ValueError(
                 "latency model 'lookup' needs a device profile and the file of a table of kernels, or a calibration; "

@@ -22,25 +22,17 @@ _CACHED_NETWORKS: Final = 10_000
 class LinearModel:
     """Seconds linear in the features of FEATURES[`name`]; abstract, a model says its `name` and no more.
 
-    `profile` may be None where a calibration is given, which holds all the numbers. `call_s` and `decision_s` replace
-    the estimated overheads of an uncalibrated model. Raises ValueError for a calibration of another target or model.
+    `profile` may be None where a calibration is given, which holds all the numbers. Raises ValueError for a calibration
+    of another target or model.
     """
 
     name: ClassVar[str]
 
-    def __init__(
-        self,
-        profile: DeviceProfile | None,
-        target: Target,
-        calibration: Calibration | None = None,
-        *,
-        call_s: float | None = None,
-        decision_s: float | None = None,
-    ) -> None:
+    def __init__(self, profile: DeviceProfile | None, target: Target, calibration: Calibration | None = None) -> None:
         if calibration is None:
             if profile is None:
                 raise ValueError(f"latency model {self.name!r} needs a device profile or a calibration")
-            calibration = uncalibrated(self.name, profile, target, call_s, decision_s)
+            calibration = uncalibrated(self.name, profile, target)
         if calibration.target != target:
             raise ValueError(
                 f"the calibration is for {calibration.target.key}, not for {target.key}; latencies do not carry over, "

@@ -48,9 +48,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--set", metavar="KEY=VALUE", action="append", default=[], help="replace a key, such as supernet.epochs=5"
         )
+        _plugins(command)
     for name, text in _STAGES.items():
         command = commands.add_parser(name, help=text, description=f"In an existing run: {text}.")
         command.add_argument("run", metavar="RUN", help="the run folder")
+        _plugins(command)
     devices = commands.add_parser("devices", help="list device profiles, or show one with its sources")
     devices.add_argument("name", nargs="?", metavar="NAME", help="id, alias or file of a profile; host is this machine")
     commands.add_parser("doctor", help="say which backends, targets, compilers and optional parts work here")
@@ -58,7 +60,18 @@ def _parser() -> argparse.ArgumentParser:
     _latency(commands.add_parser("latency", help="few-shot latency: learn from devices of a table, judge on others"))
     check = commands.add_parser("check", help="check an experiment file, or a search space `module:name`, for mistakes")
     check.add_argument("subject", metavar="EXPERIMENT.yaml|MODULE:SPACE")
+    _plugins(check)
     return parser
+
+
+def _plugins(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--plugins",
+        metavar="A,B",
+        action="append",
+        default=[],
+        help="modules of others, or your own, whose code may run: only these can be named as module:name",
+    )
 
 
 def _profile(command: argparse.ArgumentParser) -> None:
@@ -87,6 +100,7 @@ def _profile(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", default="hardware_profiles", metavar="DIR", help="folder (default: hardware_profiles)"
     )
+    _plugins(command)
 
 
 def _latency(command: argparse.ArgumentParser) -> None:

@@ -55,12 +55,12 @@ def search(args: argparse.Namespace) -> int:
 
 @interrupt.deferred()
 def _start(args: argparse.Namespace, work: Callable[[Context], bool]) -> int:
-    from nas import config
+    from nas.config import parse, plugins
     from nas.run.folder import RunFolder
     from nas.run.opening import materials, open_context
 
     overrides = [*args.set, *([f"seed={args.seed}"] if args.seed is not None else [])]
-    experiment = config.load(Path(args.experiment), tuple(overrides))
+    experiment = parse.load(Path(args.experiment), tuple(overrides), plugins.granted(args.plugins))
     out = Path(args.out or Path("runs") / experiment.name)
     # --resume on a folder that is not there yet starts the run, so that one command line serves both.
     resume = args.resume and out.is_dir() and any(out.iterdir())
@@ -73,7 +73,7 @@ def _start(args: argparse.Namespace, work: Callable[[Context], bool]) -> int:
 @interrupt.deferred()
 def stage(args: argparse.Namespace) -> int:
     """`nas train|export|verify|report`: one stage of an existing run."""
-    from nas import config
+    from nas.config import parse, plugins
     from nas.run.folder import RunFolder
     from nas.run.layout import RunFiles
     from nas.run.opening import materials, open_context
@@ -82,7 +82,7 @@ def stage(args: argparse.Namespace) -> int:
     files = RunFiles(Path(args.run))
     if not files.experiment.is_file():
         raise InputError(f"{files.root} is not a run: it has no {files.experiment.name}; start one with `nas run`")
-    settings = config.load(files.experiment)
+    settings = parse.load(files.experiment, plugins=plugins.granted(args.plugins))
     found = materials(settings, begun=True)
     with RunFolder.open(files.root, resume=True) as folder:
         context = open_context(settings, found, folder, _console())
@@ -161,20 +161,21 @@ def check(args: argparse.Namespace) -> int:
     """`nas check`: an experiment file, or the contract of a search space."""
     from rich.markup import escape
 
-    from nas.registry import is_reference
+    from nas.config import parse, plugins
+    from nas.config.registry import is_reference
     from search_spaces import SPACES
 
     console = _console()
     if (args.subject in SPACES or is_reference(args.subject)) and not Path(args.subject).exists():
         from nas.space_check import check_space
 
-        for line in check_space(args.subject):
+        subject = [args.subject.partition(":")[0]] if is_reference(args.subject) else []
+        for line in check_space(args.subject, plugins.granted([*args.plugins, *subject])):
             console.print(f"[green]ok[/] {escape(line)}")
         return 0
-    from nas import config
     from nas.run.opening import materials
 
-    experiment = config.load(Path(args.subject))
+    experiment = parse.load(Path(args.subject), plugins=plugins.granted(args.plugins))
     found = materials(experiment)
     images = len(found.data.splits.train)
     console.print(

@@ -15,7 +15,8 @@ from rich.markup import escape
 
 from hardware_profiles import Target
 from hardware_profiles.registry import shipped_as
-from nas import registry
+from nas.config import plugins, registry
+from nas.config.units import format_seconds
 from nas.devices.profile_store import CALIBRATION, FEWEST, READINGS, TABLE, Setup
 from nas.devices.profiling import Result
 from nas.devices.profiling import profile as measure
@@ -23,7 +24,6 @@ from nas.errors import InputError
 from nas.process import interrupt
 from nas.process.files import RunFolderError
 from nas.tolerances import REFERENCE_DRIFT
-from nas.units import format_seconds
 from search_spaces import SPACES
 
 if TYPE_CHECKING:
@@ -81,13 +81,14 @@ def _setup(args: argparse.Namespace) -> Setup:
     if args.threads > cores:
         raise InputError(f"--threads {args.threads}: this process may use {cores} cores; more threads only wait")
     reference = registry.resolve(args.space, SPACES, "search space")
+    granted = plugins.granted(args.plugins)
     arguments: dict[str, Any] = {}
     if args.table is not None:
-        if "table" not in inspect.signature(registry.load(reference)).parameters:
+        if "table" not in inspect.signature(registry.load(reference, granted)).parameters:
             raise InputError(f"--table {args.table}: the space {args.space} has no tables; leave it out")
         arguments["table"] = args.table
     target = Target(args.name, args.runner, args.threads, args.batch, power_mode=args.power_mode)
-    setup = Setup(target, reference, arguments, _input(args), args.classes, args.seed)
+    setup = Setup(target, reference, arguments, _input(args), args.classes, args.seed, granted)
     setup.space()
     return setup
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from nas import config, registry
+from nas.config import parse
+from nas.config.kinds import SPACE
+from nas.config.plugins import NO_PLUGINS, Plugins
 from nas.supernet.union import plan
 from search_spaces.slots import (
     SearchSpace,
@@ -23,13 +25,13 @@ from search_spaces.slots import (
 _IMAGE, _CLASSES, _SAMPLES, _NEIGHBOURHOODS = (3, 32, 32), 10, 64, 3
 
 
-def check_space(reference: str) -> Iterator[str]:
+def check_space(reference: str, plugins: Plugins = NO_PLUGINS) -> Iterator[str]:
     """Build the space for 32x32 images of 10 classes and yield one line per law that holds.
 
     Raises SpaceError naming the law that is broken and the genome, InputError where there is no such space.
     """
-    part = config.part(reference, "space", "space")
-    space = complete(registry.load(part.reference)(input_shape=_IMAGE, classes=_CLASSES, **part.arguments))
+    part = parse.component(reference, SPACE, "space", plugins)
+    space = complete(part.load()(input_shape=_IMAGE, classes=_CLASSES, **part.arguments))
     limits = sizes(space)
     genomes = _with_neighbours(space, random_genomes(space, _SAMPLES, np.random.default_rng(0)))
     yield f"{reference}: {len(limits)} genes, {float(np.prod(limits.astype(float))):.1e} genomes"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -16,11 +17,12 @@ import numpy as np
 import pytest
 
 from latency_models import features
-from nas import config, plain_yaml
-from nas.deploy import manifest
+from nas.config import parse, plain_yaml
+from nas.config.kinds import DATA
+from nas.deploy import manifest, thresholds
 from nas.deploy.onnx import export_segments, to_onnx
 from nas.devices import measurement
-from nas.run.context import materials
+from nas.run.opening import materials
 from nas.tasks.image_classification.preprocessing import Preprocessing
 from search_spaces.toy import toy
 from tests.documents import ROOT, Block, blocks, names_in, sections, shown, write_files
@@ -47,9 +49,9 @@ def test_experiments_in_the_documents_are_accepted(block: Block, reference: Modu
     given = plain_yaml.parse(block.text)
     data = given if "budgets" in given else {**plain_yaml.parse(reference.SHORTEST), **given}
     if isinstance(data["data"], dict) and not Path(data["data"].get("path", ROOT)).exists():
-        config.part(data["data"], "data", "data")
+        parse.component(data["data"], DATA, "data")
         data["data"] = "digits"
-    assert materials(config.experiment(data)).space.genes
+    assert materials(parse.experiment(data)).space.genes
 
 
 def test_there_are_complete_experiments() -> None:

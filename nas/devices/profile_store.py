@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,8 @@ import numpy as np
 from hardware_profiles import DeviceProfile, Target
 from hardware_profiles.host import differences
 from hardware_profiles.registry import read
-from nas import registry
+from nas.config import registry
+from nas.config.plugins import NO_PLUGINS, Plugins
 from nas.devices.measurement import Measurement
 from nas.devices.timing.rounds import drift
 from nas.errors import InputError
@@ -37,7 +38,10 @@ FEWEST: Final = 3
 
 @dataclass(frozen=True)
 class Setup:
-    """What is measured: networks of a space, for one target. `reference` and `arguments` say how the space is made."""
+    """What is measured: networks of a space, for one target. `reference` and `arguments` say how the space is made.
+
+    `plugins` is what was granted to this command, and is not stored.
+    """
 
     target: Target
     reference: str
@@ -45,15 +49,18 @@ class Setup:
     input_shape: tuple[int, ...]
     classes: int
     seed: int
+    plugins: Plugins = field(default=NO_PLUGINS, compare=False, repr=False)
 
     def space(self) -> SearchSpace:
         """The search space; raises InputError or SpaceError where there is none."""
-        make = registry.load(self.reference)
+        make = registry.load(self.reference, self.plugins)
         return complete(make(input_shape=self.input_shape, classes=self.classes, **self.arguments))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values; what they are compared with was read from JSON."""
-        return {**asdict(self), "input_shape": list(self.input_shape), "arguments": dict(self.arguments)}
+        record = {**asdict(self), "input_shape": list(self.input_shape), "arguments": dict(self.arguments)}
+        del record["plugins"]
+        return record
 
 
 @dataclass(frozen=True)

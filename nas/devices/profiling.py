@@ -19,7 +19,7 @@ from hardware_profiles import DeviceProfile
 from hardware_profiles.host import detect, differences, identity
 from latency_models.roofline import LinearModel
 from latency_models.table import LatencyTable, save_table
-from nas import registry
+from nas.config import registry
 from nas.devices.family import with_relatives
 from nas.devices.measurement import Measurement
 from nas.devices.networks import Loader, reference_genomes, time_loaded

@@ -14,7 +14,7 @@ import yaml
 
 from hardware_profiles import ProfileError, Target
 from latency_models import LATENCY_MODELS
-from nas import registry
+from nas.config import registry
 from nas.errors import InputError
 from nas.process.files import read_jsonl
 from nas.report.records import Optimised, Pair, optimised, pair

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
+from nas.config.settings import Budget
 from nas.deploy import manifest
 from nas.deploy.cascade import Cascade
 from nas.deploy.thresholds import read as read_thresholds
@@ -18,7 +19,6 @@ from nas.devices.timing.measuring import Plan
 from nas.errors import InputError
 from nas.run.context import Context
 from nas.run.winners import Winner, files_of
-from nas.settings import Budget
 
 
 def require_exported(context: Context, winner: Winner) -> manifest.Manifest:

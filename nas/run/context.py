@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile, Target
+from nas.config.settings import Experiment
 from nas.devices.base import Device, DeviceFinder
 from nas.devices.local import local_device
 from nas.process.interrupt import stop_if_asked
 from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
 from nas.seeds import derive_seed
-from nas.settings import Experiment
 from nas.tasks.image_classification.prepared import Dataset
 from search_spaces.slots import SearchSpace
 

@@ -13,7 +13,6 @@ from hardware_profiles import Target
 from latency_models.additive import Additive
 from latency_models.additive import compile as compile_tables
 from latency_models.roofline import LinearModel
-from nas import registry
 from nas.devices.measurement import Measurement
 from nas.process.files import atomic_write_bytes
 from nas.run.context import Context
@@ -38,7 +37,7 @@ def save_model(context: Context, target: Target, model: LinearModel) -> None:
 
 def load_model(context: Context, target: Target) -> LinearModel:
     """The latency model of a target as the search uses it."""
-    kind: Any = registry.load(context.experiment.latency_model.reference)
+    kind: Any = context.experiment.latency_model.load()
     model: LinearModel = kind.load(model_path(context, target))
     return model
 

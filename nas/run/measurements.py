@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from hardware_profiles import Target
+from nas.config.settings import Budget
 from nas.devices.measurement import Measurement
 from nas.process.files import append_jsonl, read_jsonl
 from nas.run.context import Context
-from nas.settings import Budget
 
 
 def read_measurements(context: Context, target: Target, purpose: str | None = None) -> tuple[Measurement, ...]:

@@ -18,7 +18,8 @@ from rich.markup import escape
 
 from hardware_profiles import DeviceProfile
 from hardware_profiles import load as load_profile
-from nas import config, registry
+from nas.config import dump, parse
+from nas.config.settings import Experiment
 from nas.devices.base import DeviceFinder
 from nas.devices.local import local_device
 from nas.devices.measurement import HOST
@@ -28,7 +29,6 @@ from nas.run.context import Context
 from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
 from nas.run.reuse import check_reuse
-from nas.settings import Experiment
 from nas.tasks.image_classification.prepared import Dataset, prepare
 from search_spaces.slots import SearchSpace, complete
 
@@ -56,7 +56,7 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
     """
     if not begun:
         _check_sources(experiment)
-    raw = registry.load(experiment.data.reference)(**experiment.data.arguments)
+    raw = experiment.data.load()(**experiment.data.arguments)
     data = prepare(raw, experiment.seed, fractions=experiment.splits)
     if not begun:
         check_reuse(experiment, data.splits.record())
@@ -68,7 +68,7 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
             )
     _check_optimiser(experiment, len(data.splits.arch))
     size = data.preprocessing
-    make_space = registry.load(experiment.space.reference)
+    make_space = experiment.space.load()
     space = make_space(
         input_shape=(size.channels, *size.size), classes=len(size.class_names), **experiment.space.arguments
     )
@@ -81,7 +81,7 @@ def _check_optimiser(experiment: Experiment, images: int) -> None:
     if part is None:
         return
     try:
-        registry.load(part.reference)(**part.arguments)
+        part.load()(**part.arguments)
     except InputError as error:
         raise InputError(f"search.optimiser: {error}") from error
     if images < LEAST_ARCH:
@@ -129,10 +129,11 @@ def open_context(
             "versions": _versions(),
             "machine": _machine(),
             "seed": experiment.seed,
+            "plugins": experiment.plugins.modules,
             "splits": splits,
             "profiles": {name: profile.to_dict() for name, profile in profiles.items()},
         }
-        atomic_write_text(files.experiment, config.dump(experiment))
+        atomic_write_text(files.experiment, dump.to_yaml(experiment))
         atomic_write_json(files.environment, environment)
         notes = [*found.data.raw.notes]
         if found.data.splits.left_out:
@@ -145,7 +146,7 @@ def open_context(
 
 def _same_experiment(path: Path, experiment: Experiment) -> None:
     # Compared as experiments, not as texts: what an older release did not write has its default.
-    before = config.load(path)
+    before = parse.load(path, plugins=experiment.plugins)
     for key in (field.name for field in fields(Experiment)):
         was, now = getattr(before, key), getattr(experiment, key)
         if was != now:

@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.config.settings import Budget
 from nas.process.files import atomic_write_bytes, atomic_write_json
 from nas.run.context import Context
-from nas.settings import Budget
 
 SCHEMA: Final = 1
 _OWN: Final = "own/"

@@ -12,15 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nas import config
+from nas.config import dump, parse, plain_yaml
+from nas.config.settings import Experiment
 from nas.errors import InputError
 from nas.nn.weights import from_bytes
 from nas.process.files import atomic_write_bytes, atomic_write_json, sha256_file
 from nas.run.folder import RunFolder
 from nas.run.layout import ENVIRONMENT, EXPERIMENT, PLANS, SUPERNET, RunFiles
-from nas.settings import Experiment
 
-_SAME = ("seed", "data", "space", "splits", "supernet")
+_COMPONENTS = ("data", "space")
+_SAME = ("seed", *_COMPONENTS, "splits", "supernet")
+_REMEDY = "make them the same, or leave the key out"
 
 
 def check_reuse(experiment: Experiment, splits: Mapping[str, Any]) -> None:
@@ -34,14 +36,7 @@ def check_reuse(experiment: Experiment, splits: Mapping[str, Any]) -> None:
     what = f"supernet.reuse: {str(files.root)!r}"
     if not files.experiment.is_file():
         raise InputError(f"{what} is not a run: it has no {EXPERIMENT}; give the folder of one")
-    before = config.load(files.experiment)
-    for key in _SAME:
-        was, now = _without_reuse(getattr(before, key)), _without_reuse(getattr(experiment, key))
-        if was != now:
-            raise InputError(
-                f"{what} was trained otherwise: {key} was {was} there and is {now} here; "
-                "make them the same, or leave the key out"
-            )
+    _check_same(files.experiment, experiment, what)
     if not files.supernet.is_file():
         raise InputError(f"{what} has no {SUPERNET} yet; finish it with `nas run ... --resume`, or leave the key out")
     try:
@@ -60,6 +55,31 @@ def check_reuse(experiment: Experiment, splits: Mapping[str, Any]) -> None:
             f"{what} is not trained to its end, {left} steps are left; finish it with `nas run ... --resume`, or leave "
             "the key out"
         )
+
+
+def _check_same(file: Path, experiment: Experiment, what: str) -> None:
+    """Compare what the weights depend on; of the other run's components nothing is imported that is not named here."""
+    written, here = plain_yaml.read(file), dump.plain(experiment)
+    for key in _COMPONENTS:
+        was, now = _name(written.get(key, here[key])), here[key]["name"]
+        if was != now:
+            raise InputError(f"{what} was trained otherwise: {key} was {was!r} there and is {now!r} here; {_REMEDY}")
+    # What an older release did not write has its default, which is known now that the components are those of here.
+    kept = {key: value for key, value in here.items() if key not in _SAME}
+    try:
+        before = parse.experiment(
+            {**kept, **{key: written[key] for key in _SAME if key in written}}, experiment.plugins
+        )
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    for key in _SAME:
+        was, now = _without_reuse(getattr(before, key)), _without_reuse(getattr(experiment, key))
+        if was != now:
+            raise InputError(f"{what} was trained otherwise: {key} was {was} there and is {now} here; {_REMEDY}")
+
+
+def _name(section: Any) -> Any:
+    return section.get("name") if isinstance(section, dict) else section
 
 
 def take_weights(experiment: Experiment, run: RunFolder, splits: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from nas.settings import Budget
+from nas.config.settings import Budget
 
 State = Literal["kept", "not kept", "not measured"]
 

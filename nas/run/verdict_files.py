@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from nas.config.settings import Budget
+from nas.config.units import parse_quantity
 from nas.errors import InputError
 from nas.process.files import atomic_write_json
 from nas.run.layout import RunFiles
 from nas.run.lenient import Lenient
 from nas.run.verdict import Attempt, BudgetRow, Check, ExitRow, Verdict, Verdicts
-from nas.settings import Budget
-from nas.units import parse_quantity
 
 #: Verify.json of schema 1 held what test.json holds now.
 SCHEMA: Final = 2

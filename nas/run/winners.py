@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.config.settings import Budget
 from nas.devices.measurement import Measurement
 from nas.errors import InputError
 from nas.exits.scores import Scores
@@ -20,7 +21,6 @@ from nas.run.context import Context
 from nas.run.layout import WinnerFiles
 from nas.run.measurements import measured
 from nas.run.trial import Trial
-from nas.settings import Budget
 from search_spaces.ir import Network
 
 SCHEMA: Final = 1

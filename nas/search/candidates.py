@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_models.roofline import LinearModel
+from nas.config.settings import Budget
 from nas.devices.measurement import Measurement
 from nas.run.trial import Trial
 from nas.search.budget_loop import Rules, Step, decide
-from nas.settings import Budget
 from search_spaces.slots import SearchSpace
 
 Floats = NDArray[np.float64]

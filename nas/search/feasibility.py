@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from nas.config.units import format_seconds
 from nas.search.problem import BudgetProblem
 from nas.searchers.fastest import fastest
-from nas.units import format_seconds
 
 
 def impossible(problem: BudgetProblem, number: int) -> str | None:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from latency_models.additive import Additive
+from nas.config.settings import Budget, Experiment, Objective
 from nas.run.context import Context
 from nas.run.latency import load_tables
 from nas.run.trial import AtBudget
-from nas.settings import Budget, Experiment, Objective
 from search_spaces.slots import Genomes, SearchSpace, sizes, switched
 
 Floats = NDArray[np.float64]

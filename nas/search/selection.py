@@ -14,6 +14,8 @@ from dataclasses import replace
 import numpy as np
 
 from latency_models.roofline import LinearModel
+from nas.config.settings import Budget
+from nas.config.units import format_seconds
 from nas.devices.base import Device
 from nas.devices.measurement import Measurement
 from nas.errors import InputError
@@ -25,8 +27,6 @@ from nas.run.winners import Winner, chosen_key, files_of, write_choice, write_un
 from nas.search.candidates import next_step, seconds_of
 from nas.search.feasibility import impossible
 from nas.search.problem import problem_of
-from nas.settings import Budget
-from nas.units import format_seconds
 
 
 def choose(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:

@@ -20,7 +20,6 @@ from hardware_profiles import ProfileError, Target
 from hardware_profiles.registry import locate
 from latency_models.calibration import Calibration
 from latency_models.roofline import LinearModel
-from nas import registry
 from nas.devices import profile_store
 from nas.devices.family import with_relatives
 from nas.devices.measurement import HOST, Measurement
@@ -49,7 +48,7 @@ def calibrate(context: Context) -> None:
 def _uncalibrated(context: Context, target: Target) -> LinearModel:
     part = context.experiment.latency_model
     profile = context.profiles[target.device]
-    bare: LinearModel = registry.load(part.reference)(profile, target, **part.arguments)
+    bare: LinearModel = part.load()(profile, target, **part.arguments)
     model = with_relatives(bare, profile, context.space)
     if names := model.calibration.relatives:
         context.console.print(
@@ -71,7 +70,7 @@ def _profiled(context: Context, target: Target) -> LinearModel | None:
         path = locate(target.device)
     except ProfileError:
         return None  # the file is gone since the run began, which holds the profile itself
-    kind: Any = registry.load(context.experiment.latency_model.reference)
+    kind: Any = context.experiment.latency_model.load()
     found = [] if path is None else profile_store.stored(path, target)
     pairs = [(folder, head, _read(folder / profile_store.CALIBRATION)) for folder, head in found]
     pairs = [(folder, head, stored) for folder, head, stored in pairs if stored.model == kind.name]

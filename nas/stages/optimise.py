@@ -10,14 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from nas import registry
+from nas.config.settings import Budget
 from nas.errors import NothingFits
 from nas.run.context import Context
 from nas.run.optimiser import is_found, read_checkpoint, write_checkpoint, write_found
 from nas.run.supernet import shared_weights
 from nas.run.training import steps_progress, training_set
 from nas.search.problem import BudgetProblem
-from nas.settings import Budget
 
 if TYPE_CHECKING:
     from nas.optimisers.base import Optimiser, Result, Steps
@@ -34,7 +33,7 @@ def optimise(context: Context, problem: BudgetProblem) -> None:
     part = context.experiment.search.optimiser
     if part is None:
         return
-    optimiser: Optimiser = registry.load(part.reference)(**part.arguments)
+    optimiser: Optimiser = part.load()(**part.arguments)
     paths: Paths | None = None
     for number, budget in enumerate(context.experiment.budgets):
         if is_found(context, budget):

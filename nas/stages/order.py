@@ -6,13 +6,13 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from nas.config.units import format_seconds
 from nas.errors import NothingFits
 from nas.run.artefacts import tvm_ready, why_no_tvm
 from nas.run.context import Context
 from nas.run.verdict import Verdict, Verdicts
 from nas.search.feasibility import impossible
 from nas.search.problem import problem_of
-from nas.units import format_seconds
 
 #: The stages that can be given alone in a run that has come far enough.
 ALONE = ("train", "export", "verify", "report")

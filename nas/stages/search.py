@@ -10,7 +10,6 @@ from dataclasses import asdict
 import numpy as np
 from rich.progress import Progress
 
-from nas import registry
 from nas.errors import InputError, NothingFits
 from nas.process.files import append_jsonl, atomic_write_json
 from nas.process.interrupt import stop_if_asked
@@ -86,7 +85,7 @@ def _searcher(context: Context, problem: BudgetProblem) -> Searcher:
         # Proposals are much alike; a model needs to see other networks as well.
         different = {tuple(genome) for each in found for genome in each.proposals.tolist()}
         arguments["initial"] = arguments["initial"] + len(different)
-    searcher: Searcher = registry.load(part.reference)(problem, **arguments)
+    searcher: Searcher = part.load()(problem, **arguments)
     if not found:
         return searcher
     # Budgets take turns, so that none waits for another where few networks are judged.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from latency_models.energy import call_energy_j, peak_memory_bytes
+from nas.config.settings import Budget
 from nas.deploy import thresholds
 from nas.devices.base import CascadeTimes, Device, Exported
 from nas.devices.conditions import Conditions
@@ -28,7 +29,6 @@ from nas.run.measurements import append_measurements, candidate_rows, measured
 from nas.run.verdict import Attempt, BudgetRow, ExitRow, Verdict, Verdicts
 from nas.run.verdict_files import load_verdicts, write_measured
 from nas.run.winners import Winner, files_of, standing, val_scores
-from nas.settings import Budget
 
 #: Of an expected budget, what thresholds may use up: the rest is for exit rates that differ on other images.
 _SHARE = 0.97

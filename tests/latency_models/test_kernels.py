@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hardware_profiles import Target, load
 from latency_models import UnpricedOperator
+from latency_models.calibration import uncalibrated
 from latency_models.kernels import NEAR, KernelTable, Signature, alone, distinct, distinct_of_space, signature
 from latency_models.lookup import LookUp
 from latency_models.roofline import Roofline
@@ -152,7 +153,9 @@ def test_overheads_that_are_estimated_at_nothing_can_still_be_found(overhead: fl
     profile = replace(PROFILE, launch_overhead_s=replace(PROFILE.launch_overhead_s, value=overhead))
     networks = [SPACE.decode(genome) for genome in random_genomes(SPACE, 40, np.random.default_rng(1))]
     KernelTable.build(distinct_of_space(SPACE, FUSIONS), Roofline(PROFILE, TARGET).body_s).save(tmp_path / "k.npz")
-    bare = LookUp(profile, TARGET, table=str(tmp_path / "k.npz"), call_s=overhead, decision_s=overhead)
+    bare = LookUp(
+        None, TARGET, uncalibrated("lookup", profile, TARGET, overhead, overhead, KernelTable.load(tmp_path / "k.npz"))
+    )
     exits = np.array([len(network.exits) for network in networks])
     kernels = np.array([len(fuse(network, frozenset(profile.fusions))) for network in networks])
     truth = bare.body_s(networks) + 3e-6 * kernels + 20e-6 * exits

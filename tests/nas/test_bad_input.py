@@ -102,6 +102,18 @@ def code_in_a_tag(folder: Path) -> str:
     return _SOUND + f"seed: !!python/object/apply:os.system ['touch {folder}/marker']\n"
 
 
+def maybe(folder: Path) -> str:
+    return _SOUND + "supernet: {augment: !!bool maybe}\n"
+
+
+def timestamp(folder: Path) -> str:
+    return _SOUND + "supernet: {augment: !!timestamp nope}\n"
+
+
+def huge(folder: Path) -> dict[str, Any]:
+    return small(budgets=[{"latency": 10**400}])
+
+
 def code_in_a_name(folder: Path) -> dict[str, Any]:
     return small(data={"name": "os:system", "command": f"touch {folder}/marker"})
 
@@ -177,8 +189,11 @@ KINDS: tuple[tuple[Prepare, str], ...] = (
     (not_yaml, "line 6: "),
     (only_text, "must hold keys and values, such as `name: quickstart`"),
     (empty_file, "must hold keys and values"),
-    (code_in_a_tag, "could not determine a constructor for the tag"),
-    (code_in_a_name, "os:system is no loader of data"),
+    (code_in_a_tag, "line 5: the tag !!python/object/apply:os.system has to be left out"),
+    (maybe, "line 5: the tag !!bool has to be left out"),
+    (timestamp, "line 5: the tag !!timestamp has to be left out"),
+    (huge, "budgets[0].latency of 100000000000000000...0000000000000000000 is impossible"),
+    (code_in_a_name, "data.name: 'os:system' is code of the module 'os', which nobody allowed to run"),
     (no_data_file, "nothing.npz: no such file. Expected np.savez(path, x_train=..., y_train=...)"),
     (nan_in_data, "1 values in 1 images are NaN or infinite, the first at image 7, channel 0, row 3, column 3"),
     (labels_do_not_fit, "y_train has 59 labels, x_train 60 images"),

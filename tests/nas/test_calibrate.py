@@ -13,10 +13,12 @@ import pytest
 from rich.console import Console
 
 from hardware_profiles import Target
-from nas import config
+from nas.config import parse
 from nas.devices.measurement import ExitTime, Measurement
-from nas.process.files import RunFolder, append_jsonl, read_jsonl
-from nas.run.context import Context, materials, open_context
+from nas.process.files import append_jsonl, read_jsonl
+from nas.run.context import Context
+from nas.run.folder import RunFolder
+from nas.run.opening import materials, open_context
 from nas.stages import latency
 from tests.nas.small_runs import small
 
@@ -28,7 +30,7 @@ MEASUREMENTS = Path("run/measurements.jsonl")
 @contextmanager
 def opened(**sections: Any) -> Iterator[tuple[Context, io.StringIO]]:
     """The context of a run that begins or goes on, and what it prints."""
-    experiment = config.experiment(small(**{"calibration": {"networks": NETWORKS}, **sections}))
+    experiment = parse.experiment(small(**{"calibration": {"networks": NETWORKS}, **sections}))
     said = io.StringIO()
     console = Console(file=said, width=300)
     with RunFolder.open("run", resume=Path("run").is_dir()) as folder:

@@ -10,12 +10,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas import config, plain_yaml
+from nas.config import dump, kinds, parse, plain_yaml
+from nas.config.kinds import Kind
+from nas.config.plugins import granted
+from nas.config.settings import Experiment
 from nas.errors import InputError
-from nas.searchers import SEARCHERS
-from nas.settings import Experiment
 from nas.tasks.image_classification import DATASETS
-from search_spaces import SPACES
 from search_spaces.staged import Stage
 from tests.nas.small_runs import Command, small, write
 
@@ -24,12 +24,12 @@ EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 
 
 def again(experiment: Experiment) -> Experiment:
-    return config.experiment(plain_yaml.parse(config.dump(experiment)))
+    return parse.experiment(plain_yaml.parse(dump.to_yaml(experiment)), experiment.plugins)
 
 
 def refusal(data: dict[str, Any]) -> str:
     with pytest.raises(InputError) as caught:
-        config.experiment(data)
+        parse.experiment(data)
     return str(caught.value)
 
 
@@ -61,13 +61,13 @@ sections = st.fixed_dictionaries(
 @settings(max_examples=40, deadline=None)
 @given(sections)
 def test_what_is_dumped_loads_as_the_same_experiment(changed: dict[str, Any]) -> None:
-    experiment = config.experiment(small(**changed))
+    experiment = parse.experiment(small(**changed))
     assert again(experiment) == experiment
     assert experiment.name == changed["name"] and experiment.seed == changed["seed"]
 
 
 def test_a_dump_spells_out_every_default() -> None:
-    text = config.dump(config.experiment({"name": "x", "data": "digits", "target": {"device": "host", "runner":
+    text = dump.to_yaml(parse.experiment({"name": "x", "data": "digits", "target": {"device": "host", "runner":
                        "onnxruntime"}, "budgets": [{"latency": "8 ms"}]}))  # fmt: skip
     dumped = yaml.safe_load(text)
     assert set(dumped) == {field.name for field in dataclasses.fields(Experiment)}
@@ -81,8 +81,18 @@ def test_a_dump_spells_out_every_default() -> None:
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_what_an_earlier_release_dumped_is_dumped_still_and_means_the_same(path: Path) -> None:
+    """Keys may come between, each with a default that does not change what the file meant."""
+    before = (Path(__file__).parent / "dumped" / path.name).read_text()
+    experiment = parse.load(path)
+    lines = iter(dump.to_yaml(experiment).splitlines())
+    assert all(line in lines for line in before.splitlines()), "a line is missing, or in another place"
+    assert parse.experiment(plain_yaml.parse(before)) == experiment
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_experiment_of_ours_is_sound(path: Path, nas: Command) -> None:
-    experiment = config.load(path)
+    experiment = parse.load(path)
     assert again(experiment) == experiment
     folder = experiment.data.arguments.get("path")
     if folder is not None and not Path(folder).exists():
@@ -118,13 +128,13 @@ def test_single_keys_are_replaced(tmp_path: Path, override: str, read: Any) -> N
     path = Path(write(tmp_path, small()))
     if read is None:
         with pytest.raises(InputError, match=r"experiment\.yaml: "):
-            config.load(path, (override,))
+            parse.load(path, (override,))
     else:
-        assert read(config.load(path, (override,)))
+        assert read(parse.load(path, (override,)))
 
 
 def test_later_replacements_win(tmp_path: Path) -> None:
-    assert config.load(Path(write(tmp_path, small())), ("seed=1", "seed=2")).seed == 2
+    assert parse.load(Path(write(tmp_path, small())), ("seed=1", "seed=2")).seed == 2
 
 
 @pytest.mark.parametrize(
@@ -153,7 +163,7 @@ def test_later_replacements_win(tmp_path: Path) -> None:
         ({"splits": {"val": 2}}, "splits: val is 2"),
         ({"space": {"name": "mobile", "stages": [STAGE | {"widths": [8, 8]}]}}, "space.stages[0]: a stage's widths"),
         ({"budgets": []}, "budgets must name at least one"),
-        ({"budgets": {"latency": "8 ms"}}, "budgets: expected a list such as `- latency: 8 ms`, got {'latency'"),
+        ({"budgets": {"latency": "8 ms"}}, "budgets: expected a list such as `[{latency: 8 ms}]`, got {'latency'"),
         ({"budgets": ["8 ms"]}, "budgets[0]: expected keys and values, got '8 ms'"),
         ({"budgets": [{"latency": 8}]}, "budgets[0].latency of 8 has no unit; write '8 ms' or '8 s'"),
         ({"budgets": [{"latency": "8 MiB"}]}, "budgets[0].latency of '8 MiB' has the unit 'MiB'"),
@@ -191,7 +201,7 @@ def test_a_budget_on_tvm_of_its_own_is_refused_too() -> None:
 
 def test_a_batch_is_for_worst_cases() -> None:
     data = small(budgets=[{"latency": "8 ms"}], target={"device": "host", "runner": "onnxruntime", "batch": 8})
-    assert config.experiment(data).target.batch == 8
+    assert parse.experiment(data).target.batch == 8
 
 
 def test_a_message_stays_short_whatever_was_written() -> None:
@@ -200,17 +210,17 @@ def test_a_message_stays_short_whatever_was_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "registry"), [("data", DATASETS), ("space", SPACES), ("searcher", SEARCHERS)], ids=lambda x: str(x)[:8]
+    "kind", [kind for kind in vars(kinds).values() if isinstance(kind, Kind)], ids=lambda k: k.name
 )
-def test_the_arguments_of_every_part_are_those_of_its_signature(kind: str, registry: dict[str, str]) -> None:
-    assert registry
-    for name in registry:
+def test_the_arguments_of_every_component_are_those_of_its_signature(kind: Kind) -> None:
+    assert kind.known
+    for name in kind.known:
         with pytest.raises(InputError, match=rf"p\.no_such_argument: {name} has no key 'no_such_argument'"):
-            config.part({"name": name, "no_such_argument": 1}, kind, "p")
+            parse.component({"name": name, "no_such_argument": 1}, kind, "p")
 
 
 def test_stages_of_a_space_are_written_as_tables() -> None:
-    space = config.experiment(small()).space
+    space = parse.experiment(small()).space
     assert space.arguments["stages"] == (
         Stage((8, 12), (1, 2), 2, {"kernel": (3,), "expansion": (1, 2), "se": (False,)}),
     )
@@ -229,7 +239,7 @@ OWN = """
 from __future__ import annotations
 import numpy as np
 from nas.tasks.image_classification.dataset import RawData
-from nas.units import Seconds
+from nas.config.units import Seconds
 from search_spaces.toy import toy
 
 def halves(timeout_s: Seconds = 2.0, shades: int = 4) -> RawData:
@@ -253,25 +263,25 @@ NOT_CALLABLE = 3
 
 @pytest.fixture
 def own(nas: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """A folder with parts of the user's own."""
+    """A folder with components of the user's own."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "own_parts", raising=False)
     Path("own_parts.py").write_text(OWN)
     return nas
 
 
-def test_parts_of_your_own_come_from_the_working_directory(own: Command) -> None:
+def test_components_of_your_own_come_from_the_working_directory(own: Command) -> None:
     data = small(
         data={"name": "own_parts:halves", "timeout": "50 ms"},
         space="own_parts:narrow",
         supernet={"batch_size": 8},
         winners={"batch_size": 8},
     )
-    experiment = config.experiment(data)
+    experiment = parse.experiment(data, granted(["own_parts"]))
     assert experiment.data.arguments == {"timeout_s": 0.05, "shades": 4}
     assert experiment.space.arguments == {"width": 4}
     assert again(experiment) == experiment
-    found = own("check", write(Path(), data))
+    found = own("check", write(Path(), data), "--plugins", "own_parts")
     assert found.code == 0 and "of (1, 8, 8), space toy" in found.out
 
 
@@ -288,23 +298,26 @@ def test_parts_of_your_own_come_from_the_working_directory(own: Command) -> None
         ({"space": "own_parts:halves"}, "space.name: own_parts:halves is no space: it has no parameter 'input_shape'"),
     ],
 )
-def test_parts_of_your_own_are_checked_before_they_are_called(
+def test_components_of_your_own_are_checked_before_they_are_called(
     own: Command, change: dict[str, Any], message: str
 ) -> None:
-    assert message in own("check", write(Path(), small(**change))).error
+    granted = ("--plugins", "own_parts,no_such_parts")
+    assert message in own("check", write(Path(), small(**change)), *granted).error
     assert not Path("marker").exists()
 
 
 def test_a_module_that_is_broken_is_said_to_be(own: Command) -> None:
+    named = ("--plugins", "own_broken", "--plugins", "own_missing")
     Path("own_broken.py").write_text("def f(:\n")
-    assert "own_broken.py, line 1: " in own("check", write(Path(), small(data="own_broken:f"))).error
+    assert "own_broken.py, line 1: " in own("check", write(Path(), small(data="own_broken:f")), *named).error
     Path("own_missing.py").write_text("from nas.tasks.image_classification import no_such_thing\n")
-    assert "cannot import name 'no_such_thing'" in own("check", write(Path(), small(data="own_missing:f"))).error
+    found = own("check", write(Path(), small(data="own_missing:f")), *named)
+    assert "cannot import name 'no_such_thing'" in found.error
 
 
 def test_units_reach_the_settings_in_seconds() -> None:
     data = small(budgets=[{"latency": "1.5 ms"}, {"latency": "250us", "of": "expected"}], verify={"block_time": "1 s"})
-    experiment = config.experiment(data)
+    experiment = parse.experiment(data)
     assert [budget.latency_s for budget in experiment.budgets] == [0.0015, 0.00025]
     assert [budget.name for budget in experiment.budgets] == ["worst-1.5ms", "expected-250us"]
     assert experiment.verify.block_time_s == 1.0
@@ -345,5 +358,5 @@ def test_our_own_loaders_are_what_is_asked_of_a_users() -> None:
         "npz": {"path": "x"},
     }
     for name in DATASETS:
-        own = config.part({"name": DATASETS[name], **arguments[name]}, "data", "data")
+        own = parse.component({"name": DATASETS[name], **arguments[name]}, kinds.DATA, "data")
         assert own.reference == DATASETS[name]

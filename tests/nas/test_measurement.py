@@ -8,7 +8,8 @@ import pytest
 
 from hardware_profiles import Target
 from nas.devices.conditions import Conditions
-from nas.devices.measurement import ExitTime, Measurement, random_weights, reference_genomes, time_networks
+from nas.devices.measurement import ExitTime, Measurement, time_networks
+from nas.devices.networks import random_weights, reference_genomes
 from nas.errors import InputError
 from nas.process.files import to_line
 from nas.tolerances import REFERENCE_DRIFT

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import yaml
 
-from nas import config
+from nas.config import parse
 from nas.errors import InputError
 from nas.optimisers.differentiable import Differentiable
-from nas.process.files import EXPERIMENT
+from nas.run.layout import EXPERIMENT
 from nas.run.trial import load_batches
 from nas.searchers.prior import Prior
 from nas.stages import optimise, search
@@ -168,6 +168,6 @@ def test_what_cannot_be_optimised_is_refused_before_anything_is_written(nas: Com
 
 def test_an_optimiser_is_recognised_by_its_method() -> None:
     with pytest.raises(InputError, match="no method `begin`"):
-        config.experiment(small(search={"optimiser": {"name": "nas.searchers.random:RandomSearch"}}))
+        parse.experiment(small(search={"optimiser": {"name": "nas.searchers.random:RandomSearch"}}))
     with pytest.raises(InputError, match="did you mean 'differentiable'"):
-        config.experiment(small(search={"optimiser": "diferentiable"}))
+        parse.experiment(small(search={"optimiser": "diferentiable"}))

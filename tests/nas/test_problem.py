@@ -6,17 +6,17 @@ import pytest
 from hardware_profiles import Target, load
 from latency_models.additive import Additive, compile
 from latency_models.roofline import Roofline
+from nas.config.settings import Budget, ComponentSpec, Experiment, SearchSettings
 from nas.exits.placement import reach_of
+from nas.optimisers.exit_shares import Exitless
 from nas.run.trial import AtBudget
 from nas.search.problem import METRIC_OF, BudgetProblem, objective_columns
-from nas.settings import Budget, Experiment, Part, SearchSettings
-from nas.stages.optimise import Exitless
 from search_spaces.mobile import mobile
 from search_spaces.slots import exit_positions, find_active, random_genomes, with_exits
 from search_spaces.staged import StagedSpace
 
 PI, NANO = Target("rpi4b", "onnxruntime"), Target("jetson_nano_cpu", "onnxruntime", threads=2)
-NOTHING = Part("x", "x:x", {})
+NOTHING = ComponentSpec("x", "x:x", {})
 BUDGETS = (
     Budget(2e-4, "worst_case", "worst"),
     Budget(1e-4, "expected", "mean"),

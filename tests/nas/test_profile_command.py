@@ -23,7 +23,8 @@ from latency_models.calibration import Calibration
 from latency_models.table import load_table
 from nas.deploy.tvm import available, compiler
 from nas.devices import profile_store, profiling
-from nas.devices.measurement import ExitTime, Loader, Measurement, reference_genomes, time_loaded
+from nas.devices.measurement import ExitTime, Measurement
+from nas.devices.networks import Loader, reference_genomes, time_loaded
 from nas.process import interrupt
 from nas.process.files import read_jsonl
 from nas.stages import latency

@@ -17,6 +17,7 @@ from latency_models.calibration import Calibration, features
 from latency_models.features import FEATURES
 from latency_models.flops import Flops
 from latency_models.roofline import LinearModel, Roofline
+from nas.config.settings import ComponentSpec
 from nas.devices import profiling
 from nas.devices.family import MOST, relatives, with_relatives
 from nas.devices.measurement import ExitTime, Measurement
@@ -129,7 +130,7 @@ def test_a_model_is_told_by_its_relatives(tmp_path: Path) -> None:
 def context(said: list[str]) -> Any:
     """As much of a run's context as the stage asks for a model that nothing was measured for."""
     return SimpleNamespace(
-        experiment=SimpleNamespace(latency_model=SimpleNamespace(reference=MODEL, arguments={})),
+        experiment=SimpleNamespace(latency_model=ComponentSpec("roofline", MODEL, {})),
         profiles={"new": NEW},
         space=SPACE,
         console=SimpleNamespace(print=said.append),

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from nas.errors import InputError
 from nas.process import files as run_folder
 from nas.process.files import (
-    RunFolder,
     RunFolderError,
     append_jsonl,
     atomic_path,
@@ -27,6 +26,7 @@ from nas.process.files import (
     read_jsonl,
     sha256_file,
 )
+from nas.run.folder import RunFolder
 
 
 def begin(path: Path) -> None:

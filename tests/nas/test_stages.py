@@ -16,13 +16,17 @@ import yaml
 from rich.console import Console
 
 from hardware_profiles import Target, load
-from nas import config
+from nas.config import dump, parse
+from nas.config.kinds import SEARCHER
 from nas.devices.measurement import ExitTime, Measurement
 from nas.devices.timing.readings import Readings
 from nas.errors import InputError
 from nas.nn.weights import extract, to_bytes
-from nas.process.files import EXPERIMENT, RunFolder, append_jsonl, atomic_write_bytes, atomic_write_text, read_jsonl
-from nas.run.context import Context, materials, open_context
+from nas.process.files import append_jsonl, atomic_write_bytes, atomic_write_text, read_jsonl
+from nas.run.context import Context
+from nas.run.folder import RunFolder
+from nas.run.layout import EXPERIMENT
+from nas.run.opening import materials, open_context
 from nas.run.trial import load_batches
 from nas.search import scoring as judge
 from nas.stages import latency, search, supernet, train, verify, winners
@@ -36,7 +40,7 @@ HERE = Target("host", "onnxruntime")
 @contextmanager
 def opened(run: Path) -> Iterator[Context]:
     """A run's context, as a stage is given it."""
-    experiment = config.load(run / EXPERIMENT)
+    experiment = parse.load(run / EXPERIMENT)
     found = materials(experiment, begun=True)
     with RunFolder.open(run, resume=True) as folder:
         yield open_context(experiment, found, folder, Console(quiet=True))
@@ -73,7 +77,7 @@ def test_an_experiment_of_an_older_release_is_the_same_experiment(run: Path) -> 
     del data["supernet"]["augment"], data["winners"]["training"], data["splits"], data["latency_model"]
     (run / EXPERIMENT).write_text(yaml.safe_dump(data))
     with RunFolder.open(run, resume=True) as folder:
-        experiment = config.experiment(small())
+        experiment = parse.experiment(small())
         assert open_context(experiment, materials(experiment), folder, Console(quiet=True)).experiment == experiment
 
 
@@ -86,7 +90,7 @@ def test_seeds_derive_from_what_they_are_for(run: Path) -> None:
 
 def test_a_batch_that_is_larger_than_the_data_is_refused_before_anything_is_done() -> None:
     for section in ("supernet", "winners"):
-        experiment = config.experiment(small(**{section: {"batch_size": 914}}))
+        experiment = parse.experiment(small(**{section: {"batch_size": 914}}))
         with pytest.raises(InputError, match=rf"{section}\.batch_size is 914, but only 913 images"):
             materials(experiment)
 
@@ -223,7 +227,7 @@ def test_a_search_ends_when_the_space_is_exhausted(run: Path) -> None:
 def test_a_log_that_the_searcher_would_not_have_written_is_refused(run: Path) -> None:
     (run / "front.json").unlink()
     with opened(run) as context:
-        settings = replace(context.experiment.search, searcher=config.part("random", "searcher", "search.searcher"))
+        settings = replace(context.experiment.search, searcher=parse.component("random", SEARCHER, "search.searcher"))
         other = replace(context.experiment, seed=1, search=settings)
         with pytest.raises(InputError, match=r"trials\.jsonl holds other genomes in batch 0 than searcher random asks"):
             search.search(replace(context, experiment=other))
@@ -287,7 +291,7 @@ def test_a_budget_that_no_candidate_keeps_is_said_not_to_be_kept(
         )
         assert f"{budget['name']}: not kept" in done.out
     measured = [row for row in read_jsonl(run / "measurements.jsonl") if row["purpose"] == "candidate"]
-    assert 0 < len(measured) <= 2 * config.experiment(small()).winners.attempts
+    assert 0 < len(measured) <= 2 * parse.experiment(small()).winners.attempts
     assert not list((run / "winners").glob("*/*"))
     assert "not kept" in (run / "report.html").read_text()
 
@@ -438,13 +442,13 @@ def test_a_device_elsewhere_is_predicted_and_its_winner_is_not_called_measured(
 ) -> None:
     """The supernet is the same; only what latencies hold for is another."""
     away = small(target={"device": "rpi4b", "runner": "onnxruntime"})
-    experiment = config.experiment(away)
+    experiment = parse.experiment(away)
     rewind(run, "supernet")
     (run / "latency_model.npz").unlink()
     environment = json.loads((run / "environment.json").read_text())
     environment["profiles"]["rpi4b"] = load("rpi4b").to_dict()
     atomic_write_text(run / "environment.json", json.dumps(environment))
-    atomic_write_text(run / EXPERIMENT, config.dump(experiment))
+    atomic_write_text(run / EXPERIMENT, dump.to_yaml(experiment))
     done = nas("run", write(tmp_path, away), "--out", str(run), "--resume")
     assert done.code == 3 and "not measured" in done.out
     record = json.loads((run / "verify.json").read_text())

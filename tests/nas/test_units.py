@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nas.config.units import format_bytes, format_joules, format_quantity, format_seconds, parse_quantity
 from nas.errors import InputError
-from nas.units import format_bytes, format_joules, format_quantity, format_seconds, parse_quantity
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nas.config.registry import load
 from nas.nn.interpreter import apply
 from nas.nn.weights import Weights, cut, initialise, supernet_shapes
-from nas.registry import load
 from nas.search.evaluators import EVALUATORS
 from nas.search.evaluators.supernet import SupernetEvaluator
 from search_spaces.mobile import mobile

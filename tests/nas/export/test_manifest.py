@@ -11,7 +11,8 @@ import pytest
 
 import nas
 from nas.deploy import thresholds
-from nas.deploy.manifest import NAME, Manifest, add_scripts, differences, load, require_as_exported, write
+from nas.deploy.manifest import Manifest, add_scripts, differences, load, require_as_exported, write
+from nas.deploy.names import MANIFEST as NAME
 from nas.deploy.onnx import export_segments, to_onnx
 from nas.errors import InputError
 from tests.nas.export.small_networks import PREPROCESSING, random_weights, three_exits

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from nas.report import agreement, architecture, exits, svg, words
 from nas.report.front import staircase
-from nas.report.records import ExitRow, Pair
+from nas.report.records import Pair
+from nas.run.verdict import ExitRow
 from search_spaces.mobile import mobile
 from search_spaces.slots import SpaceError
 from search_spaces.toy import toy

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas import config, registry
+from nas.config import parse
+from nas.config.kinds import SEARCHER
 from nas.searchers import SEARCHERS
 from nas.searchers.seeded import Seeded
 from tests.nas.searchers.conftest import Toy
 
 
 def drive(toy: Toy, name: str, batches: tuple[int, ...], proposals: Any) -> list[np.ndarray]:
-    part = config.part(name, "searcher", "searcher")
-    searcher = Seeded(toy, registry.load(part.reference)(toy, **part.arguments), proposals)
+    part = parse.component(name, SEARCHER, "searcher")
+    searcher = Seeded(toy, part.load()(toy, **part.arguments), proposals)
     asked = []
     for n in batches:
         asked.append(searcher.ask(n))

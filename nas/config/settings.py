@@ -1,19 +1,23 @@
-"""An experiment as frozen data: what `config` reads from YAML and every stage reads from.
+"""An experiment as frozen data: what `parse` reads from YAML and every stage reads from.
 
 The classes here are the YAML's sections and their fields its keys (a unit suffix such as `_s` is dropped there), so a
-default or a check is written once. Nothing here imports a heavy package.
+default or a check is written once; an annotation says which kind of component is named, and what a YAML means that
+leaves the key out. Nothing here imports a heavy package.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from hardware_profiles import Target
+from nas.config import registry
+from nas.config.kinds import DATA, LATENCY_MODEL, OPTIMISER, SEARCHER, SPACE, Default, Example
+from nas.config.plugins import NO_PLUGINS, Plugins
+from nas.config.units import Seconds, format_seconds
 from nas.errors import InputError
 from nas.tasks.image_classification.fractions import SplitFractions
-from nas.units import Seconds, format_seconds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,12 +47,25 @@ def _becomes_a_folder(what: str, name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A named implementation of something (a data set, a space, a searcher) and the arguments given to it."""
+class ComponentSpec:
+    """A named implementation of something (a data set, a space, a searcher) and the arguments given to it.
+
+    `plugins` is what was granted to whoever read the experiment, and no part of it: equal experiments may differ there.
+    """
 
     name: str
     reference: str
     arguments: Mapping[str, Any]
+    plugins: Plugins = field(default=NO_PLUGINS, compare=False, repr=False)
+
+    def load(self) -> Callable[..., Any]:
+        """Import what is named; raises InputError where it does not exist or was not granted."""
+        return registry.load(self.reference, self.plugins)
+
+
+def _limit_as_name(written: Mapping[str, Any]) -> str:
+    """What a budget without a name is called: `worst-8ms`."""
+    return f"{written.get('of', Budget.of)}-{written['latency']}".replace(" ", "").replace("_case", "")
 
 
 @dataclass(frozen=True)
@@ -60,7 +77,7 @@ class Budget:
 
     latency_s: Seconds
     of: BudgetOf = "worst_case"
-    name: str = ""
+    name: Annotated[str, Default(_limit_as_name)] = ""
     target: Target | None = None
 
     @staticmethod
@@ -80,10 +97,6 @@ class Budget:
     def describe(self) -> str:
         """One phrase for people: `at most 8.00 ms in the worst case`."""
         return f"at most {format_seconds(self.latency_s)} {self.how}"
-
-    def default_name(self, latency: str) -> str:
-        """What it is called where the user names it by its `latency` alone: `worst-8ms`."""
-        return f"{self.of}-{latency}".replace(" ", "").replace("_case", "")
 
     @property
     def needs_thresholds(self) -> bool:
@@ -176,8 +189,8 @@ class SearchSettings:
     An `optimiser` runs before: its proposals are judged first, and it gives a prior to searchers that take one.
     """
 
-    searcher: Part
-    optimiser: Part | None = None
+    searcher: Annotated[ComponentSpec, SEARCHER, Default("nsga2")]
+    optimiser: Annotated[ComponentSpec, OPTIMISER] | None = None
     evaluations: int = 256
     batch: int = 32
     images: int = 1000
@@ -237,12 +250,12 @@ class Experiment:
     """Everything a run is determined by."""
 
     name: str
-    data: Part
-    space: Part
-    target: Target
-    budgets: tuple[Budget, ...]
-    latency_model: Part
-    search: SearchSettings
+    data: Annotated[ComponentSpec, DATA, Example("{name: digits}")]
+    space: Annotated[ComponentSpec, SPACE, Default("mobile")]
+    target: Annotated[Target, Example("{device: host, runner: onnxruntime}")]
+    budgets: Annotated[tuple[Budget, ...], Example("[{latency: 8 ms}]")]
+    latency_model: Annotated[ComponentSpec, LATENCY_MODEL, Default("roofline")]
+    search: Annotated[SearchSettings, Default({})]
     seed: int = 0
     splits: SplitFractions = field(default_factory=SplitFractions)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
@@ -271,6 +284,11 @@ class Experiment:
     def target_of(self, budget: Budget) -> Target:
         """The deployment a budget is about: its own, or the experiment's."""
         return budget.target or self.target
+
+    @property
+    def plugins(self) -> Plugins:
+        """What was granted to whoever read this experiment."""
+        return self.data.plugins
 
     @property
     def targets(self) -> tuple[Target, ...]:

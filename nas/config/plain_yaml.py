@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,12 +20,17 @@ _EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+\Z")
 
 
 class _Loader(yaml.SafeLoader):
-    """Tags that would run code are refused by SafeLoader already."""
+    """Refuses what is not written out: aliases, tags, keys given twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(None, None, f"the alias *{event.anchor} has to be written out", event.start_mark)
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if tag := getattr(event, "tag", None):
+            # SafeLoader knows some, and trips over what cannot be of that type.
+            shown = tag.replace("tag:yaml.org,2002:", "!!")
+            raise yaml.MarkedYAMLError(None, None, f"the tag {shown} has to be left out", event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -55,6 +61,18 @@ def parse(text: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError("the file must hold keys and values, such as `name: quickstart`")
     return data
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; raises InputError naming the file."""
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: this is not a text file ({error.reason})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def dump(data: Any) -> str:

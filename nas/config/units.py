@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
+import sys
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated
@@ -62,9 +64,10 @@ def parse_quantity(value: object, unit: str, what: str = "a budget") -> float:
     scales = _SCALES[unit]
     small, large = _EXAMPLES[unit]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not math.isfinite(value) or value <= 0:
-            raise InputError(f"{what} of {value} is impossible; write a positive quantity, such as '8 {small}'")
-        raise InputError(f"{what} of {value} has no unit; write '{value} {small}' or '{value} {large}'")
+        shown = reprlib.repr(value)
+        if not 0 < value <= sys.float_info.max:  # an integer may be larger than any float
+            raise InputError(f"{what} of {shown} is impossible; write a positive quantity, such as '8 {small}'")
+        raise InputError(f"{what} of {shown} has no unit; write '{shown} {small}' or '{shown} {large}'")
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise InputError(f"{what} of {value!r} is not a quantity; write a number and a unit, such as '8 {small}'")

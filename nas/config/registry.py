@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from nas.config.plugins import NO_PLUGINS, Plugins
 from nas.errors import InputError
 
 
@@ -40,19 +41,18 @@ def is_reference(name: str) -> bool:
     return all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier()
 
 
-def load(reference: str) -> Callable[..., Any]:
-    """Import what a `module:name` reference names; the working directory is searched as well.
+def load(reference: str, plugins: Plugins = NO_PLUGINS) -> Callable[..., Any]:
+    """Import what a `module:name` reference names, if it is ours or among `plugins`.
 
-    Raises InputError where the module or the name does not exist.
+    Raises InputError where it is neither, before anything is imported, and where the module or the name does not exist.
     """
     module_name, _, attribute = reference.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+    plugins.admit(reference)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise InputError(f"{reference!r}: there is no module {error.name!r} on the path or in {here}") from error
+        here = f" or in {Path.cwd()}" if str(Path.cwd()) in sys.path else ""
+        raise InputError(f"{reference!r}: there is no module {error.name!r} on the path{here}") from error
     except ImportError as error:
         raise InputError(f"{reference!r}: {error}") from error
     except SyntaxError as error:
