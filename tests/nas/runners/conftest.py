@@ -9,7 +9,7 @@ import pytest
 
 from nas.deploy.onnx import SegmentFile, export_segments, to_onnx
 from nas.deploy.tvm import available, compiler, segments_to_tvm, to_tvm
-from tests.nas.export.small_networks import Array, random_inputs, random_weights, reference, three_exits
+from tests.nas.deploy.small_networks import Array, random_inputs, random_weights, reference, three_exits
 
 
 @dataclass(frozen=True)

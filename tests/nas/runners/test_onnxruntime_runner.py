@@ -17,7 +17,7 @@ from nas.devices.runners.base import random_inputs, run, time
 from nas.devices.runners.onnxruntime_runner import OnnxRuntime
 from nas.devices.timing.measuring import Plan
 from nas.errors import InputError
-from tests.nas.export.small_networks import one_exit, random_weights
+from tests.nas.deploy.small_networks import one_exit, random_weights
 
 
 def test_every_runner_of_a_target_has_an_entry() -> None:

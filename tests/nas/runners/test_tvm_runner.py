@@ -17,7 +17,7 @@ from nas.devices.runners import runner_for
 from nas.devices.runners.base import load_cascade, run
 from nas.devices.runners.tvm_runner import Tvm
 from nas.errors import InputError
-from tests.nas.export.small_networks import one_exit, random_inputs, random_weights
+from tests.nas.deploy.small_networks import one_exit, random_inputs, random_weights
 
 TARGET = Target("host", "tvm")
 

@@ -18,7 +18,7 @@ from nas.run.verdict_files import read_budget
 from search_spaces.slots import random_genomes, with_exits
 from search_spaces.toy import toy
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KINDS: tuple[BudgetOf, ...] = get_args(BudgetOf)
 SOURCES = sorted(
     path

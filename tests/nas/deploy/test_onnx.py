@@ -13,7 +13,7 @@ from nas.deploy.onnx import IR_VERSION, OPSET, WRITERS, export_segments, to_onnx
 from nas.errors import InputError
 from search_spaces.ir import Builder, Network
 from search_spaces.operators import OPERATORS
-from tests.nas.export.small_networks import random_inputs, random_weights, reference, singles, three_exits
+from tests.nas.deploy.small_networks import random_inputs, random_weights, reference, singles, three_exits
 
 SINGLES = singles()
 

@@ -17,14 +17,17 @@ import yaml
 from nas.config import parse
 from nas.errors import InputError
 from nas.optimisers.differentiable import Differentiable
-from nas.run.layout import EXPERIMENT
+from nas.optimisers.exit_shares import Exitless, loss_and_cost
+from nas.run.layout import EXPERIMENT, OPTIMISER, TRIALS
+from nas.run.optimiser import load_found
 from nas.run.trial import load_batches
+from nas.search.problem import problem_of
 from nas.searchers.prior import Prior
 from nas.stages import optimise, search
+from tests.nas.opened_runs import opened, rewind
 from tests.nas.small_runs import Command, small, write
-from tests.nas.test_stages import opened, rewind
 
-OPTIMISER = {"name": "differentiable", "steps": 40, "warm_up": 2, "proposals": 3}
+SETTINGS = {"name": "differentiable", "steps": 40, "warm_up": 2, "proposals": 3}
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
     """A run that has its supernet, and an optimiser before its search."""
     shutil.copytree(finished, tmp_path / "run")
     rewind(tmp_path / "run", "supernet")
-    change(tmp_path / "run", {"searcher": {"name": "joint", "initial": 2}, "optimiser": OPTIMISER})
+    change(tmp_path / "run", {"searcher": {"name": "joint", "initial": 2}, "optimiser": SETTINGS})
     return tmp_path / "run"
 
 
@@ -47,19 +50,19 @@ class Killed(Exception):
 
 
 def results(run: Path) -> dict[str, Any]:
-    return {path.stem: json.loads(path.read_text()) for path in (run / optimise.FOLDER).glob("*.json")}
+    return {path.stem: json.loads(path.read_text()) for path in (run / OPTIMISER).glob("*.json")}
 
 
 def test_every_budget_gets_proposals_that_are_judged_first(run: Path) -> None:
     with opened(run) as context:
-        problem = search.problem_of(context)
+        problem = problem_of(context)
         optimise.optimise(context, problem)
         search.search(context)
-        found = optimise.load(context)
+        found = load_found(context)
         sizes, space = problem.sizes.tolist(), context.space
     written = results(run)
     assert set(written) == {each.budget for each in found} == {"worst", "mean"}
-    first = [trial.genome for batch in load_batches(run / search.TRIALS) for trial in batch]
+    first = [trial.genome for batch in load_batches(run / TRIALS) for trial in batch]
     turns = [tuple(each.proposals[rank].tolist()) for rank in range(3) for each in found if rank < len(each.proposals)]
     expected = list(dict.fromkeys(turns))
     assert first[: len(expected)] == expected
@@ -72,7 +75,7 @@ def test_every_budget_gets_proposals_that_are_judged_first(run: Path) -> None:
     bare = [space.decode(genome) for genome in written["worst"]["proposals"]]
     assert all(len(network.exits) == 1 for network in bare), "in the worst case an exit only costs time"
     assert all(0 <= share <= 0.95 for share in written["mean"]["leaves"])
-    assert not list((run / optimise.FOLDER).glob("*.npz")), "checkpoints go when the result is there"
+    assert not list((run / OPTIMISER).glob("*.npz")), "checkpoints go when the result is there"
 
 
 def test_a_searcher_that_takes_a_prior_gets_the_mean_distribution(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,9 +88,9 @@ def test_a_searcher_that_takes_a_prior_gets_the_mean_distribution(run: Path, mon
 
     monkeypatch.setattr("nas.searchers.predictor.Prior", Watched)
     with opened(run) as context:
-        optimise.optimise(context, search.problem_of(context))
+        optimise.optimise(context, problem_of(context))
         search.search(context)
-        found = optimise.load(context)
+        found = load_found(context)
     for gene, row in enumerate(given[0]):
         assert row == pytest.approx(np.mean([each.probabilities[gene] for each in found], axis=0))
 
@@ -96,7 +99,7 @@ def test_a_killed_optimiser_ends_as_if_it_had_not_been(run: Path, tmp_path: Path
     whole = tmp_path / "whole"
     shutil.copytree(run, whole)
     with opened(whole) as context:
-        optimise.optimise(context, search.problem_of(context))
+        optimise.optimise(context, problem_of(context))
     real = optimise.steps_progress
     for budget, stop in (("worst", 7), ("worst", 25), ("mean", 9)):
 
@@ -113,17 +116,17 @@ def test_a_killed_optimiser_ends_as_if_it_had_not_been(run: Path, tmp_path: Path
 
         with opened(run) as context, pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
             patch.setattr(optimise, "steps_progress", stopping)
-            optimise.optimise(context, search.problem_of(context))
-        assert (run / optimise.FOLDER / f"{budget}.state.npz").exists()
+            optimise.optimise(context, problem_of(context))
+        assert (run / OPTIMISER / f"{budget}.state.npz").exists()
     with opened(run) as context:
-        optimise.optimise(context, search.problem_of(context))
+        optimise.optimise(context, problem_of(context))
     assert results(run) == results(whole)
 
 
 @pytest.mark.parametrize("of", ["worst_case", "expected"])
 def test_a_tighter_budget_ends_at_a_faster_network(of: Any, run: Path) -> None:
     with opened(run) as context:
-        problem = search.problem_of(context)
+        problem = problem_of(context)
         table = problem.tables[context.experiment.target]
         seconds = np.sort(table.score(np.array([t.genome for t in _every(problem)])))
         paths = optimise.open_paths(context)
@@ -133,8 +136,8 @@ def test_a_tighter_budget_ends_at_a_faster_network(of: Any, run: Path) -> None:
                 context.experiment.budgets[0], of=of, latency_s=limit * (1 + problem.caution[table.target])
             )
             tight = replace(problem, experiment=replace(context.experiment, budgets=(budget,)))
-            loss, cost = optimise.loss_and_cost(tight, 0, paths)
-            bound = optimise.Exitless.of(tight) if loss.leaves is None else tight
+            loss, cost = loss_and_cost(tight, 0, paths)
+            bound = Exitless.of(tight) if loss.leaves is None else tight
             result = Differentiable(steps=40, warm_up=2).run(bound, loss, cost, tight.allowance_s(budget))
             assert result.seconds[0] <= limit * (1 + 1e-9)
             ends.append(table.score(result.proposals[:1])[0])

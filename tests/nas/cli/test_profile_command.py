@@ -27,7 +27,8 @@ from nas.devices.measurement import ExitTime, Measurement
 from nas.devices.networks import Loader, reference_genomes, time_loaded
 from nas.process import interrupt
 from nas.process.files import read_jsonl
-from nas.stages import latency
+from nas.run.latency import UNMEASURED_CAUTION
+from nas.stages import calibrate
 from search_spaces.toy import toy
 from tests.nas.small_runs import Command, hashes, small, write
 
@@ -54,8 +55,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(profiling, "time_loaded", timed)
     monkeypatch.setattr(profiling, "detect", _detected)
-    monkeypatch.setattr(latency, "BLOCKS", 3)
-    monkeypatch.setattr(latency, "BLOCK_S", 1e-3)
+    monkeypatch.setattr(calibrate, "BLOCKS", 3)
+    monkeypatch.setattr(calibrate, "BLOCK_S", 1e-3)
 
 
 @pytest.fixture
@@ -390,7 +391,7 @@ def test_one_of_another_space_is_measured_anew_here_and_doubted_elsewhere(nas: C
     elsewhere(Path("hardware_profiles/bench.yaml"))
     out, model = calibrated(nas)
     assert "it is of toy-1x8x8 and not of this space, so an error of " in out
-    assert model.networks == 3 and model.fit.noise >= latency._UNMEASURED_CAUTION
+    assert model.networks == 3 and model.fit.noise >= UNMEASURED_CAUTION
 
 
 def test_another_latency_model_or_target_does_not_take_it(nas: Command, quick: None) -> None:

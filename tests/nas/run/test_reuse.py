@@ -14,8 +14,8 @@ import pytest
 from nas.nn.weights import from_bytes, to_bytes
 from nas.process.files import read_jsonl
 from nas.run.reuse import take_weights
+from tests.nas.opened_runs import opened
 from tests.nas.small_runs import SMALL, Command, small, write
-from tests.nas.test_stages import opened
 
 
 def _reusing(run: Path, **changes: Any) -> dict[str, Any]:

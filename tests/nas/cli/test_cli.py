@@ -13,7 +13,7 @@ import pytest
 
 import hardware_profiles
 from nas.__main__ import main
-from nas.stages import latency, search, supernet
+from nas.stages import calibrate, search, supernet
 from search_spaces.toy import toy
 from tests.nas.small_runs import SMALL, Command, hashes, small, write
 
@@ -217,7 +217,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     def later(context: object) -> None:
         raise AssertionError("the run went on")
 
-    monkeypatch.setattr(latency if where == "calibrate" else supernet, where, interrupted)
+    monkeypatch.setattr(calibrate if where == "calibrate" else supernet, where, interrupted)
     monkeypatch.setattr(search, "require_feasible" if where == "calibrate" else "search", later)
     before = signal.getsignal(number)
     experiment = write(tmp_path, small(calibration={"networks": 0}))
@@ -255,7 +255,7 @@ def test_a_run_that_comes_to_no_safe_place_is_left_all_the_same(signals: int, tm
     program = f"""
 import os, signal
 from nas import __main__
-from nas.stages import latency
+from nas.stages import calibrate
 
 def deaf(context):
     for _ in range({signals}):
@@ -263,7 +263,7 @@ def deaf(context):
     while True:
         pass
 
-latency.calibrate = deaf
+calibrate.calibrate = deaf
 __main__.main(["run", {experiment!r}, "--out", "run"])
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
@@ -290,7 +290,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
 
 def test_how_long_the_command_takes_to_answer_can_be_measured(tmp_path: Path) -> None:
-    benchmark = Path(__file__).parents[2] / "benchmarks" / "imports.py"
+    benchmark = Path(__file__).parents[3] / "benchmarks" / "imports.py"
     command = [sys.executable, str(benchmark), "--runs", "1", "--json", str(tmp_path / "imports.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     record = json.loads((tmp_path / "imports.json").read_text())

@@ -24,7 +24,7 @@ from nas.devices.measurement import ExitTime, Measurement
 from nas.devices.profile_store import CALIBRATION, READINGS, Head, Reading, Setup, folder_of
 from nas.devices.profiling import MODEL
 from nas.process.files import append_jsonl
-from nas.stages import latency
+from nas.stages import calibrate
 from search_spaces.mobile import mobile
 from search_spaces.slots import SearchSpace, random_genomes
 
@@ -140,10 +140,10 @@ def context(said: list[str]) -> Any:
 def test_a_run_begins_with_what_relatives_say_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
-    alone = latency._uncalibrated(context(said), TARGET)
+    alone = calibrate._uncalibrated(context(said), TARGET)
     assert alone.calibration.prior is None and not said
     store(tmp_path / "hardware_profiles", "cousin", 10)
-    told = latency._uncalibrated(context(said), TARGET)
+    told = calibrate._uncalibrated(context(said), TARGET)
     assert told.calibration.relatives == ("cousin-onnxruntime-t1-b1-float32",)
     assert said == [
         "new-onnxruntime-t1-b1-float32: relatives, heard unless the readings speak against them: "

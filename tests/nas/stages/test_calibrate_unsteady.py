@@ -5,36 +5,37 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from hardware_profiles import Target
 from nas.config import parse
+from nas.devices.base import DeviceFinder
+from nas.devices.local import local_device
 from nas.devices.measurement import ExitTime, Measurement
 from nas.process.files import append_jsonl, read_jsonl
 from nas.run.context import Context
 from nas.run.folder import RunFolder
+from nas.run.latency import load_model
 from nas.run.opening import materials, open_context
-from nas.stages import latency
+from nas.stages import calibrate
+from tests.nas.opened_runs import HERE, borrowing, timing_by
 from tests.nas.small_runs import small
 
-HERE = Target("host", "onnxruntime")
 NETWORKS = 5
 MEASUREMENTS = Path("run/measurements.jsonl")
 
 
 @contextmanager
-def opened(**sections: Any) -> Iterator[tuple[Context, io.StringIO]]:
+def opened(devices: DeviceFinder = local_device) -> Iterator[tuple[Context, io.StringIO]]:
     """The context of a run that begins or goes on, and what it prints."""
-    experiment = parse.experiment(small(**{"calibration": {"networks": NETWORKS}, **sections}))
+    experiment = parse.experiment(small(calibration={"networks": NETWORKS}))
     said = io.StringIO()
     console = Console(file=said, width=300)
     with RunFolder.open("run", resume=Path("run").is_dir()) as folder:
-        yield open_context(experiment, materials(experiment), folder, console), said
+        yield open_context(experiment, materials(experiment), folder, console, devices), said
 
 
 class Machine:
@@ -44,7 +45,7 @@ class Machine:
         self.shared, self.asked = shared, list[list[int]]()
         self.read: dict[str, int] = {}
 
-    def __call__(self, space: Any, genomes: Sequence[Any], target: Target, purpose: Any, *rest: Any) -> Any:
+    def __call__(self, device: Any, space: Any, genomes: Sequence[Any], purpose: Any, *rest: Any) -> Any:
         rows = []
         for genome in genomes:
             network = space.decode(genome)
@@ -56,7 +57,7 @@ class Machine:
                 ExitTime(level * (1 + k), level * (1 + k), disturbed=0.9 * shared) for k in range(len(network.exits))
             ]
             genes = tuple(int(gene) for gene in genome)
-            rows.append(Measurement(purpose, target.key, genes, network.key, tuple(exits), reference_s=1e-4))
+            rows.append(Measurement(purpose, device.target.key, genes, network.key, tuple(exits), reference_s=1e-4))
         self.asked.append([list(self.read).index(row.key) for row in rows])
         return tuple(rows)
 
@@ -67,49 +68,47 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def calibrated(monkeypatch: pytest.MonkeyPatch, shared: dict[int, set[int]]) -> tuple[list[list[int]], int, str]:
+def calibrated(shared: dict[int, set[int]]) -> tuple[list[list[int]], int, str]:
     """What was measured, in how many networks the model is fitted, and what was said."""
     machine = Machine(shared)
-    monkeypatch.setattr(latency, "time_networks", machine)
-    with opened() as (context, said):
-        latency.calibrate(context)
-        return machine.asked, latency.load_model(context, HERE).calibration.networks, said.getvalue()
+    with opened(timing_by(machine)) as (context, said):
+        calibrate.calibrate(context)
+        return machine.asked, load_model(context, HERE).calibration.networks, said.getvalue()
 
 
-def test_a_network_read_unstably_is_measured_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, networks, said = calibrated(monkeypatch, {1: {0}, 3: {0}})
+def test_a_network_read_unstably_is_measured_again_once() -> None:
+    asked, networks, said = calibrated({1: {0}, 3: {0}})
     assert asked == [[0, 1, 2, 3, 4], [1, 3]]
     assert networks == NETWORKS and said == ""
     first = read_jsonl(MEASUREMENTS)[1]
     with opened() as (context, _):
-        rows = latency.load_model(context, HERE).calibration.rows
+        rows = load_model(context, HERE).calibration.rows
     assert first["exits"][-1]["median_s"] not in rows.seconds, "the disturbed reading was fitted"
 
 
-def test_one_that_stays_unstable_is_left_out_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, networks, said = calibrated(monkeypatch, {1: {0, 1}})
+def test_one_that_stays_unstable_is_left_out_and_that_is_said() -> None:
+    asked, networks, said = calibrated({1: {0, 1}})
     assert asked == [[0, 1, 2, 3, 4], [1]]
     assert networks == NETWORKS - 1
     assert said.count("\n") == 1
     assert f"while 1 of {NETWORKS} networks were measured" in said and "these are left out" in said
 
 
-def test_where_too_few_are_stable_all_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, networks, said = calibrated(monkeypatch, {number: {0, 1} for number in (0, 1, 2)})
+def test_where_too_few_are_stable_all_are_used() -> None:
+    asked, networks, said = calibrated({number: {0, 1} for number in (0, 1, 2)})
     assert asked == [[0, 1, 2, 3, 4], [0, 1, 2]]
     assert networks == NETWORKS
     assert f"while 3 of {NETWORKS} networks" in said and "too few others remain, and predictions will be poor" in said
 
 
 @pytest.mark.parametrize("kept", range(1, NETWORKS + 2))
-def test_a_run_that_was_killed_goes_on_to_the_same_readings(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_killed_goes_on_to_the_same_readings(kept: int) -> None:
     """Networks 1 and 3 are measured twice, each time with the core shared; nothing is measured a third time."""
     machine = Machine({1: {0, 1}, 3: {0, 1}})
-    monkeypatch.setattr(latency, "time_networks", machine)
-    with opened() as (context, _):
-        latency.calibrate(context)
+    with opened(timing_by(machine)) as (context, _):
+        calibrate.calibrate(context)
         before = read_jsonl(MEASUREMENTS)
-        model = latency.load_model(context, HERE)
+        model = load_model(context, HERE)
     assert len(before) == NETWORKS + 2
     MEASUREMENTS.unlink()
     Path("run/latency_model.npz").unlink()
@@ -118,26 +117,25 @@ def test_a_run_that_was_killed_goes_on_to_the_same_readings(kept: int, monkeypat
     machine.read = {row["key"]: -1 for row in before[:NETWORKS]}
     for row in before[:kept]:
         machine.read[row["key"]] += 1
-    with opened() as (context, _):
-        latency.calibrate(context)
+    with opened(timing_by(machine)) as (context, _):
+        calibrate.calibrate(context)
         assert read_jsonl(MEASUREMENTS) == before
-        again = latency.load_model(context, HERE)
+        again = load_model(context, HERE)
     assert again.calibration.networks == model.calibration.networks == NETWORKS - 2
 
 
 @pytest.mark.parametrize("kept", range(NETWORKS + 2))
 def test_borrowed_readings_are_the_same_however_often_a_network_was_read(
-    kept: int, monkeypatch: pytest.MonkeyPatch
+    kept: int,
 ) -> None:
-    calibrated(monkeypatch, {1: {0}, 3: {0, 1}})
+    calibrated({1: {0}, 3: {0, 1}})
     rows = read_jsonl(MEASUREMENTS)
     append_jsonl(Path("readings.jsonl"), rows)
     MEASUREMENTS.unlink()
     Path("run/latency_model.npz").unlink()
     append_jsonl(MEASUREMENTS, rows[:kept])
     with opened() as (context, said):
-        settings = replace(context.experiment.calibration, measurements="readings.jsonl")
-        latency.calibrate(replace(context, experiment=replace(context.experiment, calibration=settings)))
+        calibrate.calibrate(borrowing(context, Path("readings.jsonl")))
         assert read_jsonl(MEASUREMENTS) == rows
-        assert latency.load_model(context, HERE).calibration.networks == NETWORKS - 1
+        assert load_model(context, HERE).calibration.networks == NETWORKS - 1
         assert "these are left out" in said.getvalue()

@@ -21,8 +21,8 @@ from PIL import Image
 
 from nas.__main__ import _parser
 from tests.documents import ROOT, Block, Shown, blocks, shown, write_files
-from tests.nas.kinds_of_commands import KINDS, REDUCED, bare, kind_of, kinds_of
-from tests.nas.test_latency_command import arrays
+from tests.nas.cli.kinds_of_commands import KINDS, REDUCED, bare, kind_of, kinds_of
+from tests.nas.cli.test_latency_command import arrays
 
 ALL = shown()
 

@@ -15,7 +15,7 @@ from nas.deploy.onnx import to_onnx
 from nas.deploy.tvm import Compiler, available, compiler, to_tvm
 from nas.devices.runners.tvm_runner import Tvm
 from nas.errors import InputError
-from tests.nas.export.small_networks import one_exit, random_inputs, random_weights, reference, singles
+from tests.nas.deploy.small_networks import one_exit, random_inputs, random_weights, reference, singles
 
 HERE = {"kind": "llvm", "num-cores": 1}
 SINGLES = singles()

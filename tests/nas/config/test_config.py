@@ -20,7 +20,7 @@ from search_spaces.staged import Stage
 from tests.nas.small_runs import Command, small, write
 
 STAGE: dict[str, Any] = {"widths": [8], "depths": [1], "stride": 2, "options": {}}
-EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+EXPERIMENTS = sorted((Path(__file__).parents[3] / "experiments").glob("*.yaml"))
 
 
 def again(experiment: Experiment) -> Experiment:

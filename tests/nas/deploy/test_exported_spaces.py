@@ -19,7 +19,7 @@ from search_spaces.ir import Network
 from search_spaces.mobile import mobile
 from search_spaces.slots import random_genomes
 from search_spaces.toy import toy
-from tests.nas.export.small_networks import random_inputs, random_weights
+from tests.nas.deploy.small_networks import random_inputs, random_weights
 
 SPACES = {"mobile": mobile((3, 32, 32), 10), "toy": toy((1, 8, 8), 4, max_exits=2)}
 BATCH = 4

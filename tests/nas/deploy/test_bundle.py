@@ -17,7 +17,7 @@ from nas.deploy.cascade import confidence
 from nas.deploy.manifest import Manifest, add_scripts, load, write
 from nas.deploy.onnx import export_segments, to_onnx
 from nas.tasks.image_classification.preprocessing import Preprocessing
-from tests.nas.export.small_networks import PREPROCESSING, random_weights, reference, three_exits
+from tests.nas.deploy.small_networks import PREPROCESSING, random_weights, reference, three_exits
 
 RNG = np.random.default_rng(3)
 IMAGES = RNG.integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)

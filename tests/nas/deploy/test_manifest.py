@@ -15,7 +15,7 @@ from nas.deploy.manifest import Manifest, add_scripts, differences, load, requir
 from nas.deploy.names import MANIFEST as NAME
 from nas.deploy.onnx import export_segments, to_onnx
 from nas.errors import InputError
-from tests.nas.export.small_networks import PREPROCESSING, random_weights, three_exits
+from tests.nas.deploy.small_networks import PREPROCESSING, random_weights, three_exits
 
 
 @pytest.fixture

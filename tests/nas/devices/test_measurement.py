@@ -1,0 +1,61 @@
+"""Measurements as lines: what is written is read again, and lines of older releases are too."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hardware_profiles import Target
+from nas.devices.conditions import Conditions
+from nas.devices.measurement import ExitTime, Measurement
+from nas.errors import InputError
+from nas.process.files import to_line
+
+HERE = Target("host", "onnxruntime")
+ROW = Measurement(
+    "winner",
+    HERE.key,
+    (1, 2, 3),
+    "key",
+    (ExitTime(1e-5, 2e-5), ExitTime(3e-5, 4e-5, contended=True)),
+    (1.1e-5, 3.2e-5),
+    (1e-6, 2e-6),
+    ("worst",),
+    "worst",
+    reference_s=5e-6,
+    conditions=Conditions("onnxruntime 1", 1, "performance", (1e9, 2e9), 41.5, 0.25, {"numpy": "2"}),
+)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ROW,
+        replace(ROW, predicted_s=None, predicted_std_s=None, broken=(), budget=""),
+        replace(ROW, exits=(ExitTime(1e-5, np.inf),)),  # too few blocks for a bound
+        replace(ROW, exits=(ExitTime(1e-5, 2e-5, True, (1e-5,), (9e-6,), 3, 0.2, True),)),
+    ],
+)
+def test_a_measurement_survives_its_line(row: Measurement) -> None:
+    assert Measurement.from_dict(json.loads(to_line(row.to_dict()))) == row
+
+
+def test_a_line_of_an_older_run_is_read() -> None:
+    record = json.loads(to_line(ROW.to_dict()))
+    del record["broken"], record["budget"], record["reference_s"], record["conditions"]
+    for entry in record["exits"]:
+        del entry["drift"], entry["drifted"]
+    found = Measurement.from_dict(record)
+    assert found == replace(ROW, broken=(), budget="", reference_s=None, conditions=None) and not found.drifted
+
+
+def test_a_line_of_another_schema_is_refused() -> None:
+    with pytest.raises(InputError, match="a measurement of schema 2; this version reads 1"):
+        Measurement.from_dict({**ROW.to_dict(), "schema": 2})
+
+
+def test_the_worst_case_is_the_last_exit() -> None:
+    assert ROW.reach_s.tolist() == [1e-5, 3e-5] and ROW.worst_upper_s == 4e-5

@@ -1,0 +1,32 @@
+"""What a network is worth at each budget, from its exits' answers and seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas.exits.scores import Scores
+from nas.search import scoring
+from nas.search.problem import problem_of
+from tests.nas.opened_runs import HERE, opened
+
+
+def test_a_network_at_a_budget_that_it_cannot_keep_is_nothing(run: Path) -> None:
+    with opened(run) as context:
+        problem = problem_of(context)
+        found = Scores(np.array([[0.9, 0.8], [0.4, 0.7]]), np.array([[True, False], [False, True]]))
+        reach = {HERE: np.array([1e-5, 3e-5])}
+        worst, mean = scoring.at_budgets(problem, found, reach, np.array([0.5, 0.0]))
+        assert worst is None and mean is not None
+        assert mean.accuracy == 1.0 and mean.rates == (0.5, 0.5)
+        # Where the worst case counts, leaving early is not paid for with validation images: the last exit answers.
+        worst, _ = scoring.at_budgets(problem, found, reach, np.array([0.0, 0.0]))
+        assert worst is not None and worst.accuracy == 0.5 and worst.latency_s == 3e-5
+        assert worst.thresholds == (np.inf,) and worst.rates == (0.0, 1.0)
+        figures, curve = scoring.metrics(found, reach[HERE], {"params": 3})
+        assert figures["accuracy"] == 1.0 and figures["final_accuracy"] == 0.5 and figures["params"] == 3
+        assert figures["worst_case_latency_s"] == 3e-5 and figures["exits"] == 2
+        assert [fraction for fraction, _, _ in curve] == [0.4, 0.6, 0.8, 1.0]
+        assert curve[0][1] == pytest.approx(1e-5) and curve[0][2] == 0.5 and curve[-1][2] == 1.0

@@ -1,0 +1,69 @@
+"""The choice of winners on copies of a finished run: what moves the model, and what a broken budget undoes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.devices.measurement import Measurement
+from nas.process.files import read_jsonl
+from nas.run.context import Context
+from nas.run.measurements import append_measurements, measured
+from nas.search import selection
+from nas.search.selection import choose
+from tests.nas.opened_runs import opened, rewind, taking, timing_by
+
+
+@pytest.mark.parametrize("drifted", [False, True])
+def test_only_steady_readings_of_candidates_move_the_latency_model(
+    drifted: bool, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewind(run, "search")
+    fitted: list[int] = []
+    refit = selection.refit
+
+    def counting(context: Context, model: Any, rows: Sequence[Measurement]) -> Any:
+        fitted.append(len(rows))
+        return refit(context, model, rows)
+
+    monkeypatch.setattr(selection, "refit", counting)
+    with opened(run, timing_by(taking(1e-3, drifted))) as context:
+        found, _ = choose(context)
+        assert found["worst"].measurement is not None
+    assert max(fitted) == 0 if drifted else max(fitted) > 0
+
+
+def test_a_choice_stands_until_it_is_seen_to_break_its_budget(run: Path) -> None:
+    with opened(run) as context:
+        first, unmet = choose(context)
+        assert not unmet and choose(context)[0] == first
+        before = read_jsonl(run / "measurements.jsonl")
+        broken = first["worst"].trial.key
+        row = Measurement.from_dict([row for row in before if row["key"] == broken][-1])
+        row = replace(row, purpose="winner", budget="worst", broken=("worst",))
+        append_measurements(context, [row])
+        second, _ = choose(context)
+        assert second["worst"].trial.key != broken
+        assert second["mean"] == replace(first["mean"], measurement=second["mean"].measurement)
+        # Another reading of the same network, be it for the other budget, does not make it good.
+        for budget in ("worst", "mean"):
+            append_measurements(context, [replace(row, budget=budget, broken=())])
+            shutil.rmtree(run / "winners" / "worst")
+            assert choose(context)[0]["worst"].trial.key != broken
+        assert measured(context, context.experiment.budgets[0])[broken].broken == ("worst",)
+
+
+def test_what_belongs_to_a_former_winner_goes_with_it(run: Path) -> None:
+    with opened(run) as context:
+        first, _ = choose(context)
+        row = first["worst"].measurement
+        assert row is not None and (run / "winners/worst/model.onnx").exists()
+        append_measurements(context, [replace(row, budget="worst", broken=("worst",))])
+        choose(context)
+        assert [path.name for path in (run / "winners/worst").iterdir()] == ["architecture.json"]
+        assert (run / "winners/mean/model.onnx").exists()

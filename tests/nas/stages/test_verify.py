@@ -1,0 +1,92 @@
+"""Verify: budgets that nothing keeps, winners that break theirs in the end, and a device that is elsewhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hardware_profiles import load
+from nas.config import dump, parse
+from nas.devices import local
+from nas.devices.local import InProcess
+from nas.devices.timing.readings import Readings
+from nas.process.files import atomic_write_text, read_jsonl
+from nas.run.layout import EXPERIMENT, RunFiles
+from nas.run.verdict_files import load_verdicts
+from nas.stages import train, verify
+from tests.nas.opened_runs import HERE, rewind, taking, untrained
+from tests.nas.small_runs import SMALL, Command, small, write
+
+
+def test_a_budget_that_no_candidate_keeps_is_said_not_to_be_kept(
+    run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewind(run, "search")
+    monkeypatch.setattr(InProcess, "time_networks", taking(1.0))
+    done = nas("run", write(run.parent, SMALL), "--out", str(run), "--resume")
+    assert done.code == 3 and done.err == ""
+    verdicts = load_verdicts(RunFiles(run))
+    assert verdicts.tested and not verdicts.kept and not verdicts.winners
+    for (unmet, statement), budget in zip(verdicts.unmet, SMALL["budgets"], strict=True):
+        assert unmet.name == budget["name"]
+        assert "none kept it; the fastest took 1.00 s" in statement and "Raise the budget" in statement
+        assert f"{budget['name']}: not kept" in done.out
+    measured = [row for row in read_jsonl(run / "measurements.jsonl") if row["purpose"] == "candidate"]
+    assert 0 < len(measured) <= 2 * parse.experiment(small()).winners.attempts
+    assert not list((run / "winners").glob("*/*"))
+    assert "not kept" in (run / "report.html").read_text()
+
+
+def test_winners_that_break_their_budget_in_the_end_are_not_called_kept(
+    run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every verification finds the budget broken: others are tried, a bounded number of times, and none is kept."""
+    rewind(run, "search")
+    measure = local.measure_together
+
+    def slowed(*arguments: Any) -> dict[str, Readings]:
+        readings = measure(*arguments)
+        return {name: replace(r, wall_s=r.wall_s * 1e5, cpu_s=r.cpu_s * 1e5) for name, r in readings.items()}
+
+    monkeypatch.setattr(local, "measure_together", slowed)
+    monkeypatch.setattr(verify, "_GAP_S", 0.0)
+    monkeypatch.setattr(train, "_train", untrained)
+    assert nas("run", write(run.parent, SMALL), "--out", str(run), "--resume").code == 3
+    verdicts = load_verdicts(RunFiles(run))
+    assert not verdicts.kept and verdicts.winners and all(verdict.kept is False for verdict in verdicts.winners)
+    for name in ("worst", "mean"):
+        rows = [row for row in read_jsonl(run / "measurements.jsonl") if row["budget"] == name]
+        tried = [row["key"] for row in rows if row["purpose"] == "winner"]
+        assert len(tried) == len(set(tried)) == SMALL["winners"]["attempts"]
+        assert all(row["broken"] == [name] for row in rows if row["purpose"] == "winner")
+
+
+def test_a_device_elsewhere_is_predicted_and_its_winner_is_not_called_measured(
+    run: Path, nas: Command, tmp_path: Path
+) -> None:
+    """The supernet is the same; only what latencies hold for is another."""
+    away = small(target={"device": "rpi4b", "runner": "onnxruntime"})
+    experiment = parse.experiment(away)
+    rewind(run, "supernet")
+    (run / "latency_model.npz").unlink()
+    environment = json.loads((run / "environment.json").read_text())
+    environment["profiles"]["rpi4b"] = load("rpi4b").to_dict()
+    atomic_write_text(run / "environment.json", json.dumps(environment))
+    atomic_write_text(run / EXPERIMENT, dump.to_yaml(experiment))
+    done = nas("run", write(tmp_path, away), "--out", str(run), "--resume")
+    assert done.code == 3 and "not measured" in done.out
+    verdicts = load_verdicts(RunFiles(run))
+    assert verdicts.winners and not verdicts.kept
+    for verdict in verdicts.winners:
+        assert verdict.kept is None and verdict.measured_s is None
+        assert "rpi4b is not this machine" in verdict.reason
+        assert verdict.target == "rpi4b-onnxruntime-t1-b1-float32"
+        # At least what the board uses when idle, at most what it is sold for.
+        seconds = verdict.expected_s if verdict.budget.needs_thresholds else verdict.worst_case_s
+        assert seconds is not None and verdict.energy_j is not None and not verdict.no_energy
+        assert 2.7 * seconds < verdict.energy_j < 7.5 * seconds
+    assert all(row["target"] == HERE.key for row in read_jsonl(run / "measurements.jsonl"))
