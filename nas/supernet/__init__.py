@@ -1,1 +1,1 @@
-"""From the IR to numbers in JAX: interpreter, shared weights of a whole space, and the training of both."""
+"""Supernets: all networks of a space in one program, with shared weights, and how these are trained."""
