@@ -41,8 +41,9 @@ from rich.console import Console
 
 from nas.config import parse
 from nas.config.kinds import SEARCHER
-from nas.devices.measurement import time_networks
+from nas.devices.local import InProcess
 from nas.optimisers.differentiable import Differentiable
+from nas.optimisers.exit_shares import Exitless, loss_and_cost
 from nas.process.files import append_jsonl, read_jsonl
 from nas.run.context import Context
 from nas.run.trial import Trial
@@ -82,8 +83,8 @@ def learn(
     method: str, context: Context, problem: BudgetProblem, paths: Any, step_s: float, cpu_s: float
 ) -> tuple[NDArray[np.int64], tuple[tuple[float, ...], ...]]:
     """Proposals [n, genes] and probabilities of a differentiable search that takes about `cpu_s`."""
-    loss, cost = optimise.loss_and_cost(problem, 0, paths)
-    bare = optimise.Exitless.of(problem)
+    loss, cost = loss_and_cost(problem, 0, paths)
+    bare = Exitless.of(problem)
     limit_s = problem.allowance_s(context.experiment.budgets[0])
     warm_up = Differentiable(steps=1).begin(bare, cost, limit_s).warm_up
     settings = Differentiable(steps=max(1, int(cpu_s / step_s) - warm_up), proposals=PROPOSALS[method])
@@ -94,8 +95,8 @@ def learn(
 
 def seconds_per_step(context: Context, problem: BudgetProblem, paths: Any) -> float:
     """CPU seconds of one step of a differentiable search, compilation not counted."""
-    loss, cost = optimise.loss_and_cost(problem, 0, paths)
-    bare, limit_s = optimise.Exitless.of(problem), problem.allowance_s(context.experiment.budgets[0])
+    loss, cost = loss_and_cost(problem, 0, paths)
+    bare, limit_s = Exitless.of(problem), problem.allowance_s(context.experiment.budgets[0])
     Differentiable(steps=1, warm_up=1).run(bare, loss, cost, limit_s)
     clock = Clock(np.inf)
     search = Differentiable(steps=PRACTICE, warm_up=1).begin(bare, cost, limit_s)
@@ -178,7 +179,7 @@ def run_seed(args: argparse.Namespace, seed: int, console: Console) -> Iterator[
         trials, spent_s = found_by(method, context, problem, judge, paths, step_s, args.cpu_s)
         front, best = front_of(trials), best_of(trials)
         chosen = np.array([trial.genome for trial in [*front, best]])
-        rows = time_networks(context.space, list(chosen), context.experiment.target, "calibration", seed)
+        rows = InProcess(context.experiment.target).time_networks(context.space, list(chosen), "calibration", seed)
         seconds = [row.reach_s[-1] for row in rows]
         accuracy = unseen(context, chosen)
         row = {

@@ -15,10 +15,12 @@ from nas.config import parse
 from nas.process.files import append_jsonl, read_jsonl
 from nas.run.context import Context
 from nas.run.folder import RunFolder
-from nas.run.layout import EXPERIMENT
+from nas.run.layout import EXPERIMENT, MEASUREMENTS
 from nas.run.opening import materials, open_context
+from nas.run.supernet import shared_weights
+from nas.run.training import training_set
 from nas.seeds import derive_seed
-from nas.stages import latency, supernet
+from nas.stages import calibrate, supernet
 from search_spaces.ir import Network
 from search_spaces.slots import random_genomes
 
@@ -48,13 +50,13 @@ def experiment(seed: int, epochs: int, measurements: Path | None) -> Any:
 @cache
 def opened(out: Path, seed: int, epochs: int) -> Context:
     """The run of a seed, calibrated and with its supernet trained."""
-    first = out / "joint-0" / latency.MEASUREMENTS
+    first = out / "joint-0" / MEASUREMENTS
     made = experiment(seed, epochs, first if seed else None)
     folder = out / made.name
     begun = (folder / EXPERIMENT).exists()
     run = RunFolder.open(folder, resume=begun)
     context = open_context(made, materials(made, begun=begun), run, Console(stderr=True))
-    latency.calibrate(context)
+    calibrate.calibrate(context)
     supernet.train_supernet(context)
     return context
 
@@ -63,10 +65,10 @@ def unseen(context: Context, genomes: NDArray[np.int64]) -> Floats:
     """Accuracy [n] of the last exit by shared weights, on test images, which no method sees."""
     from nas.search.evaluators.supernet import SupernetEvaluator
 
-    calibration = supernet.training_set(context, False).sample(512, context.seed("batch-norm"))
+    calibration = training_set(context, False).sample(512, context.seed("batch-norm"))
     evaluator = SupernetEvaluator(
         context.space,
-        supernet.load_supernet(context),
+        shared_weights(context),
         calibration,
         context.data.raw_images("test")[context.order("test")[:UNSEEN]],
         context.data.preprocessing.apply,
@@ -103,7 +105,7 @@ def trained(out: Path, networks: int, again: int, epochs: int, shared_epochs: in
     rows = list(read_jsonl(path))
     done = {(row["network"], row["training"]) for row in rows}
     wanted = [*((number, 0) for number in range(networks)), *((number, 1) for number in range(min(again, networks)))]
-    data, labels = supernet.training_set(context, False), context.data.test_labels()[context.order("test")[:UNSEEN]]
+    data, labels = training_set(context, False), context.data.test_labels()[context.order("test")[:UNSEEN]]
     images = context.data.preprocessing.apply(context.data.raw_images("test")[context.order("test")[:UNSEEN]])
     steps = epochs * (len(data) // 64)
     for number, training in (pair for pair in wanted if pair not in done):

@@ -1,4 +1,4 @@
-"""What finished runs promised and kept: one line per budget, from their verify.json.
+"""What finished runs promised and kept: one line per budget, from its verify.json and test.json.
 
     nas run experiments/fashion_mnist.yaml && python benchmarks/winners.py runs/fashion_mnist [RUN ...] [--json OUT]
 
@@ -15,46 +15,47 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nas.config.settings import Budget
-
-
-def budget_of(winner: dict[str, Any]) -> Budget:
-    """A winner's budget."""
-    found = Budget.stored(winner["budget"]["of"], winner["budget"]["latency_s"])
-    if found is None:
-        raise SystemExit(f"budget {winner['name']} is of a kind that is not known here: {winner['budget']['of']}")
-    return found
+from nas.process.files import read_jsonl
+from nas.run.layout import RunFiles
+from nas.run.verdict_files import load_verdicts
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
     """The winners of one run as rows."""
-    verified = json.loads((folder / "verify.json").read_text())
-    lines = (folder / "measurements.jsonl").read_text().splitlines()
-    calibration = [m for m in map(json.loads, lines) if m["purpose"] == "calibration"]
+    files = RunFiles(folder)
+    winners = load_verdicts(files).winners
+    calibration = [row for row in read_jsonl(files.measurements) if row["purpose"] == "calibration"]
     largest = max((m["exits"][-1]["median_s"] for m in calibration), default=None)
-    first = next((w for w in verified["winners"] if not budget_of(w).needs_thresholds), None)
+    first = next((winner for winner in winners if not winner.budget.needs_thresholds), None)
     rows = []
-    for winner in verified["winners"]:
-        accuracy = winner["accuracy"]["test_exported"]
+    for winner in winners:
         rows.append(
             {
                 "run": folder.name,
-                "budget": winner["name"],
-                "of": winner["budget"]["of"],
-                "budget_s": winner["budget_s"],
-                "predicted_s": winner["predicted_s"],
-                "measured_s": winner["measured_s"],
-                "upper_95_s": winner["upper_95_s"],
-                "kept": winner["kept"],
-                "exits": len(winner["exits"]),
-                "test_accuracy": accuracy,
-                "interval": winner["accuracy"]["interval"],
-                "ratio_to_first": winner["measured_s"] / first["measured_s"] if first else None,
-                "points_to_first": 100 * (accuracy - first["accuracy"]["test_exported"]) if first else None,
+                "budget": winner.name,
+                "of": winner.budget.of,
+                "budget_s": winner.budget_s,
+                "predicted_s": winner.predicted_s,
+                "measured_s": winner.measured_s,
+                "upper_95_s": winner.upper_95_s,
+                "kept": winner.kept,
+                "exits": len(winner.exits),
+                "test_accuracy": winner.test_accuracy,
+                "interval": winner.interval,
+                "ratio_to_first": _ratio(winner.measured_s, first and first.measured_s),
+                "points_to_first": _points(winner.test_accuracy, first and first.test_accuracy),
                 "largest_s": largest,
             }
         )
     return rows
+
+
+def _ratio(seconds: float | None, first: float | None) -> float | None:
+    return None if seconds is None or not first else seconds / first
+
+
+def _points(accuracy: float | None, first: float | None) -> float | None:
+    return None if accuracy is None or first is None else 100 * (accuracy - first)
 
 
 def main() -> None:

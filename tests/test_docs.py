@@ -80,25 +80,33 @@ def fields(kind: Any, prefix: str = "") -> set[str]:
         ("trials.jsonl", fields(trial.Trial) | fields(trial.AtBudget, "budgets[].")),
         ("measurements.jsonl", fields(measurement.Measurement) | fields(measurement.ExitTime, "exits[].")),
         ("manifest.json", fields(manifest.Manifest) | fields(SegmentFile, "exits[].") | {"schema", "exits[].outputs"}),
-        ("front.json", keys_written("nas.stages.search", "_front")),
-        ("optimiser", keys_written("nas.stages.optimise", "_for_budget", "_record")),
-        ("environment.json", keys_written("nas.run.context", "open_context")),
+        ("front.json", keys_written("nas.search.front", "front_of")),
+        (
+            "optimiser",
+            keys_written("nas.stages.optimise", "_for_budget", "_record")
+            | keys_written("nas.run.optimiser", "write_found"),
+        ),
+        ("environment.json", keys_written("nas.run.opening", "open_context")),
     ],
 )
 def test_the_fields_of_files_are_described(heading: str, wanted: set[str]) -> None:
     assert fields_described(heading) == wanted
 
 
-def test_the_fields_of_verify_json_are_described() -> None:
-    written = (
-        keys_written("nas.stages.verify", "measure_winners", "_judged", "_unmeasured", "_common")
-        | keys_written("nas.stages.test", "test_winners", "_test", "_parity", "_tvm")
-        | keys_written("nas.stages.winners", "_attempt")
-        | keys_written("nas.stages.export", "budget_record")
-    )
-    text = sections("run_folder.md")["verify.json"]
+@pytest.mark.parametrize(
+    ("heading", "functions"),
+    [
+        ("verify.json", ("write_measured", "_measured_record", "budget_record")),
+        ("test.json", ("write_tested", "_tested_record", "_check_record")),
+    ],
+)
+def test_the_fields_of_verdicts_are_described(heading: str, functions: tuple[str, ...]) -> None:
+    written = keys_written("nas.run.verdict_files", *functions)
+    if heading == "verify.json":
+        written |= keys_written("nas.stages.verify", "_counts")
+    text = sections("run_folder.md")[heading]
     assert written <= {part for name in names_in(text) for part in re.split(r"\W+", name)}
-    parts = {part for name in fields_described("verify.json") for part in re.findall(r"\w+", name)}
+    parts = {part for name in fields_described(heading) for part in re.findall(r"\w+", name)}
     assert parts <= written
 
 

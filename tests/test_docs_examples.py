@@ -21,7 +21,7 @@ from nas.config import parse, plain_yaml
 from nas.config.kinds import DATA
 from nas.deploy import manifest, thresholds
 from nas.deploy.onnx import export_segments, to_onnx
-from nas.devices import measurement
+from nas.devices.networks import random_weights
 from nas.run.opening import materials
 from nas.tasks.image_classification.preprocessing import Preprocessing
 from search_spaces.toy import toy
@@ -107,7 +107,7 @@ def test_the_program_in_the_readme_runs_a_winner(tmp_path: Path) -> None:
     space = toy((1, 8, 8), 3)
     network = space.decode([len(gene.options) - 1 for gene in space.genes])
     assert len(network.exits) == 2
-    weights = measurement.random_weights(network, 0)
+    weights = random_weights(network, 0)
     to_onnx(network, weights, tmp_path / "model.onnx", batch=None)
     files = export_segments(network, weights, tmp_path, 1)
     scripts = manifest.add_scripts(tmp_path)

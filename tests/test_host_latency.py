@@ -28,14 +28,14 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     model, rng = Roofline(load("rpi4b"), Target("host", "onnxruntime")), np.random.default_rng(0)
 
-    def time_networks(space: Any, genomes: Any, target: Target, purpose: Any, *rest: Any) -> tuple[Measurement, ...]:
+    def time_networks(space: Any, genomes: Any, purpose: Any, *rest: Any) -> tuple[Measurement, ...]:
         host_campaign.taken += len(genomes)  # type: ignore[attr-defined]
         rows = []
         for genome in genomes:
             network = space.decode(genome)
             reach = 2 * model.predict([network]).reach_s()[0] * rng.normal(1, 0.02)
             exits = tuple(ExitTime(seconds, seconds, wall_s=(seconds,)) for seconds in reach.tolist())
-            rows.append(Measurement(purpose, target.key, tuple(map(int, genome)), network.key, exits))
+            rows.append(Measurement(purpose, host_campaign.TARGET.key, tuple(map(int, genome)), network.key, exits))
         return tuple(rows)
 
     def kernel_seconds(networks: list[Network], target: Target) -> list[float]:
@@ -43,7 +43,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
         return [float(seconds) for seconds in model.body_s(networks)]
 
     monkeypatch.setattr(host_campaign, "taken", 0, raising=False)
-    monkeypatch.setattr(host_campaign, "time_networks", time_networks)
+    monkeypatch.setattr(host_campaign.HERE, "time_networks", time_networks)
     monkeypatch.setattr(host_campaign, "kernel_seconds", kernel_seconds)
     monkeypatch.setattr(host_campaign, "load", lambda name: load("rpi4b"))
     # The heap is told once per process, and not by a test.

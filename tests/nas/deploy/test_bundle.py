@@ -15,6 +15,7 @@ import pytest
 from nas.deploy import thresholds
 from nas.deploy.cascade import confidence
 from nas.deploy.manifest import Manifest, add_scripts, load, write
+from nas.deploy.names import THRESHOLDS
 from nas.deploy.onnx import export_segments, to_onnx
 from nas.tasks.image_classification.preprocessing import Preprocessing
 from tests.nas.deploy.small_networks import PREPROCESSING, random_weights, reference, three_exits
@@ -104,7 +105,7 @@ def test_a_network_for_calls_of_several_samples_answers_the_same(bundle: tuple[P
 
 def test_before_its_thresholds_are_settled_it_answers_at_its_last_exit(bundle: tuple[Path, list[np.ndarray]]) -> None:
     folder, logits = bundle
-    (folder / thresholds.NAME).unlink()
+    (folder / THRESHOLDS).unlink()
     done = run(folder, str(folder / "images.npy"))
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [line[1:5:2] for line in lines] == [["abcde"[row.argmax()], "exit"] for row in logits[2]], done.stderr

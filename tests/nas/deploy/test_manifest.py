@@ -13,6 +13,7 @@ import nas
 from nas.deploy import thresholds
 from nas.deploy.manifest import Manifest, add_scripts, differences, load, require_as_exported, write
 from nas.deploy.names import MANIFEST as NAME
+from nas.deploy.names import THRESHOLDS
 from nas.deploy.onnx import export_segments, to_onnx
 from nas.errors import InputError
 from tests.nas.deploy.small_networks import PREPROCESSING, random_weights, three_exits
@@ -119,11 +120,11 @@ def test_only_what_was_exported_is_let_through(manifest: Manifest, tmp_path: Pat
 def test_thresholds_are_a_file_of_their_own(manifest: Manifest, tmp_path: Path) -> None:
     write(tmp_path, manifest)
     with pytest.raises(InputError, match="`nas verify`"):
-        thresholds.read(tmp_path, NAME)
+        thresholds.read(tmp_path)
     thresholds.write(tmp_path, manifest.architecture, (0.9, math.inf))
     # JSON knows no infinity; an exit that never answers has no threshold.
-    assert json.loads((tmp_path / thresholds.NAME).read_text())["thresholds"] == [0.9, None]
-    assert thresholds.read(tmp_path, NAME) == (0.9, math.inf)
+    assert json.loads((tmp_path / THRESHOLDS).read_text())["thresholds"] == [0.9, None]
+    assert thresholds.read(tmp_path) == (0.9, math.inf)
 
 
 def test_a_manifest_of_the_first_release_opens_and_has_to_be_written_anew(manifest: Manifest, tmp_path: Path) -> None:
@@ -131,6 +132,6 @@ def test_a_manifest_of_the_first_release_opens_and_has_to_be_written_anew(manife
     record = json.loads((tmp_path / NAME).read_text()) | {"schema": 1, "thresholds": [0.9, None]}
     (tmp_path / NAME).write_text(json.dumps(record))
     assert load(tmp_path).architecture == manifest.architecture
-    assert thresholds.read(tmp_path, NAME) == (0.9, math.inf)
+    assert thresholds.read(tmp_path) == (0.9, math.inf)
     with pytest.raises(InputError, match="older release"):
         require_as_exported(tmp_path, "nas export RUN")
