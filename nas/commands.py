@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,20 +151,16 @@ def latency(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    """`nas check`: an experiment file, or the contract of a search space."""
+    """`nas check`: an experiment file, or the contract of something that an experiment names."""
     from rich.markup import escape
 
-    from search_spaces import SPACES
-
-    from .registry import is_reference
-
     console = _console()
-    if (args.subject in SPACES or is_reference(args.subject)) and not Path(args.subject).exists():
-        from .space_check import check_space
-
-        for line in check_space(args.subject):
+    if not Path(args.subject).exists() and _is_named(args.subject):
+        for line in _laws(args):
             console.print(f"[green]ok[/] {escape(line)}")
         return 0
+    if args.kind or args.set:
+        raise InputError(f"{args.subject} is no name and no `module:name`; --kind and --set are for these")
     from . import config
     from .stages.context import materials
 
@@ -176,3 +173,24 @@ def check(args: argparse.Namespace) -> int:
         + "; ".join(f"{budget.name}: {budget.describe()}" for budget in experiment.budgets)
     )
     return 0
+
+
+def _is_named(subject: str) -> bool:
+    from . import testing
+    from .registry import is_reference
+
+    return testing.kind_of_name(subject) is not None or is_reference(subject)
+
+
+def _laws(args: argparse.Namespace) -> Iterator[str]:
+    """The laws that hold for one of ours or for `module:name`, with the arguments that are given."""
+    from . import config, plain_yaml, registry, testing
+
+    kind = args.kind or testing.kind_of_name(args.subject)
+    if kind is None:
+        kind = testing.kind_of(registry.load(args.subject), args.subject)
+    data = {"name": args.subject}
+    for setting in args.set:
+        plain_yaml.override(data, setting)
+    part = config.part(data, kind.replace("_", " "), kind.replace(" ", "_"))
+    return testing.check(kind.replace("_", " "), registry.load(part.reference), args.subject, part.arguments)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile
 from hardware_profiles.host import detect, differences, identity
-from latency_models.roofline import LinearModel
+from latency_models.base import LatencyModel
 from latency_models.table import LatencyTable, save_table
 from search_spaces.slots import SearchSpace
 
@@ -27,6 +27,7 @@ from .interrupt import stop_if_asked
 from .measurement import Loader, Measurement, reference_genomes, time_loaded
 from .profile_store import (
     CALIBRATION,
+    MODEL,
     READINGS,
     TABLE,
     Head,
@@ -42,8 +43,6 @@ from .relatives import with_relatives
 from .run_folder import RunFolder, append_jsonl, atomic_path, atomic_write_bytes, atomic_write_text, read_jsonl
 from .tolerances import REFERENCE_DRIFT
 
-#: The latency model that a calibration is of.
-MODEL: Final = "latency_models.roofline:Roofline"
 #: How often a network is measured again because the machine was not the same.
 _REPEATS: Final = 2
 
@@ -55,7 +54,7 @@ class Result:
     folder: Path
     head: Head
     readings: tuple[Reading, ...]
-    model: LinearModel
+    model: LatencyModel
     taken: int
 
     @property
@@ -135,7 +134,7 @@ def _check(folder: Path, setup: Setup, loader: Loader) -> None:
         raise InputError(f"{folder} was measured on another machine ({'; '.join(problems)}); choose another name")
 
 
-def _fitted(out: Path, head: Head, setup: Setup, space: SearchSpace, found: Sequence[Reading]) -> LinearModel:
+def _fitted(out: Path, head: Head, setup: Setup, space: SearchSpace, found: Sequence[Reading]) -> LatencyModel:
     """The model calibrated on the readings that can be trusted, as far as there are enough."""
     rows = to_fit(found)
     seconds = np.full((len(rows), max(len(row.exits) for row in rows)), np.nan)
@@ -146,7 +145,7 @@ def _fitted(out: Path, head: Head, setup: Setup, space: SearchSpace, found: Sequ
 
 
 def _write(
-    out: Path, folder: Path, base: DeviceProfile, setup: Setup, found: Sequence[Reading], model: LinearModel
+    out: Path, folder: Path, base: DeviceProfile, setup: Setup, found: Sequence[Reading], model: LatencyModel
 ) -> None:
     """The files that are made of the readings; the profile last, so that one that is there is complete.
 

@@ -19,6 +19,7 @@ from search_spaces.slots import SearchSpace, SpaceError
 
 from .. import registry
 from ..errors import InputError
+from ..profile_store import FEWEST
 from ..run_folder import read_jsonl
 from ..trial import Trial
 from .loose import Loose
@@ -208,7 +209,7 @@ def _in_sample(
     except (ValueError, SpaceError, ShapeError, OSError) as error:
         files.problems.append(f"{_MODEL}: {error}")
         return {}, None
-    noise = float(model.calibration.fit.noise) if model.calibration.networks >= 3 else None
+    noise = model.error.relative if model.error.networks >= FEWEST else None
     return dict(zip(networks, seconds, strict=True)), noise
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,8 @@ from rich.markup import escape
 from hardware_profiles import ProfileError, Target
 from hardware_profiles.registry import locate
 from latency_models.additive import Additive
-from latency_models.additive import compile as compile_tables
-from latency_models.calibration import Calibration
-from latency_models.roofline import LinearModel
+from latency_models.base import LatencyModel, TakesFamilyPrior, Transferable
+from latency_models.untabled import Untabled
 
 from .. import profile_store, registry
 from ..errors import InputError
@@ -60,24 +58,25 @@ def calibrate(context: Context) -> None:
         atomic_write_bytes(path, data.getvalue())
 
 
-def load_model(context: Context, target: Target) -> LinearModel:
+def load_model(context: Context, target: Target) -> LatencyModel:
     """The latency model of a target as the search uses it."""
     kind: Any = registry.load(context.experiment.latency_model.reference)
-    model: LinearModel = kind.load(model_path(context, target))
+    model: LatencyModel = kind.load(model_path(context, target))
     return model
 
 
-def load_tables(context: Context) -> tuple[dict[Target, Additive], dict[Target, float]]:
-    """Additive tables of every target, and the relative error to allow for: that of networks left out of the fit."""
-    tables, caution = {}, {}
+def load_tables(context: Context) -> tuple[dict[Target, Additive | Untabled], dict[Target, float]]:
+    """Seconds over the space for every target, and the relative error to allow for: of networks left out of the fit."""
+    tables: dict[Target, Additive | Untabled] = {}
+    caution = {}
     for target in context.experiment.targets:
         model = load_model(context, target)
-        tables[target] = compile_tables(context.space, model)
-        caution[target] = model.calibration.fit.noise if model.calibration.networks else _UNMEASURED_CAUTION
+        tables[target] = model.additive(context.space) or Untabled(context.space, model)
+        caution[target] = model.error.relative if model.error.networks else _UNMEASURED_CAUTION
     return tables, caution
 
 
-def refit(context: Context, model: LinearModel, rows: Sequence[Measurement]) -> LinearModel:
+def refit(context: Context, model: LatencyModel, rows: Sequence[Measurement]) -> LatencyModel:
     """The model after these measurements besides those it has."""
     if not rows:
         return model
@@ -99,19 +98,19 @@ def append_measurements(context: Context, rows: Sequence[Measurement]) -> None:
     append_jsonl(context.path(MEASUREMENTS), [row.to_dict() for row in rows])
 
 
-def _uncalibrated(context: Context, target: Target) -> LinearModel:
+def _uncalibrated(context: Context, target: Target) -> LatencyModel:
     part = context.experiment.latency_model
     profile = context.profiles[target.device]
-    bare: LinearModel = registry.load(part.reference)(profile, target, **part.arguments)
+    bare: LatencyModel = registry.load(part.reference)(profile, target, **part.arguments)
     model = with_relatives(bare, profile, context.space)
-    if names := model.calibration.relatives:
+    if isinstance(model, TakesFamilyPrior) and (names := model.family):
         context.console.print(
             f"{target.key}: relatives, heard unless the readings speak against them: {escape(', '.join(names))}"
         )
     return model
 
 
-def _profiled(context: Context, target: Target) -> LinearModel | None:
+def _profiled(context: Context, target: Target) -> LatencyModel | None:
     """The calibration that `nas profile` left for a target, None if there is none or it is not to be taken.
 
     It is not where the experiment names readings to use, where it is of another latency model, and where it is of
@@ -126,28 +125,31 @@ def _profiled(context: Context, target: Target) -> LinearModel | None:
         return None  # the file is gone since the run began, which holds the profile itself
     kind: Any = registry.load(context.experiment.latency_model.reference)
     found = [] if path is None else profile_store.stored(path, target)
-    pairs = [(folder, head, _read(folder / profile_store.CALIBRATION)) for folder, head in found]
-    pairs = [(folder, head, stored) for folder, head, stored in pairs if stored.model == kind.name]
+    read = [(folder, head, _read(kind, folder)) for folder, head in found]
+    pairs = [(folder, head, stored) for folder, head, stored in read if stored is not None]
     same = [pair for pair in pairs if pair[1].fits(context.space)]
     if not pairs or (not same and context.here(target) and settings.networks > 0):
         return None
     folder, head, stored = (same or pairs)[0]
-    fit, said = stored.fit, ""
+    model, said = stored.moved_to(target, 0.0 if same else _UNMEASURED_CAUTION), ""
     if not same:
-        fit = replace(fit, noise=max(fit.noise, _UNMEASURED_CAUTION))
-        said = f"; it is of {folder.name} and not of this space, so an error of {fit.noise:.0%} is allowed for"
+        allowed = model.error.relative
+        said = f"; it is of {folder.name} and not of this space, so an error of {allowed:.0%} is allowed for"
     context.console.print(
-        f"{target.key}: calibration of `nas profile`, {stored.networks} networks with {head.runtime}{escape(said)}"
+        f"{target.key}: calibration of `nas profile`, {model.error.networks} networks with {head.runtime}{escape(said)}"
     )
-    model: LinearModel = kind(None, target, replace(stored, target=target, fit=fit))
     return model
 
 
-def _read(path: Path) -> Calibration:
+def _read(kind: type[LatencyModel], folder: Path) -> Transferable | None:
+    """The model in a folder of `nas profile`; None where the experiment's is of another kind or cannot be moved."""
+    path = folder / profile_store.CALIBRATION
+    ours: Any = registry.load(profile_store.MODEL)
     try:
-        return Calibration.load(path)
+        stored: LatencyModel = ours.load(path)
     except ValueError as error:
         raise InputError(f"{error}; delete it and give the command `nas profile` again") from error
+    return stored if type(stored) is kind and isinstance(stored, Transferable) else None
 
 
 def _trusted(context: Context, target: Target) -> tuple[Measurement, ...]:

@@ -125,7 +125,7 @@ def _for_budget(context: Context, problem: BudgetProblem, number: int, optimiser
     from ..optimisers import collapse
 
     budget = context.experiment.budgets[number]
-    tables = problem.tables[context.experiment.target_of(budget)]
+    tables = problem.additive(context.experiment.target_of(budget))
     limit_s = problem.allowance_s(budget)
     record: dict[str, Any] = {"schema": SCHEMA, "budget": budget.name, "limit_s": limit_s, "proposals": []}
     loss, cost = loss_and_cost(problem, number, paths)
@@ -195,7 +195,7 @@ def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[Pa
     from ..optimisers.exits_cost import ExpectedExits
 
     budget = problem.experiment.budgets[number]
-    tables = problem.tables[problem.experiment.target_of(budget)]
+    tables = problem.additive(problem.experiment.target_of(budget))
 
     def present(genome: Ints) -> Bools:
         there: Bools = ~np.isnan(tables.reach_s(genome[None])[0])
@@ -221,7 +221,7 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
     networks can keep the budget, nearly all have to leave at once.
     """
     budget, space = problem.experiment.budgets[number], problem.space
-    table = problem.tables[problem.experiment.target_of(budget)]
+    table = problem.additive(problem.experiment.target_of(budget))
     rng = np.random.default_rng((problem.seed, _SHARES_FROM))
     drawn = random_genomes(space, 64 * _SHARES_FROM, rng)
     drawn = drawn[np.argsort(problem.cheap(drawn)[1][:, number], kind="stable")][:_SHARES_FROM]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from math import comb
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
+from latency_models.additive import Additive
 from search_spaces.slots import with_exits
 
 from .. import judge, registry
@@ -22,7 +23,7 @@ from ..interrupt import stop_if_asked
 from ..pareto import pareto_rank
 from ..problem import BudgetProblem, objective_columns
 from ..run_folder import append_jsonl, atomic_write_json
-from ..searchers.base import Searcher
+from ..searchers.base import Searcher, TakesPrior
 from ..searchers.fastest import fastest
 from ..searchers.seeded import Seeded
 from ..trial import Trial, load_batches
@@ -32,6 +33,8 @@ from .context import Context
 from .latency import MODEL_VERSION, load_tables
 from .supernet import load_evaluator
 
+#: Starts and passes of the descent to the fastest network where each step costs a prediction.
+_FEW_PREDICTIONS: Final = {"starts": 2, "sweeps": 3}
 TRIALS, FRONT = "trials.jsonl", "front.json"
 SCHEMA = 1
 
@@ -58,10 +61,12 @@ def require_feasible(context: Context) -> None:
 def impossible(problem: BudgetProblem, number: int) -> str | None:
     """Why no network of the space can keep a budget, with the fastest one found; None where one may."""
     budget = problem.experiment.budgets[number]
-    genome, violation = fastest(problem, lambda genomes: problem.cheap(genomes)[1][:, number])
+    target = problem.experiment.target_of(budget)
+    # Without tables every genome that is tried is a prediction.
+    how = {} if isinstance(problem.tables[target], Additive) else _FEW_PREDICTIONS
+    genome, violation = fastest(problem, lambda genomes: problem.cheap(genomes)[1][:, number], **how)
     if violation == 0:
         return None
-    target = problem.experiment.target_of(budget)
     reach = problem.tables[target].reach_s(genome[None])[0]
     seconds = reach[-1] if budget.of == "worst_case" else np.nanmin(reach)
     return (
@@ -112,16 +117,13 @@ def search(context: Context) -> None:
 def _searcher(context: Context, problem: BudgetProblem) -> Searcher:
     """The experiment's searcher; after an optimiser, with its proposals to begin with and its mean distribution."""
     part, found = context.experiment.search.searcher, optimise.load(context)
-    arguments = dict(part.arguments)
-    if found and {"prior", "initial"} <= set(arguments) and arguments["prior"] is None:
-        genes = zip(*(each.probabilities for each in found), strict=True)
-        arguments["prior"] = tuple(tuple(np.mean(rows, axis=0).tolist()) for rows in genes)
-        # Proposals are much alike; a model needs to see other networks as well.
-        different = {tuple(genome) for each in found for genome in each.proposals.tolist()}
-        arguments["initial"] = arguments["initial"] + len(different)
-    searcher: Searcher = registry.load(part.reference)(problem, **arguments)
+    searcher: Searcher = registry.load(part.reference)(problem, **part.arguments)
     if not found:
         return searcher
+    if isinstance(searcher, TakesPrior) and searcher.wants_prior:
+        genes = zip(*(each.probabilities for each in found), strict=True)
+        different = {tuple(genome) for each in found for genome in each.proposals.tolist()}
+        searcher.take_prior(tuple(tuple(np.mean(rows, axis=0).tolist()) for rows in genes), len(different))
     # Budgets take turns, so that none waits for another where few networks are judged.
     ranks = [(rank, number) for number, each in enumerate(found) for rank in range(len(each.proposals))]
     return Seeded(problem, searcher, np.stack([found[number].proposals[rank] for rank, number in sorted(ranks)]))
@@ -230,14 +232,16 @@ def _placed(
 ) -> NDArray[np.int64] | None:
     """The same backbone with the best exits for an expected budget, found by enumeration; None if there are none."""
     budget = context.experiment.budgets[number]
-    if budget.of != "expected":
+    target = context.experiment.target_of(budget)
+    # Without tables the seconds of single exits are not known, and those that the search found stay.
+    if budget.of != "expected" or not isinstance(problem.tables[target], Additive):
         return None
     space = context.space
     every = with_exits(space, genome, range(len(space.slots)))
     most = len(space.decode(every).exits) - 1
     found = judging.scores(genome, len(context.data.splits.val))
     legal = np.flatnonzero(~np.isnan(found.confidence[0]))
-    body_s, head_s = problem.parts(genome, context.experiment.target_of(budget))
+    body_s, head_s = problem.parts(genome, target)
     while sum(comb(len(legal) - 1, size) for size in range(most + 1)) > MOST_SUBSETS:
         most -= 1
     best = best_placement(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_models.roofline import LinearModel
+from latency_models.base import LatencyModel
 
 from ..errors import InputError
 from ..measurement import Measurement, time_networks
@@ -181,7 +181,7 @@ def candidate_rows(context: Context, budget: Budget) -> Iterator[Measurement]:
     return (row for row in read_measurements(context, target) if row.purpose != "calibration")
 
 
-def _measure(context: Context, budget: Budget, model: LinearModel, trial: Trial) -> None:
+def _measure(context: Context, budget: Budget, model: LatencyModel, trial: Trial) -> None:
     target, genome = context.experiment.target_of(budget), np.array(trial.genome)
     settings = context.experiment.verify
     prediction = model.predict([context.space.decode(genome)])
