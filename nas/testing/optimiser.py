@@ -23,13 +23,16 @@ def _cost() -> Additive:
     return chained(PROBLEM, np.random.default_rng(1))
 
 
-def _limit_s(cost: Cost) -> float:
+def _limit_s(cost: Cost, share: float = _SHARE) -> float:
     seconds = cost.seconds(PROBLEM.every())
-    return float(seconds.min() + _SHARE * (seconds.max() - seconds.min()))
+    return float(seconds.min() + share * (seconds.max() - seconds.min()))
 
 
 def _loss(**changes: Any) -> Noisy:
-    return Noisy(padded(PROBLEM, np.random.default_rng(2)), noise=0.1, **changes)
+    """A loss that slower options lower on the whole, so that the limit binds."""
+    options = legal(PROBLEM)
+    slowness = _cost().marginal(options / options.sum(axis=1, keepdims=True))
+    return Noisy(2.0 * slowness + 0.1 * padded(PROBLEM, np.random.default_rng(2)), noise=0.1, **changes)
 
 
 def _drive(search: Steps, loss: Loss, begin: int, end: int) -> list[Ints]:
@@ -53,15 +56,16 @@ def _drive(search: Steps, loss: Loss, begin: int, end: int) -> list[Ints]:
     return paths
 
 
-def _whole(optimiser: Optimiser, cost: Cost, loss: Loss) -> Result:
-    search: Any = optimiser.begin(PROBLEM, cost, _limit_s(cost))
+def _whole(optimiser: Optimiser, cost: Cost, loss: Loss, share: float = _SHARE) -> Result:
+    limit_s = _limit_s(cost, share)
+    search: Any = optimiser.begin(PROBLEM, cost, limit_s)
     steps = getattr(search, "steps", None)
     require(isinstance(steps, int) and steps > 0, f"`steps` of what `begin` returns is {steps!r}", "say how many")
     _drive(search, loss, 0, search.steps)
-    return _sound(search.result(), cost)
+    return _sound(search.result(), cost, limit_s)
 
 
-def _sound(found: Any, cost: Cost) -> Result:
+def _sound(found: Any, cost: Cost, limit_s: float) -> Result:
     """The result, after checking that it keeps the limit and says what it means."""
     require(isinstance(found, Result), f"result() returned {type(found).__name__}", "return a `Result`")
     result: Result = found
@@ -72,8 +76,8 @@ def _sound(found: Any, cost: Cost) -> Result:
         "propose at least one canonical genome [n, genes]",
     )
     require(
-        np.allclose(result.seconds, cost.seconds(proposals)) and (result.seconds <= _limit_s(cost)).all(),
-        f"the proposals take {np.asarray(result.seconds).tolist()} s and the limit is {_limit_s(cost)} s",
+        np.allclose(result.seconds, cost.seconds(proposals)) and (result.seconds <= limit_s).all(),
+        f"the proposals take {np.asarray(result.seconds).tolist()} s and the limit is {limit_s} s",
         "derive them with `optimisers.derive`, which keeps the limit",
     )
     shares, options = result.probabilities, legal(PROBLEM)
@@ -135,6 +139,19 @@ def failed_losses_do_no_harm(optimiser: Optimiser) -> None:
     require(np.isfinite(result.probabilities).all(), "the probabilities are not finite", "leave such steps out")
 
 
+def moving_the_limit_moves_the_result(optimiser: Optimiser) -> None:
+    """Where slower networks are better, a larger limit gives a slower and better one"""
+    loss = _loss()
+    firsts = [_whole(optimiser, _cost(), loss, share) for share in (0.25, 0.5, 0.75)]
+    seconds = [float(result.seconds[0]) for result in firsts]
+    worth = [float(loss.utility[np.arange(len(PROBLEM.sizes)), result.proposals[0]].sum()) for result in firsts]
+    require(
+        seconds == sorted(set(seconds)) and worth[0] < worth[2],
+        f"limits of a quarter, half and three quarters give networks of {seconds} s",
+        "prefer what lowers the loss, and use what the limit allows",
+    )
+
+
 def what_fits_nothing_is_said(optimiser: Optimiser) -> None:
     """A limit that no network keeps ends with NothingFits"""
     cost = _cost()
@@ -153,5 +170,6 @@ LAWS: Final = laws(
     equal_seeds_find_equal_networks,
     a_killed_search_goes_on,
     failed_losses_do_no_harm,
+    moving_the_limit_moves_the_result,
     what_fits_nothing_is_said,
 )
