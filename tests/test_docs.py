@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latency_models import features
 from nas import config, measurement, plain_yaml, trial
 from nas.__main__ import _parser, main
 from nas.data.preprocessing import Preprocessing
@@ -140,13 +139,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         path.write_text(block.text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    known, models = set(sys.modules), dict(features.FEATURES)
+    known = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - known:
         if Path(getattr(sys.modules[name], "__file__", None) or ROOT).parent == tmp_path:
             del sys.modules[name]
-    for name in set(features.FEATURES) - set(models):
-        del features.FEATURES[name]  # type: ignore[attr-defined]
 
 
 def extending_commands() -> list[list[str]]:

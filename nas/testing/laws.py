@@ -6,11 +6,12 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from ..errors import InputError
 
 Subject = TypeVar("Subject")
+_LIBRARIES: Final = "site-packages"
 
 
 class BrokenLaw(AssertionError):
@@ -68,7 +69,9 @@ class Boundary:
         if isinstance(error, BrokenLaw):
             raise InputError(f"{self._what}: {error}") from error
         if isinstance(error, Exception):
-            last = traceback.extract_tb(trace)[-1]
+            frames = traceback.extract_tb(trace)
+            # What failed inside a library was called by somebody, who is told where.
+            last = ([frame for frame in frames if _LIBRARIES not in frame.filename] or frames)[-1]
             raise InputError(
                 f"{self._what}: it raised {type(error).__name__}: {error} (line {last.lineno} of {last.filename})"
             ) from error

@@ -33,14 +33,20 @@ def ask(searcher: Searcher, n: int, genes: int) -> Genomes:
     return asked
 
 
+def tell(searcher: Searcher, problem: Chain, genomes: Genomes) -> None:
+    """Tell a batch, as a run does: one without genomes ends it instead."""
+    if len(genomes):
+        searcher.tell(genomes, *problem.evaluate(genomes))
+
+
 def drive(make: Make, problem: Chain, batches: int, n: int = 32, told: Sequence[Genomes] = ()) -> list[Genomes]:
     """Batches that are asked and told, in order, after those that are `told` without being asked."""
     searcher, asked = make(problem), []
     for genomes in told:
-        searcher.tell(genomes, *problem.evaluate(genomes))
+        tell(searcher, problem, genomes)
     for _ in range(batches):
         genomes = ask(searcher, n, len(problem.sizes))
-        searcher.tell(genomes, *problem.evaluate(genomes))
+        tell(searcher, problem, genomes)
         asked.append(genomes)
     return asked
 
@@ -138,7 +144,7 @@ def a_torn_batch_is_asked_again(make: Make) -> None:
     searcher, told = make(problem), []
     for _ in range(4):
         told.append(ask(searcher, 32, 7))
-        searcher.tell(told[-1], *problem.evaluate(told[-1]))
+        tell(searcher, problem, told[-1])
     torn = ask(searcher, 32, 7)
     again = drive(make, problem, 1, told=told)[0]
     require(
@@ -178,7 +184,7 @@ def a_small_space_is_exhausted(make: Make) -> None:
     searcher, asked = make(problem), []
     for _ in range(5):
         asked.append(ask(searcher, 4, 3))
-        searcher.tell(asked[-1], *problem.evaluate(asked[-1]))
+        tell(searcher, problem, asked[-1])
     found = rows(asked)
     require(
         set(found) == fitting and len(found) == len(fitting),
@@ -223,6 +229,8 @@ def moving_the_budget_moves_the_result(make: Make) -> None:
         searcher, best = make(problem), 0.0
         for _ in range(20):
             genomes = ask(searcher, 32, 7)
+            if not len(genomes):
+                break
             latency = problem.latency(genomes)
             searcher.tell(genomes, -latency[:, None], problem.cheap(genomes)[1])
             best = max(best, float(latency[latency <= budget].max(initial=0.0)))

@@ -32,6 +32,14 @@ def test_it_keeps(law: Law[Any], make: Make) -> None:
     law(make)
 
 
+def test_a_batch_without_genomes_may_be_told(make: Make) -> None:
+    """Not a law: a run ends where nothing is asked. Ours take it all the same."""
+    problem = Chain()
+    searcher = make(problem)
+    searcher.tell(none := searcher.ask(0), *problem.evaluate(none))
+    assert len(searcher.ask(4)) == 4
+
+
 def test_other_seeds_search_otherwise(make: Make) -> None:
     """Not a law: a searcher that draws nothing may ignore its seed. Ours draw."""
     one, other = (rows(drive(make, Chain(budgets=(12.0,), seed=seed), 8)) for seed in (3, 4))

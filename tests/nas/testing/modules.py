@@ -257,7 +257,7 @@ class Listing(Search):
 '''
 
 #: Attention whose number of heads is a choice of operators, with a batch norm over the heads.
-HEADS = '''
+HEADS = """
 from search_spaces.mobile import conv_bn, linear_exit
 from search_spaces.staged import Stage, StagedSpace
 
@@ -290,4 +290,4 @@ def attention(input_shape, classes, width: int = 8):
         bank=("heads",),
         max_exits=1,
     )
-'''
+"""
