@@ -37,6 +37,12 @@ _GIVEN: Mapping[str, tuple[str, ...]] = {
     "searcher": ("problem",),
     "optimiser": (),
 }
+#: Where the protocol of a kind stands, and the methods that a run calls.
+_METHODS: Mapping[str, tuple[str, ...]] = {
+    "latency model": ("latency_models.base.LatencyModel", "predict", "fit", "save", "load", "additive"),
+    "searcher": ("nas.searchers.base.Searcher", "ask", "tell"),
+    "optimiser": ("nas.optimisers.base.Optimiser", "begin"),
+}
 #: Parameters that are nobody's to configure.
 _HIDDEN = ("calibration", "call_s", "decision_s")
 _REGISTRIES: Mapping[str, Mapping[str, str]] = {
@@ -166,8 +172,11 @@ def _check_kind(made: Callable[..., Any], takes: Mapping[str, _Parameter], kind:
 
         if typing.get_type_hints(made).get("return") is not RawData:
             raise InputError(f"{what} is no loader of data: it has to be annotated to return nas.data.dataset.RawData")
-    if kind == "optimiser" and not callable(getattr(made, "begin", None)):
-        raise InputError(f"{what} is no optimiser: it has no method `begin` (nas.optimisers.base.Optimiser)")
+    protocol, *methods = _METHODS.get(kind, ("",))
+    for name in methods:
+        # What makes a searcher may be a function; a latency model is loaded by its class.
+        if (inspect.isclass(made) or kind != "searcher") and not callable(getattr(made, name, None)):
+            raise InputError(f"{what} is no {kind}: it has no method `{name}` ({protocol})")
 
 
 def _build(target: Callable[..., Any], data: Any, where: str, built: Mapping[str, Any] | None = None) -> Any:

@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import importlib.util
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -25,6 +26,7 @@ from nas.data.preprocessing import Preprocessing
 from nas.export import manifest
 from nas.export.onnx import SegmentFile, export_segments, to_onnx
 from nas.stages.context import materials
+from nas.testing import KINDS, laws_of
 from search_spaces.toy import toy
 
 ROOT = Path(__file__).parents[1]
@@ -172,6 +174,14 @@ def test_the_latency_model_of_extending_predicts_what_its_features_say(workplace
     assert made.fit(networks, [[3 * small], [3 * large]]).predict(networks).total_s == pytest.approx(
         [3 * small, 3 * large], rel=0.2
     )
+
+
+def test_the_test_suite_of_extending_passes(workplace: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(workplace)))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert f"{sum(len(laws_of(kind)) for kind in KINDS)} passed" in done.stdout
 
 
 @pytest.mark.slow

@@ -17,12 +17,11 @@ from functools import partial
 from typing import Any, Final
 
 from latency_models import LATENCY_MODELS
+from nas.errors import InputError
+from nas.optimisers import OPTIMISERS
+from nas.searchers import SEARCHERS
+from nas.testing.laws import Boundary, BrokenLaw, Law
 from search_spaces import SPACES
-
-from ..errors import InputError
-from ..optimisers import OPTIMISERS
-from ..searchers import SEARCHERS
-from .laws import Boundary, BrokenLaw, Law
 
 __all__ = ["KINDS", "BrokenLaw", "Law", "check", "kind_of", "kind_of_name", "laws_of"]
 
@@ -99,8 +98,8 @@ def check(kind: str, thing: Callable[..., Any], name: str, arguments: Mapping[st
 
 def _built(kind: str, make: Callable[..., Any]) -> Any:
     """One of a kind, with what laws supply."""
-    from . import small
-    from .problems import Chain
+    from nas.testing import small
+    from nas.testing.problems import Chain
 
     if kind == "space":
         return make(input_shape=small.IMAGE, classes=small.CLASSES)

@@ -19,7 +19,7 @@ def main(module: str, name: str, file: str, out: str) -> None:
     for part in name.split("."):
         found = getattr(found, part)
     model = found.load(file)
-    from .small import networks
+    from nas.testing.small import networks
 
     np.save(out, model.predict(networks()).segment_s)
 

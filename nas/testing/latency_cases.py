@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile, Target
 from latency_models.base import LatencyModel
-
-from .small import TARGET, networks, profile
+from nas.testing.small import TARGET, networks, profile
 
 Make = Callable[[DeviceProfile, Target], LatencyModel]
 #: Networks that are measured; the others are predicted.

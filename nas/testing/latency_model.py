@@ -15,13 +15,12 @@ import numpy as np
 from latency_models.additive import Additive
 from latency_models.base import ErrorBar, Prediction
 from latency_models.errors import UnpricedOperator
+from nas.testing import latency_storage
+from nas.testing.latency_cases import FITTED, SLOWER, Make, fitted, measured, states
+from nas.testing.laws import BrokenLaw, laws, require
+from nas.testing.small import TARGET, genomes, networks, profile, space
 from search_spaces.ir import Builder
 from search_spaces.operators import OPERATORS, Operator
-
-from . import latency_storage
-from .latency_cases import FITTED, SLOWER, Make, fitted, measured, states
-from .laws import BrokenLaw, laws, require
-from .small import TARGET, genomes, networks, profile, space
 
 _MEMBERS: Final = ("target", "error", "predict", "fit", "save", "load", "additive")
 

@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from latency_models.base import LatencyModel
-
-from .latency_cases import FITTED, Make, measured, states
-from .laws import require
-from .small import networks
+from nas.testing.latency_cases import FITTED, Make, measured, states
+from nas.testing.laws import require
+from nas.testing.small import networks
 
 
 @contextmanager

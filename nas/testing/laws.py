@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Generic, TypeVar
 
-from ..errors import InputError
+from nas.errors import InputError
 
 Subject = TypeVar("Subject")
 _LIBRARIES: Final = "site-packages"

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..errors import NothingFits
-from ..optimisers.base import Cost, Ints, Loss, Optimiser, Result, Steps, legal
-from ..optimisers.cost import Additive
-from .laws import BrokenLaw, laws, require
-from .problems import Choices, Noisy, Opaque, chained, padded
+from nas.errors import NothingFits
+from nas.optimisers.base import Cost, Ints, Loss, Optimiser, Result, Steps, legal
+from nas.optimisers.cost import Additive
+from nas.testing.laws import BrokenLaw, laws, require
+from nas.testing.problems import Choices, Noisy, Opaque, chained, padded
 
 #: Where gene 0 is 0, the last two genes have no effect.
 PROBLEM: Final = Choices((3, 4, 4, 3, 4), optional=(3, 4))

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..optimisers.base import Feedback, Floats, Ints
-from ..optimisers.cost import Additive, Factor
-from ..searchers.base import Genomes, Values
+from nas.optimisers.base import Feedback, Floats, Ints
+from nas.optimisers.cost import Additive, Factor
+from nas.searchers.base import Genomes, Values
 
 
 @dataclass(frozen=True)

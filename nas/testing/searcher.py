@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..searchers.base import Genomes, Problem, Searcher, TakesPrior
-from .laws import BrokenLaw, laws, require
-from .problems import Chain
+from nas.searchers.base import Genomes, Problem, Searcher, TakesPrior
+from nas.testing.laws import BrokenLaw, laws, require
+from nas.testing.problems import Chain
 
 Make = Callable[[Problem], Searcher]
 Row = tuple[int, ...]

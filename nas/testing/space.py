@@ -7,6 +7,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.testing import space_runs, space_slots
+from nas.testing.laws import BrokenLaw, laws, require
+from nas.testing.space_slots import random_raw
 from search_spaces.slots import (
     IMAGE,
     SearchSpace,
@@ -15,10 +18,6 @@ from search_spaces.slots import (
     random_genomes,
     sizes,
 )
-
-from . import space_runs, space_slots
-from .laws import BrokenLaw, laws, require
-from .space_slots import random_raw
 
 Ints = NDArray[np.int64]
 Genomes = NDArray[np.integer[Any]]

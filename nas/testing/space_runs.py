@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.testing.laws import require
 from search_spaces.slots import SearchSpace, random_genomes, sizes
-
-from .laws import require
 
 #: Genomes among which one is looked for that makes a choice.
 _SAMPLES = 512
@@ -53,7 +52,7 @@ def banks_share_no_array(space: SearchSpace) -> None:
 
 def combinations_share_weights(space: SearchSpace) -> None:
     """All combinations of every slot share weights"""
-    from ..supernet.elastic import Supernet
+    from nas.supernet.elastic import Supernet
 
     Supernet(space)
 
@@ -63,8 +62,8 @@ def every_choice_runs(space: SearchSpace) -> None:
     import jax
     import jax.numpy as jnp
 
-    from ..supernet import backend
-    from ..supernet.elastic import Supernet
+    from nas.supernet import backend
+    from nas.supernet.elastic import Supernet
 
     backend.prepare()
     supernet, weights = Supernet(space), _weights(space)
@@ -94,8 +93,8 @@ def every_choice_runs(space: SearchSpace) -> None:
 
 def networks_export(space: SearchSpace) -> None:
     """Networks can be written as ONNX"""
-    from ..export.onnx import to_onnx
-    from ..supernet.weights import extract
+    from nas.export.onnx import to_onnx
+    from nas.supernet.weights import extract
 
     weights = _weights(space)
     for genome in (np.zeros(len(space.genes), np.int64), sizes(space) - 1):
@@ -120,6 +119,6 @@ def choosing(space: SearchSpace) -> NDArray[np.int64]:
 
 
 def _weights(space: SearchSpace) -> dict[str, NDArray[np.float32]]:
-    from ..supernet.weights import initialise, supernet_shapes
+    from nas.supernet.weights import initialise, supernet_shapes
 
     return initialise(supernet_shapes(space), 0)

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.testing.laws import require
 from search_spaces.ir import Network
 from search_spaces.slots import IMAGE, SearchSpace, Slot, exit_positions, random_genomes, sizes, switched, with_exits
-
-from .laws import require
 
 Ints = NDArray[np.int64]
 

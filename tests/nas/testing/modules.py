@@ -103,6 +103,12 @@ class Documented:
         return self._model.predict(networks)
 
 
+class Nameless(Untabled):
+    """It does not say its error."""
+
+    error = property()
+
+
 class Free(Untabled):
     """Nothing is unknown to it."""
 
@@ -157,6 +163,16 @@ class Silent:
 class Raising(Silent):
     def ask(self, n):
         raise TypeError("unhashable type: 'list'")
+
+
+class Deaf:
+    wants_prior = False
+
+    def __init__(self, problem):
+        pass
+
+    def ask(self, n):
+        return np.zeros((0, 1), int)
 
 
 class Unsaid(RandomSearch):

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ def _kind(subject: str) -> str:
         ("their_searchers:Repeating", "asking_twice_gives_other_genomes", "of 40 genomes "),
         ("their_searchers:Asked", "telling_a_log_resumes_the_search", "batches that were told, others are asked for"),
         ("their_searchers:Careless", "budgets_are_kept", "genomes keep none of the budgets (10.0,)"),
-        ("their_latency:Documented", "it_has_what_a_run_uses", "it has no `error`, no `fit`, no `save`, no `load`"),
+        ("their_latency:Nameless", "it_has_what_a_run_uses", "as it is built it has no `error`; `latency_models.base"),
         ("their_latency:Free", "unknown_operators_are_refused", "an operator of kind 'fourier' has a price"),
         ("their_latency:Forgetful", "a_stored_model_loads_in_another_process", "a new process predicts other seconds"),
         ("their_latency:Overconfident", "tables_are_the_model", "tables give "),
@@ -86,6 +87,25 @@ def test_the_first_law_that_is_broken_is_the_error(subject: str, law: str, seen:
     assert f"{subject} breaks the law {law} (" in done.error
     assert seen in done.error
     assert law not in done.out
+
+
+@pytest.mark.parametrize(
+    ("section", "missing"),
+    [
+        ({"latency_model": "their_latency:Documented"}, "latency model: it has no method `fit`"),
+        ({"search": {"searcher": "their_searchers:Deaf"}}, "searcher: it has no method `tell`"),
+    ],
+)
+def test_a_part_without_what_a_run_calls_is_refused_before_the_run(
+    section: dict[str, Any], missing: str, nas: Command, tmp_path: Path
+) -> None:
+    """It ended in an AttributeError, of a latency model after calibration, of a searcher after the supernet."""
+    experiment = write(tmp_path, small(**section))
+    assert missing in nas("check", experiment).error
+    assert missing in nas("run", experiment, "--out", "run").error
+    assert not Path("run").exists()
+    subject = section.get("latency_model", "their_searchers:Deaf")
+    assert missing in nas("check", subject).error
 
 
 def test_heads_as_a_choice_of_operators_are_found_by_running_them() -> None:
