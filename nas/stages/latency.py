@@ -21,13 +21,13 @@ from hardware_profiles.registry import locate
 from latency_models.additive import Additive
 from latency_models.base import LatencyModel, TakesFamilyPrior, Transferable
 from latency_models.untabled import Untabled
-
-from .. import profile_store, registry
-from ..errors import InputError
-from ..measurement import BLOCKS, BLOCK_S, HOST, Measurement, reference_genomes, time_networks
-from ..relatives import with_relatives
-from ..run_folder import append_jsonl, atomic_write_bytes, read_jsonl
-from .context import Context
+from nas import registry
+from nas.devices import profile_store
+from nas.devices.family import with_relatives
+from nas.devices.measurement import BLOCKS, BLOCK_S, HOST, Measurement, reference_genomes, time_networks
+from nas.errors import InputError
+from nas.process.files import append_jsonl, atomic_write_bytes, read_jsonl
+from nas.run.context import Context
 
 MEASUREMENTS = "measurements.jsonl"
 #: The search uses the model as calibrated before it; later measurements correct the choice of winners only.

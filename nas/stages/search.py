@@ -14,24 +14,24 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from latency_models.additive import Additive
+from nas import registry
+from nas.errors import InputError, NothingFits
+from nas.exits.placement import MOST_SUBSETS, best_placement
+from nas.process.files import append_jsonl, atomic_write_json
+from nas.process.interrupt import stop_if_asked
+from nas.run.context import Context
+from nas.run.trial import Trial, load_batches
+from nas.search import scoring as judge
+from nas.search.pareto import pareto_rank
+from nas.search.problem import BudgetProblem, objective_columns
+from nas.searchers.base import Searcher, TakesPrior
+from nas.searchers.fastest import fastest
+from nas.searchers.seeded import Seeded
+from nas.stages import optimise
+from nas.stages.latency import MODEL_VERSION, load_tables
+from nas.stages.supernet import load_evaluator
+from nas.units import format_seconds
 from search_spaces.slots import with_exits
-
-from .. import judge, registry
-from ..errors import InputError, NothingFits
-from ..exits.placement import MOST_SUBSETS, best_placement
-from ..interrupt import stop_if_asked
-from ..pareto import pareto_rank
-from ..problem import BudgetProblem, objective_columns
-from ..run_folder import append_jsonl, atomic_write_json
-from ..searchers.base import Searcher, TakesPrior
-from ..searchers.fastest import fastest
-from ..searchers.seeded import Seeded
-from ..trial import Trial, load_batches
-from ..units import format_seconds
-from . import optimise
-from .context import Context
-from .latency import MODEL_VERSION, load_tables
-from .supernet import load_evaluator
 
 #: Starts and passes of the descent to the fastest network where each step costs a prediction.
 _FEW_PREDICTIONS: Final = {"starts": 2, "sweeps": 3}

@@ -62,7 +62,7 @@ def every_choice_runs(space: SearchSpace) -> None:
     import jax
     import jax.numpy as jnp
 
-    from nas.supernet import backend
+    from nas.nn import backend
     from nas.supernet.elastic import Supernet
 
     backend.prepare()
@@ -93,8 +93,8 @@ def every_choice_runs(space: SearchSpace) -> None:
 
 def networks_export(space: SearchSpace) -> None:
     """Networks can be written as ONNX"""
-    from nas.export.onnx import to_onnx
-    from nas.supernet.weights import extract
+    from nas.deploy.onnx import to_onnx
+    from nas.nn.weights import extract
 
     weights = _weights(space)
     for genome in (np.zeros(len(space.genes), np.int64), sizes(space) - 1):
@@ -119,6 +119,6 @@ def choosing(space: SearchSpace) -> NDArray[np.int64]:
 
 
 def _weights(space: SearchSpace) -> dict[str, NDArray[np.float32]]:
-    from nas.supernet.weights import initialise, supernet_shapes
+    from nas.nn.weights import initialise, supernet_shapes
 
     return initialise(supernet_shapes(space), 0)

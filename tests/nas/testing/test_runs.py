@@ -11,9 +11,9 @@ import pytest
 
 from hardware_profiles import Target, load
 from latency_models.untabled import Untabled
-from nas.problem import BudgetProblem
+from nas.run.trial import load_batches
+from nas.search.problem import BudgetProblem
 from nas.settings import Budget, Experiment, Part, SearchSettings
-from nas.trial import load_batches
 from search_spaces.mobile import mobile
 from search_spaces.slots import random_genomes
 from tests.nas.small_runs import Command, small, write
