@@ -119,7 +119,7 @@ def padded(rows: Sequence[Floats]) -> Floats:
 def by_model(model: LinearModel, networks: Sequence[Network]) -> Guess:
     """What a latency model says."""
     prediction = model.predict(networks)
-    return Guess(prediction.total_s, prediction.total_quantile_s(0.05), prediction.total_quantile_s(0.95))
+    return Guess(prediction.total_s, prediction.quantile_s(0.05), prediction.quantile_s(0.95))
 
 
 def by_relative_error(seconds: Floats, error: float) -> Guess:
@@ -232,7 +232,7 @@ def winners(campaign: Campaign, table: str, args: argparse.Namespace) -> list[di
     place = [found.genomes.index(genome) for genome in chosen]
     measured, guess = found.total_s[place], by_model(model, [found.networks[i] for i in place])
     budgets = np.array(list(chosen.values()))
-    caution = 1 + model.calibration.fit.noise
+    caution = 1 + model.error.relative
     over = measured > budgets
     return [
         {"table": table, "method": "winners of a search", "samples": args.calibration, "test": len(place)}

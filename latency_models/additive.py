@@ -97,7 +97,8 @@ def compile(space: SearchSpace, model: AdditiveModel) -> Additive:
     Raises UnpricedOperator, and ValueError for a space whose exits do not read everything before them, since the
     seconds up to such an exit are no running sum.
     """
-    _check_chain(space)
+    if broken := _broken_chain(space):
+        raise ValueError(broken)
     networks = [[slot.network(values) for values in slot.combinations()] for slot in space.slots]
     present = tuple(np.array([network is not None for network in column]) for column in networks)
 
@@ -162,7 +163,13 @@ def _by_chunks(genomes: Genomes, out: NDArray[_Out], work: Callable[[Genomes, ND
     return out
 
 
-def _check_chain(space: SearchSpace) -> None:
+def adds_up(space: SearchSpace) -> bool:
+    """Whether `compile` can price a space: its exits read everything that runs before them."""
+    return not _broken_chain(space)
+
+
+def _broken_chain(space: SearchSpace) -> str:
+    """Which exit does not read everything before it, or nothing."""
     reads: dict[str, set[str]] = {}
     bodies: set[str] = set()
     for slot in space.slots:
@@ -170,7 +177,8 @@ def _check_chain(space: SearchSpace) -> None:
         if slot.role == "body":
             bodies.add(slot.name)
         elif missing := bodies - reads[slot.name]:
-            raise ValueError(
+            return (
                 f"exit {slot.name!r} of space {space.name!r} does not read {sorted(missing)[0]!r}, which runs before "
                 "it; put the exit before that slot, or price this space with the model itself"
             )
+    return ""

@@ -10,15 +10,77 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from search_spaces.ir import Network
+from search_spaces.slots import SearchSpace
+
+if TYPE_CHECKING:
+    from latency_models.additive import Additive
 
 Floats = NDArray[np.float64]
+#: No standard deviation of a logarithm is less, so that a prediction that is certain divides by no 0.
+_LEAST_WIDTH = 1e-6
+
+
+class Distribution(Protocol):
+    """What is believed of the seconds of n networks: `LogStudent` and `few_shot.LatencyPosterior` are two."""
+
+    @property
+    def mean_s(self) -> Floats:
+        """The central prediction of each network, in seconds [n]."""
+
+    def quantile_s(self, q: float) -> Floats:
+        """Seconds that each network stays within with probability `q` [n]."""
+
+    def probability_within(self, limit_s: float) -> Floats:
+        """The probability that each network takes at most `limit_s` [n]."""
+
+
+@dataclass(frozen=True, eq=False)
+class LogStudent:
+    """Student's t of the logarithm of seconds, since seconds are positive: centre `mean_s` [n], error `std_s` [n].
+
+    `freedom`: its degrees of freedom; infinite is the normal distribution.
+    """
+
+    mean_s: Floats
+    std_s: Floats
+    freedom: float = math.inf
+
+    def quantile_s(self, q: float) -> Floats:
+        """Seconds that each network stays within with probability `q` [n]; the 90 % interval is from 0.05 to 0.95."""
+        from scipy.special import ndtri, stdtrit
+
+        factor = float(ndtri(q)) if math.isinf(self.freedom) else float(stdtrit(self.freedom, q))
+        return np.asarray(self.mean_s * np.exp(factor * self._width()))
+
+    def probability_within(self, limit_s: float) -> Floats:
+        """The probability that each network takes at most `limit_s` [n]."""
+        from scipy.special import ndtr, stdtr
+
+        distance = np.log(limit_s / self.mean_s) / self._width()
+        return np.asarray(ndtr(distance) if math.isinf(self.freedom) else stdtr(self.freedom, distance), np.float64)
+
+    def _width(self) -> Floats:
+        """Standard deviation of the logarithm [n]."""
+        return np.asarray(np.maximum(np.sqrt(np.log1p((self.std_s / self.mean_s) ** 2)), _LEAST_WIDTH))
+
+
+@dataclass(frozen=True)
+class ErrorBar:
+    """How far a model is off: its `relative` error (a standard deviation), known from `networks` that were measured.
+
+    Without networks nothing was measured, and the error is believed at best.
+    """
+
+    relative: float
+    networks: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +123,19 @@ class Prediction:
         """Standard deviation of `total_s` [n]."""
         return np.asarray(np.sqrt(np.maximum(self.covariance.sum(axis=(1, 2)), 0)))
 
-    def total_quantile_s(self, share: float) -> Floats:
-        """Seconds below which the worst case stays with probability `share`, never below nothing [n].
+    def believed(self, rates: Floats | None = None) -> LogStudent:
+        """What is believed of the worst case, or of the mean where the shares `rates` [n, K] leave at each exit."""
+        if rates is None:
+            return LogStudent(self.total_s, self.total_std_s, self.freedom)
+        return LogStudent(self.expected_s(rates), self.expected_std_s(rates), self.freedom)
 
-        The interval of 90 % is from 0.05 to 0.95. Student's t, since the error itself is estimated.
-        """
-        from scipy.special import ndtri, stdtrit
+    def quantile_s(self, q: float, rates: Floats | None = None) -> Floats:
+        """Seconds that the worst case, or the mean for `rates`, stays within with probability `q` [n]."""
+        return self.believed(rates).quantile_s(q)
 
-        factor = float(ndtri(share)) if math.isinf(self.freedom) else float(stdtrit(self.freedom, share))
-        return np.asarray(np.maximum(self.total_s + factor * self.total_std_s, 0.0))
+    def probability_within(self, limit_s: float, rates: Floats | None = None) -> Floats:
+        """The probability that the worst case, or the mean for `rates`, is at most `limit_s` [n]."""
+        return self.believed(rates).probability_within(limit_s)
 
     def expected_s(self, rates: Floats) -> Floats:
         """Mean seconds when the share `rates` [n, K] (or [K]) of the samples leaves at each exit [n].
@@ -94,18 +160,65 @@ class Prediction:
 
 
 class LatencyModel(Protocol):
-    """Prices networks on one target."""
+    """Prices networks on one target; all that a run uses of a model. It is built from (profile, target).
+
+    `nas check my_module:MyModel` runs the laws in `nas.testing.latency_model` that say the same.
+    """
 
     @property
     def target(self) -> Target:
         """What the seconds hold for."""
 
+    @property
+    def error(self) -> ErrorBar:
+        """The relative error to allow for; of a model that was never fitted, `networks` is 0."""
+
     def predict(self, networks: Sequence[Network]) -> Prediction:
         """Seconds of each network; raises UnpricedOperator rather than pricing an unknown operator at nothing."""
 
+    def fit(self, networks: Sequence[Network], reach_s: Floats) -> Self:
+        """Another model that has these measurements too: seconds up to each exit [n, K], NaN where there is none."""
 
-class AdditiveModel(LatencyModel, Protocol):
-    """A model whose seconds add up over operators, and which therefore compiles to tables over a space."""
+    def save(self, file: str | Path | BinaryIO) -> None:
+        """Write all that `load` needs; files hold no pickles."""
+
+    @classmethod
+    def load(cls, file: str | Path | BinaryIO) -> Self:
+        """The model that `save` wrote, in any process; raises ValueError for a file of another kind."""
+
+    def additive(self, space: SearchSpace) -> Additive | None:
+        """Tables over a space that give what `predict` gives; None where seconds do not add up.
+
+        Without tables every network that is screened is predicted on its own, and there is no differentiable search.
+        """
+
+
+@runtime_checkable
+class TakesFamilyPrior(LatencyModel, Protocol):
+    """A model that can be told before it is fitted what was measured on other devices of the same family."""
+
+    @property
+    def family(self) -> tuple[str, ...]:
+        """Keys of the targets whose measurements it was told of."""
+
+    def with_family(self, relatives: Sequence[Self]) -> Self:
+        """Another model that believes what fitted models of the same class, on other devices, say of this one."""
+
+
+@runtime_checkable
+class Transferable(LatencyModel, Protocol):
+    """A model whose fit may serve under another name of the same device, or with less trust."""
+
+    def moved_to(self, target: Target, least_error: float = 0.0) -> Self:
+        """The same fit for `target`, with a relative error of at least `least_error`."""
+
+
+class AdditiveModel(Protocol):
+    """A model whose seconds add up over operators, and which `additive.compile` therefore turns into tables."""
+
+    @property
+    def target(self) -> Target:
+        """What the seconds hold for."""
 
     @property
     def call_s(self) -> float:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hardware_profiles import DeviceProfile, Target
 from latency_models.base import Floats
 from latency_models.errors import UnpricedOperator
-from latency_models.features import CALLS, DECISIONS, FEATURES, KERNELS, Machine, Prior, counts, machine
+from latency_models.features import CALLS, DECISIONS, FEATURES, KERNELS, FeatureSet, Machine, Prior, counts, machine
 from latency_models.kernels import KernelTable, signature
 from latency_models.linear import Fit, Rows, fit, fit_either, unmeasured
 from search_spaces.ir import Network
@@ -40,13 +40,13 @@ _ARRAYS: Final = ("features", "seconds", "network", "weight")
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The fitted coefficients of the model `model` (a key of FEATURES) on `target`, and the rows behind them.
+    """The fitted coefficients of `features` on `target`, and the rows behind them.
 
     `table` holds the seconds of kernels measured alone, for a model that looks them up. `prior` is what the
     calibrations of `relatives`, keys of their targets, say of the coefficients; None where there are none.
     """
 
-    model: str
+    features: FeatureSet
     target: Target
     machine: Machine
     rows: Rows
@@ -56,6 +56,11 @@ class Calibration:
     relatives: tuple[str, ...] = ()
 
     @property
+    def model(self) -> str:
+        """The latency model that this is a calibration of, by the name of its features."""
+        return self.features.name
+
+    @property
     def networks(self) -> int:
         """Number of networks measured; 0 for an uncalibrated model."""
         return self.rows.networks
@@ -63,14 +68,14 @@ class Calibration:
     @property
     def coefficients(self) -> dict[str, float]:
         """Coefficients by name: factors on roofline seconds by op class, the rest in seconds each."""
-        return dict(zip(FEATURES[self.model].columns, self.fit.coefficients.tolist(), strict=True))
+        return dict(zip(self.features.columns, self.fit.coefficients.tolist(), strict=True))
 
     def save(self, file: str | Path | BinaryIO) -> None:
         """Write everything as npz without pickle."""
         header = {
             "schema": SCHEMA,
             "model": self.model,
-            "columns": FEATURES[self.model].columns,
+            "columns": self.features.columns,
             "freedom": None if math.isinf(self.fit.freedom) else self.fit.freedom,
             "target": asdict(self.target),
             "machine": asdict(self.machine),
@@ -96,8 +101,12 @@ class Calibration:
             file.write(buffer.getvalue())
 
     @staticmethod
-    def load(file: str | Path | BinaryIO) -> Calibration:
-        """Read what `save` wrote; predictions are the same. Raises ValueError for another schema or a foreign file."""
+    def load(file: str | Path | BinaryIO, own: FeatureSet | None = None) -> Calibration:
+        """Read what `save` wrote; predictions are the same.
+
+        `own` are the features of the model that asks; without them one of FEATURES is taken. Raises ValueError for
+        another schema, another model's file or a foreign one.
+        """
         try:
             with np.load(file, allow_pickle=False) as data:
                 arrays = {name: data[name] for name in data.files}
@@ -108,16 +117,19 @@ class Calibration:
         if schema not in _READ:
             known = " and ".join(map(str, _READ))
             raise ValueError(f"{file}: a latency model of schema {schema}; this release reads {known}")
-        if model not in FEATURES:
+        features = FEATURES.get(model) if own is None else own
+        if features is None:
             raise ValueError(f"{file}: is of latency model {model!r}, which is not among {', '.join(sorted(FEATURES))}")
-        columns = header.get("columns") or _COLUMNS_OF_SCHEMA_1.get(model, FEATURES[model].columns)
-        if missing := set(columns) - set(FEATURES[model].columns):
+        if features.name != model:
+            raise ValueError(f"{file}: the calibration is of latency model {model!r}, not of {features.name!r}")
+        columns = header.get("columns") or _COLUMNS_OF_SCHEMA_1.get(model, features.columns)
+        if missing := set(columns) - set(features.columns):
             raise ValueError(f"{file}: has the column {min(missing)!r}, which latency model {model!r} lacks now")
-        place = [FEATURES[model].columns.index(column) for column in columns]
+        place = [features.columns.index(column) for column in columns]
         description = header["machine"]
         for name in ("flops_per_s", "fusions"):
             description[name] = tuple(description[name])
-        width = len(FEATURES[model].columns)
+        width = len(features.columns)
         covariance = np.zeros((width, width))
         covariance[np.ix_(place, place)] = arrays["covariance"]
         rows = {name: arrays[name] for name in _ARRAYS}
@@ -125,13 +137,13 @@ class Calibration:
         coefficients = _spread(arrays["coefficients"], place, width)
         on = Machine(**description)
         return Calibration(
-            model=model,
+            features=features,
             target=Target(**header["target"]),
             machine=on,
             rows=Rows(**rows),
             fit=Fit(coefficients, covariance, float(arrays["noise"]), header.get("freedom") or math.inf),
             table=KernelTable.of_arrays(arrays),
-            prior=_stored_prior(FEATURES[model].prior(on), arrays, place),
+            prior=_stored_prior(features.prior(on), arrays, place),
             relatives=tuple(header.get("relatives", ())),
         )
 
@@ -153,7 +165,7 @@ def _stored_prior(own: Prior, arrays: Mapping[str, NDArray[Any]], place: Sequenc
 
 
 def uncalibrated(
-    model: str,
+    features: FeatureSet,
     profile: DeviceProfile,
     target: Target,
     call_s: float | None = None,
@@ -162,17 +174,17 @@ def uncalibrated(
 ) -> Calibration:
     """The model as the profile alone gives it; `call_s` and `decision_s` replace the estimated overheads."""
     on = machine(profile, target, call_s, decision_s)
-    columns = len(FEATURES[model].columns)
+    columns = len(features.columns)
     rows = Rows(np.zeros((0, columns)), np.zeros(0), np.zeros(0, np.intp), np.zeros(0))
-    return Calibration(model, target, on, rows, unmeasured(FEATURES[model].prior(on)), table)
+    return Calibration(features, target, on, rows, unmeasured(features.prior(on)), table)
 
 
-def features(calibration: Calibration, network: Network) -> Floats:
+def features_of(calibration: Calibration, network: Network) -> Floats:
     """The features of each segment of a network [exits, columns]; raises UnpricedOperator."""
     on = calibration.machine
     price = None if calibration.table is None else partial(_looked_up, calibration, calibration.table)
     count = counts(network, on.fusions, calibration.model, calibration.target, on.channel_block, price)
-    return FEATURES[calibration.model].matrix(count, on)
+    return calibration.features.matrix(count, on)
 
 
 def _looked_up(calibration: Calibration, table: KernelTable, network: Network, kernel: Kernel) -> float:
@@ -203,7 +215,7 @@ def correct(
     parts = [calibration.rows]
     number = int(calibration.rows.network.max(initial=-1)) + 1
     for network, measured in zip(networks, reach_s, strict=True):
-        reach = np.cumsum(features(calibration, network), axis=0)
+        reach = np.cumsum(features_of(calibration, network), axis=0)
         seconds = np.asarray(measured, np.float64)
         known = np.isfinite(seconds)
         if known[len(reach) :].any() or not known.any() or (seconds[known] <= 0).any():
@@ -222,6 +234,6 @@ def correct(
 
 def fitted(calibration: Calibration, rows: Rows) -> Calibration:
     """The calibration with these rows; a prior from relatives is used unless left-out networks speak against it."""
-    own = FEATURES[calibration.model].prior(calibration.machine)
+    own = calibration.features.prior(calibration.machine)
     prior = calibration.prior
     return replace(calibration, rows=rows, fit=fit(rows, own) if prior is None else fit_either(rows, prior, own))

@@ -16,7 +16,7 @@ import numpy as np
 
 from latency_models.base import Floats
 from latency_models.calibration import Calibration, fitted
-from latency_models.features import FEATURES, Machine, Prior
+from latency_models.features import Machine, Prior
 from latency_models.linear import LEAST_SHRINK, common_factors, fit, told
 
 #: Least relative error of a coefficient that is carried over: two relatives that agree say little of a third device.
@@ -51,7 +51,7 @@ def family_prior(relatives: Sequence[Calibration], on: Machine) -> Prior:
 
     Relatives count by their own measurements alone, not by what they were told by theirs.
     """
-    own = FEATURES[relatives[0].model].prior(on)
+    own = relatives[0].features.prior(on)
     seen = [_seen(relative) for relative in relatives]
     common = np.exp(np.median([np.log(one.common) for one in seen], axis=0))
     rest = np.array([one.rest for one in seen])
@@ -90,7 +90,7 @@ class _Seen:
 
 
 def _seen(relative: Calibration) -> _Seen:
-    own = FEATURES[relative.model].prior(relative.machine)
+    own = relative.features.prior(relative.machine)
     found = fit(relative.rows, own)
     scaled = common_factors(relative.rows, own)
     common, above = np.ones(len(own.mean)), own.mean > 0

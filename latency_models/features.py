@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -137,12 +138,13 @@ class Prior:
 
 @dataclass(frozen=True, slots=True)
 class FeatureSet:
-    """The columns of a linear latency model: models differ in these alone.
+    """The columns of a linear latency model, and the `name` that its calibrations bear: models differ in these.
 
     `matrix` gives the features of each segment [exits, columns], `prior` the uncalibrated coefficients; seconds are
     the product of the two. Columns `CALLS` and `DECISIONS` count what belongs to segments and not to operators.
     """
 
+    name: str
     columns: tuple[str, ...]
     matrix: Callable[[Counts, Machine], Floats]
     prior: Callable[[Machine], Prior]
@@ -152,6 +154,9 @@ class FeatureSet:
 _LAUNCHES: Final = tuple(f"{KERNELS}.{name}" for name in OP_CLASSES)
 _ROOFLINE: Final = (*OP_CLASSES, UNHIDDEN, KERNELS, *_LAUNCHES, REORDERED, REORDERS, CALLS, DECISIONS)
 _FLOPS: Final = ("macs", CALLS)
+_LOOKUP: Final = ("table", KERNELS, "bytes_between", CALLS, DECISIONS)
+#: A kernel measured alone may take this much less or more than within a network; relative standard deviation.
+_TABLE_STD: Final = 0.3
 #: A coefficient that the profile puts at nothing may still turn out this large; seconds.
 _LEAST_STD_S: Final = 1e-6
 
@@ -224,7 +229,33 @@ def _flops_prior(on: Machine) -> Prior:
     return Prior(mean, np.array([mean[0], max(10.0 * mean[1], _LEAST_STD_S)]), np.array([0, -1], np.intp))
 
 
-FEATURES: Final[dict[str, FeatureSet]] = {
-    "roofline": FeatureSet(_ROOFLINE, _roofline_matrix, _roofline_prior),
-    "flops": FeatureSet(_FLOPS, _flops_matrix, _flops_prior),
-}
+def _lookup_matrix(count: Counts, on: Machine) -> Floats:
+    """Seconds of the table, kernels, seconds to move what lies between them, calls and decisions [exits, 5]."""
+    rows = np.zeros((count.exits, len(_LOOKUP)))
+    rows[:, 0] = np.bincount(count.segment, count.table_s, count.exits)
+    rows[:, 1] = np.bincount(count.segment, minlength=count.exits)
+    moved = count.activation_bytes * on.batch * on.bytes_factor
+    rows[:, 2] = np.bincount(count.segment, moved, count.exits) / on.bytes_per_s
+    rows[:, 3] = 1.0
+    rows[:-1, 4] = 1.0
+    return rows
+
+
+def _lookup_prior(on: Machine) -> Prior:
+    """The table as it is; what isolation misses starts at nothing."""
+    overheads = np.maximum([on.launch_s, 2.0 * on.call_s, 2.0 * on.decision_s], _LEAST_STD_S)
+    return Prior(
+        mean=np.array([1.0, 0.0, 0.0, on.call_s, on.decision_s]),
+        std=np.array([_TABLE_STD, overheads[0], 0.5, *overheads[1:]]),
+        factor=np.array([0, -1, -1, -1, -1], np.intp),
+    )
+
+
+#: Ours by name, whatever was imported; a model elsewhere has its set as the class attribute `features`.
+FEATURES: Final[Mapping[str, FeatureSet]] = MappingProxyType(
+    {
+        "roofline": FeatureSet("roofline", _ROOFLINE, _roofline_matrix, _roofline_prior),
+        "flops": FeatureSet("flops", _FLOPS, _flops_matrix, _flops_prior),
+        "lookup": FeatureSet("lookup", _LOOKUP, _lookup_matrix, _lookup_prior),
+    }
+)

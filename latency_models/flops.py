@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from latency_models.features import FEATURES
 from latency_models.roofline import LinearModel
 
 
 class Flops(LinearModel):
     """seconds = a * MACs + b * calls; deciding at an exit is part of the call."""
 
-    name = "flops"
+    features = FEATURES["flops"]

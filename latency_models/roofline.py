@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, ClassVar, Final, Self
 
@@ -10,29 +11,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile, Target
-from latency_models.base import Floats, Prediction
-from latency_models.calibration import Calibration, correct, features, uncalibrated
-from latency_models.features import CALLS, DECISIONS, FEATURES
+from latency_models.additive import Additive, adds_up, compile
+from latency_models.base import ErrorBar, Floats, Prediction
+from latency_models.calibration import Calibration, correct, features_of, uncalibrated
+from latency_models.family import informed
+from latency_models.features import CALLS, DECISIONS, FEATURES, FeatureSet
 from latency_models.linear import predict
 from search_spaces.ir import Network
+from search_spaces.slots import SearchSpace
 
 _CACHED_NETWORKS: Final = 10_000
 
 
 class LinearModel:
-    """Seconds linear in the features of FEATURES[`name`]; abstract, a model says its `name` and no more.
+    """Seconds linear in `features`; abstract, a model says its features and no more.
 
     `profile` may be None where a calibration is given, which holds all the numbers. Raises ValueError for a calibration
     of another target or model.
     """
 
-    name: ClassVar[str]
+    features: ClassVar[FeatureSet]
 
     def __init__(self, profile: DeviceProfile | None, target: Target, calibration: Calibration | None = None) -> None:
         if calibration is None:
             if profile is None:
                 raise ValueError(f"latency model {self.name!r} needs a device profile or a calibration")
-            calibration = uncalibrated(self.name, profile, target)
+            calibration = uncalibrated(self.features, profile, target)
         if calibration.target != target:
             raise ValueError(
                 f"the calibration is for {calibration.target.key}, not for {target.key}; latencies do not carry over, "
@@ -44,9 +48,24 @@ class LinearModel:
         self._features: dict[str, Floats] = {}
 
     @property
+    def name(self) -> str:
+        """The name that stored calibrations bear."""
+        return self.features.name
+
+    @property
     def target(self) -> Target:
         """What the seconds hold for."""
         return self.calibration.target
+
+    @property
+    def error(self) -> ErrorBar:
+        """The error on networks left out of the fit; of an unfitted model, what is believed of a profile."""
+        return ErrorBar(float(self.calibration.fit.noise), self.calibration.networks)
+
+    @property
+    def family(self) -> tuple[str, ...]:
+        """Keys of the targets of relatives whose measurements are part of the prior."""
+        return self.calibration.relatives
 
     @property
     def call_s(self) -> float:
@@ -64,7 +83,7 @@ class LinearModel:
 
     def body_s(self, networks: Sequence[Network]) -> Floats:
         """Seconds of the operators alone, without calls and decisions [n]; raises UnpricedOperator."""
-        columns = FEATURES[self.name].columns
+        columns = self.features.columns
         coefficients = self.calibration.fit.coefficients.copy()
         coefficients[[i for i, column in enumerate(columns) if column in (CALLS, DECISIONS)]] = 0.0
         totals = [self._of(network).sum(axis=0) for network in networks]
@@ -79,6 +98,19 @@ class LinearModel:
         """The model after these measurements besides those it already has; see `calibration.correct`."""
         return type(self)(None, self.target, correct(self.calibration, networks, reach_s, weight))
 
+    def additive(self, space: SearchSpace) -> Additive | None:
+        """Tables over a space; None for one whose exits do not read everything before them."""
+        return compile(space, self) if adds_up(space) else None
+
+    def with_family(self, relatives: Sequence[Self]) -> Self:
+        """The model with the prior of relatives; see `family.informed`."""
+        return type(self)(None, self.target, informed(self.calibration, [model.calibration for model in relatives]))
+
+    def moved_to(self, target: Target, least_error: float = 0.0) -> Self:
+        """The same fit for another target, with a relative error of at least `least_error`."""
+        fit = replace(self.calibration.fit, noise=max(self.calibration.fit.noise, least_error))
+        return type(self)(None, target, replace(self.calibration, target=target, fit=fit))
+
     def save(self, file: str | Path | BinaryIO) -> None:
         """Write the calibration, from which `load` builds an equal model."""
         self.calibration.save(file)
@@ -86,7 +118,7 @@ class LinearModel:
     @classmethod
     def load(cls, file: str | Path | BinaryIO) -> Self:
         """The model that `save` wrote; raises ValueError for another model's file."""
-        calibration = Calibration.load(file)
+        calibration = Calibration.load(file, cls.features)
         return cls(None, calibration.target, calibration)
 
     def _of(self, network: Network) -> Floats:
@@ -94,11 +126,11 @@ class LinearModel:
         if found is None:
             if len(self._features) >= _CACHED_NETWORKS:
                 self._features.clear()
-            found = self._features[network.key] = features(self.calibration, network)
+            found = self._features[network.key] = features_of(self.calibration, network)
         return found
 
 
 class Roofline(LinearModel):
     """Per kernel the longer of arithmetic and traffic, times its class's factor, plus overheads."""
 
-    name = "roofline"
+    features = FEATURES["roofline"]

@@ -58,8 +58,15 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help="say which backends, targets, compilers and optional parts work here")
     _profile(commands.add_parser("profile", help="measure this machine: a device profile, its calibration, a table"))
     _latency(commands.add_parser("latency", help="few-shot latency: learn from devices of a table, judge on others"))
-    check = commands.add_parser("check", help="check an experiment file, or a search space `module:name`, for mistakes")
-    check.add_argument("subject", metavar="EXPERIMENT.yaml|MODULE:SPACE")
+    check = commands.add_parser("check", help="check an experiment file, or what one names, for mistakes")
+    check.description = (
+        "Check an experiment file, or run the laws that a search space, a searcher, an optimiser or a latency model "
+        "has to keep, on one of ours or on your own."
+    )
+    check.add_argument("subject", metavar="EXPERIMENT.yaml|NAME|MODULE:NAME")
+    kinds = ("space", "searcher", "optimiser", "latency_model")
+    check.add_argument("--kind", choices=kinds, help="what MODULE:NAME is, where its parameters do not say so")
+    check.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="an argument of what is checked")
     _plugins(check)
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -158,21 +159,17 @@ def latency(args: argparse.Namespace) -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    """`nas check`: an experiment file, or the contract of a search space."""
+    """`nas check`: an experiment file, or the contract of something that an experiment names."""
     from rich.markup import escape
 
-    from nas.config import parse, plugins
-    from nas.config.registry import is_reference
-    from search_spaces import SPACES
-
     console = _console()
-    if (args.subject in SPACES or is_reference(args.subject)) and not Path(args.subject).exists():
-        from nas.space_check import check_space
-
-        subject = [args.subject.partition(":")[0]] if is_reference(args.subject) else []
-        for line in check_space(args.subject, plugins.granted([*args.plugins, *subject])):
+    if not Path(args.subject).exists() and _is_named(args.subject):
+        for line in _laws(args):
             console.print(f"[green]ok[/] {escape(line)}")
         return 0
+    if args.kind or args.set:
+        raise InputError(f"{args.subject} is no name and no `module:name`; --kind and --set are for these")
+    from nas.config import parse, plugins
     from nas.run.opening import materials
 
     experiment = parse.load(Path(args.subject), plugins=plugins.granted(args.plugins))
@@ -184,3 +181,27 @@ def check(args: argparse.Namespace) -> int:
         + "; ".join(f"{budget.name}: {budget.describe()}" for budget in experiment.budgets)
     )
     return 0
+
+
+def _is_named(subject: str) -> bool:
+    from nas import testing
+    from nas.config.registry import is_reference
+
+    return testing.kind_of_name(subject) is not None or is_reference(subject)
+
+
+def _laws(args: argparse.Namespace) -> Iterator[str]:
+    """The laws that hold for one of ours or for `module:name`, whose module is thereby named, with given arguments."""
+    from nas import testing
+    from nas.config import parse, plain_yaml, plugins, registry
+
+    own = [args.subject.partition(":")[0]] if registry.is_reference(args.subject) else []
+    granted = plugins.granted([*args.plugins, *own])
+    name = args.kind.replace("_", " ") if args.kind else testing.kind_of_name(args.subject)
+    if name is None:
+        name = testing.kind_of(registry.load(args.subject, granted), args.subject)
+    data = {"name": args.subject}
+    for setting in args.set:
+        plain_yaml.override(data, setting)
+    part = parse.component(data, testing.KINDS[name], name.replace(" ", "_"), granted)
+    return testing.check(name, part.load(), args.subject, part.arguments)

@@ -111,8 +111,8 @@ def _input(args: argparse.Namespace) -> tuple[int, ...]:
 def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console) -> None:
     rows = [reading.row for reading in found.readings]
     seconds = np.array([row.reach_s[-1] for row in rows])
-    fitted = found.model.calibration.networks
-    noise = found.model.calibration.fit.noise if fitted >= FEWEST else None
+    fitted = found.model.error.networks
+    noise = found.model.error.relative if fitted >= FEWEST else None
     drift = max(exit_.drift for row in rows for exit_ in row.exits)
     disturbed = max(row.disturbed for row in rows)
     done = f"{found.taken} readings taken" if found.taken else "already finished, nothing was measured"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 import re
 import shlex
 import subprocess
@@ -16,7 +17,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from latency_models import features
 from nas.config import parse, plain_yaml
 from nas.config.kinds import DATA
 from nas.deploy import manifest, thresholds
@@ -24,6 +24,7 @@ from nas.deploy.onnx import export_segments, to_onnx
 from nas.devices.networks import random_weights
 from nas.run.opening import materials
 from nas.tasks.image_classification.preprocessing import Preprocessing
+from nas.testing import KINDS, laws_of
 from search_spaces.toy import toy
 from tests.documents import ROOT, Block, blocks, names_in, sections, shown, write_files
 
@@ -34,13 +35,11 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     write_files("extending.md", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    known, models = set(sys.modules), dict(features.FEATURES)
+    known = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - known:
         if Path(getattr(sys.modules[name], "__file__", None) or ROOT).parent == tmp_path:
             del sys.modules[name]
-    for name in set(features.FEATURES) - set(models):
-        del features.FEATURES[name]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("block", [b for b in blocks("yaml") if not b.name], ids=str)
@@ -77,6 +76,14 @@ def test_the_latency_model_of_extending_predicts_what_its_features_say(workplace
     assert made.fit(networks, [[3 * small], [3 * large]]).predict(networks).total_s == pytest.approx(
         [3 * small, 3 * large], rel=0.2
     )
+
+
+def test_the_test_suite_of_extending_passes(workplace: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(workplace)))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert f"{sum(len(laws_of(kind)) for kind in KINDS)} passed" in done.stdout
 
 
 @pytest.mark.slow

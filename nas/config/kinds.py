@@ -6,6 +6,7 @@ A new kind is one line of the table below, and a field `Annotated[ComponentSpec,
 from __future__ import annotations
 
 import importlib
+import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,15 +20,20 @@ class Kind:
     """What may be named in one place: `name` in messages, `registry` the `module:NAME` of the names of ours.
 
     The program supplies the `given` parameters, without which something is not of this kind, and those of
-    `given_if_taken` to what has them; all others are keys in YAML. `complaint` says why something that is about to
-    be called is not of this kind, or None.
+    `given_if_taken` to what has them; all others are keys in YAML. Classes have the `methods` that a run calls, of the
+    `protocol`; where `class_only`, a function will not do. `complaint` says why something that is about to be called is
+    not of this kind for another reason, or None. `laws` is the module of its contract, if it has one (`nas.testing`).
     """
 
     name: str
     registry: str
     given: tuple[str, ...] = ()
     given_if_taken: tuple[str, ...] = ()
+    protocol: str = ""
+    methods: tuple[str, ...] = ()
+    class_only: bool = False
     complaint: Callable[[Component], str | None] = lambda made: None
+    laws: str = ""
 
     @property
     def known(self) -> Mapping[str, str]:
@@ -35,6 +41,14 @@ class Kind:
         module, _, attribute = self.registry.partition(":")
         found: Mapping[str, str] = getattr(importlib.import_module(module), attribute)
         return found
+
+    def objection(self, made: Component) -> str | None:
+        """Why what was loaded is not of this kind, None where nothing speaks against it."""
+        if self.class_only or inspect.isclass(made):
+            for name in self.methods:
+                if not callable(getattr(made, name, None)):
+                    return f"is no {self.name}: it has no method `{name}` ({self.protocol})"
+        return self.complaint(made)
 
 
 @dataclass(frozen=True)
@@ -63,17 +77,32 @@ def _no_loader(made: Component) -> str | None:
     return "is no loader of data: it has to be annotated to return nas.tasks.image_classification.dataset.RawData"
 
 
-def _no_optimiser(made: Component) -> str | None:
-    if callable(getattr(made, "begin", None)):
-        return None
-    return "is no optimiser: it has no method `begin` (nas.optimisers.base.Optimiser)"
-
-
 DATA: Final = Kind("data", "nas.tasks.image_classification:DATASETS", complaint=_no_loader)
-SPACE: Final = Kind("space", "search_spaces:SPACES", ("input_shape", "classes"))
+SPACE: Final = Kind("space", "search_spaces:SPACES", ("input_shape", "classes"), laws="nas.testing.space")
 LATENCY_MODEL: Final = Kind(
-    "latency model", "latency_models:LATENCY_MODELS", ("profile", "target"), given_if_taken=("calibration",)
+    "latency model",
+    "latency_models:LATENCY_MODELS",
+    ("profile", "target"),
+    given_if_taken=("calibration",),
+    protocol="latency_models.base.LatencyModel",
+    methods=("predict", "fit", "save", "load", "additive"),
+    class_only=True,
+    laws="nas.testing.latency_model",
 )
-SEARCHER: Final = Kind("searcher", "nas.searchers:SEARCHERS", ("problem",))
-OPTIMISER: Final = Kind("optimiser", "nas.optimisers:OPTIMISERS", complaint=_no_optimiser)
+SEARCHER: Final = Kind(
+    "searcher",
+    "nas.searchers:SEARCHERS",
+    ("problem",),
+    protocol="nas.searchers.base.Searcher",
+    methods=("ask", "tell"),
+    laws="nas.testing.searcher",
+)
+OPTIMISER: Final = Kind(
+    "optimiser",
+    "nas.optimisers:OPTIMISERS",
+    protocol="nas.optimisers.base.Optimiser",
+    methods=("begin",),
+    class_only=True,
+    laws="nas.testing.optimiser",
+)
 RUNNER: Final = Kind("runner", "nas.devices.runners:RUNNERS", ("target",))

@@ -91,8 +91,8 @@ def _check_kind(made: Callable[..., Any], kind: Kind, name: str, where: str) -> 
     takes = {parameter.name for parameter in parameters(made, name).values()}
     if missing := [given for given in kind.given if given not in takes]:
         raise InputError(f"{where}.name: {name} is no {kind.name}: it has no parameter {missing[0]!r}")
-    if complaint := kind.complaint(made):
-        raise InputError(f"{where}.name: {name} {complaint}")
+    if objection := kind.objection(made):
+        raise InputError(f"{where}.name: {name} {objection}")
 
 
 def _refuse_unknown(data: Mapping[Any, Any], known: Collection[str], prefix: str, what: str) -> None:

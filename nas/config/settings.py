@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    from latency_models.base import Prediction
+    from latency_models.base import LogStudent, Prediction
 
     Floats = NDArray[np.float64]
 
@@ -130,16 +130,15 @@ class Budget:
             case "expected":  # all leave at the first exit
                 return np.asarray(np.nanmin(cumulative_s, axis=-1))
 
-    def predicted(self, prediction: Prediction, exit_rates: ArrayLike) -> tuple[Floats, Floats]:
-        """Predicted seconds that it bounds, and their standard deviation [n] each, for shares that leave [n, K]."""
+    def believed(self, prediction: Prediction, exit_rates: ArrayLike) -> LogStudent:
+        """What a prediction says of the seconds that it bounds, for n networks and the shares that leave [n, K]."""
         import numpy as np
 
         match self.of:
             case "worst_case":
-                return prediction.total_s, prediction.total_std_s
+                return prediction.believed()
             case "expected":
-                rates = np.asarray(exit_rates, np.float64)
-                return prediction.expected_s(rates), prediction.expected_std_s(rates)
+                return prediction.believed(np.asarray(exit_rates, np.float64))
 
 
 @dataclass(frozen=True)

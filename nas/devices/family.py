@@ -9,53 +9,54 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from hardware_profiles import DeviceProfile, ProfileError, Target
 from hardware_profiles.host import is_here
 from hardware_profiles.registry import SEARCH, read
-from latency_models.calibration import Calibration
-from latency_models.family import informed
-from latency_models.roofline import LinearModel
+from latency_models.base import LatencyModel, TakesFamilyPrior
 from nas.devices.measurement import HOST
 from nas.devices.profile_store import CALIBRATION, load
 from search_spaces.slots import SearchSpace
 
 #: So many relatives are enough; those measured with the most networks are taken.
 MOST: Final = 8
+Model = TypeVar("Model", bound=LatencyModel)
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A calibration of a relative, and whether it was measured on networks of the space."""
+class _Found(Generic[Model]):
+    """A model fitted on a relative, and whether it was measured on networks of the space."""
 
-    calibration: Calibration
+    model: Model
     same_space: bool
 
     def rank(self, target: Target) -> tuple[bool, bool, int]:
         """How near it is to a target, for sorting: the space first, then the threads, then how much was measured."""
-        calibration = self.calibration
-        return (self.same_space, calibration.target.threads == target.threads, calibration.networks)
+        return (self.same_space, self.model.target.threads == target.threads, self.model.error.networks)
 
 
 def with_relatives(
-    model: LinearModel, profile: DeviceProfile, space: SearchSpace, search: Sequence[str | Path] = SEARCH
-) -> LinearModel:
-    """The model with the prior of its device's relatives; the same model where there are none.
+    model: LatencyModel, profile: DeviceProfile, space: SearchSpace, search: Sequence[str | Path] = SEARCH
+) -> LatencyModel:
+    """The model with the prior of its device's relatives; the same model where there are none or it takes none.
 
     `search` are folders of profiles, as `hardware_profiles.load` has them.
     """
-    found = relatives(profile, model.target, model.calibration.model, space, search)
-    if not found:
+    if not isinstance(model, TakesFamilyPrior):
         return model
-    kind = type(model)
-    return kind(None, model.target, informed(model.calibration, found))
+    found = relatives(profile, model.target, type(model), space, search)
+    return model.with_family(found) if found else model
 
 
 def relatives(
-    profile: DeviceProfile, target: Target, model: str, space: SearchSpace, search: Sequence[str | Path] = SEARCH
-) -> tuple[Calibration, ...]:
-    """For each other device of the same kind and family its calibration of this latency model nearest to the target.
+    profile: DeviceProfile,
+    target: Target,
+    kind: type[Model],
+    space: SearchSpace,
+    search: Sequence[str | Path] = SEARCH,
+) -> tuple[Model, ...]:
+    """For each other device of the same kind and family its model of this class that is nearest to the target.
 
     It has the target's runner, dtype and batch, and one thread where the target has one, else several; among those, one
     of the same space is preferred, then one with as many threads, then the one with the most networks.
@@ -72,11 +73,11 @@ def relatives(
             continue
         if _same_machine(profile, other):
             continue
-        stored = [found for found in _stored(path, space) if found.calibration.target.device == other.id]
-        fitting = [found for found in stored if _fits(found.calibration, target, model)]
+        stored = [found for found in _stored(path, kind, space) if found.model.target.device == other.id]
+        fitting = [found for found in stored if _fits(found.model, target)]
         best += sorted(fitting, key=lambda found: found.rank(target))[-1:]
     best.sort(key=lambda found: found.rank(target), reverse=True)
-    return tuple(found.calibration for found in best[:MOST])
+    return tuple(found.model for found in best[:MOST])
 
 
 def _is_a_family(family: str) -> bool:
@@ -91,18 +92,18 @@ def _same_machine(profile: DeviceProfile, other: DeviceProfile) -> bool:
     return profile.machine is not None and profile.machine == other.machine
 
 
-def _fits(calibration: Calibration, target: Target, model: str) -> bool:
-    other = calibration.target
+def _fits(model: LatencyModel, target: Target) -> bool:
+    other = model.target
     alike = (other.runner, other.dtype, other.batch) == (target.runner, target.dtype, target.batch)
     threads = (other.threads == 1) == (target.threads == 1)
-    return alike and threads and calibration.model == model and calibration.networks > 0
+    return alike and threads and model.error.networks > 0
 
 
-def _stored(path: Path, space: SearchSpace) -> Iterator[_Found]:
-    """All calibrations that lie beside a profile."""
+def _stored(path: Path, kind: type[Model], space: SearchSpace) -> Iterator[_Found[Model]]:
+    """All models of a class that lie beside a profile."""
     for file in sorted(path.with_suffix("").glob(f"*/*/{CALIBRATION}")):
         try:
             head, _ = load(file.parent)
-            yield _Found(Calibration.load(file), head.fits(space))
-        except (OSError, ValueError, TypeError, KeyError):  # of another release, or of another program
+            yield _Found(kind.load(file), head.fits(space))
+        except (OSError, ValueError, TypeError, KeyError):  # of another release, model or program
             continue

@@ -32,6 +32,8 @@ SCHEMA: Final = 1
 READINGS: Final = "readings.jsonl"
 CALIBRATION: Final = "calibration.npz"
 TABLE: Final = "table.npz"
+#: The latency model that a calibration is of.
+MODEL: Final = "latency_models.roofline:Roofline"
 #: An error bar needs networks that are left out of the fit.
 FEWEST: Final = 3
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile
 from hardware_profiles.host import detect, differences, identity
-from latency_models.roofline import LinearModel
+from latency_models.base import LatencyModel
 from latency_models.table import LatencyTable, save_table
 from nas.config import registry
 from nas.devices.family import with_relatives
@@ -25,6 +25,7 @@ from nas.devices.measurement import Measurement
 from nas.devices.networks import Loader, reference_genomes, time_loaded
 from nas.devices.profile_store import (
     CALIBRATION,
+    MODEL,
     READINGS,
     TABLE,
     Head,
@@ -43,8 +44,6 @@ from nas.run.folder import RunFolder
 from nas.tolerances import REFERENCE_DRIFT
 from search_spaces.slots import SearchSpace
 
-#: The latency model that a calibration is of.
-MODEL: Final = "latency_models.roofline:Roofline"
 #: How often a network is measured again because the machine was not the same.
 _REPEATS: Final = 2
 
@@ -56,7 +55,7 @@ class Result:
     folder: Path
     head: Head
     readings: tuple[Reading, ...]
-    model: LinearModel
+    model: LatencyModel
     taken: int
 
     @property
@@ -145,7 +144,7 @@ def _same_space(head: Head, setup: Setup) -> bool:
     return (made.name, made.genes) == (now.name, now.genes)
 
 
-def _fitted(out: Path, head: Head, setup: Setup, space: SearchSpace, found: Sequence[Reading]) -> LinearModel:
+def _fitted(out: Path, head: Head, setup: Setup, space: SearchSpace, found: Sequence[Reading]) -> LatencyModel:
     """The model calibrated on the readings that can be trusted, as far as there are enough."""
     rows = to_fit(found)
     seconds = np.full((len(rows), max(len(row.exits) for row in rows)), np.nan)
@@ -156,7 +155,7 @@ def _fitted(out: Path, head: Head, setup: Setup, space: SearchSpace, found: Sequ
 
 
 def _write(
-    out: Path, folder: Path, base: DeviceProfile, setup: Setup, found: Sequence[Reading], model: LinearModel
+    out: Path, folder: Path, base: DeviceProfile, setup: Setup, found: Sequence[Reading], model: LatencyModel
 ) -> None:
     """The files that are made of the readings; the profile last, so that one that is there is complete.
 

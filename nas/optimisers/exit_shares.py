@@ -72,7 +72,7 @@ def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[Pa
     So too for a mean where nobody leaves early: exits would only cost time there.
     """
     budget = problem.experiment.budgets[number]
-    tables = problem.tables[problem.experiment.target_of(budget)]
+    tables = problem.additive(problem.experiment.target_of(budget))
 
     def present(genome: Ints) -> Bools:
         there: Bools = ~np.isnan(tables.reach_s(genome[None])[0])
@@ -98,7 +98,7 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
     networks can keep the budget, nearly all have to leave at once.
     """
     budget, space = problem.experiment.budgets[number], problem.space
-    table = problem.tables[problem.experiment.target_of(budget)]
+    table = problem.additive(problem.experiment.target_of(budget))
     rng = np.random.default_rng((problem.seed, _SHARES_FROM))
     drawn = random_genomes(space, 64 * _SHARES_FROM, rng)
     drawn = drawn[np.argsort(problem.cheap(drawn)[1][:, number], kind="stable")][:_SHARES_FROM]

@@ -15,6 +15,7 @@ import yaml
 from hardware_profiles import ProfileError, Target
 from latency_models import LATENCY_MODELS
 from nas.config import registry
+from nas.devices.profile_store import FEWEST
 from nas.errors import InputError
 from nas.process.files import read_jsonl
 from nas.report.records import Optimised, Pair, optimised, pair
@@ -214,7 +215,7 @@ def _in_sample(
     except (ValueError, SpaceError, ShapeError, OSError) as error:
         files.problems.append(f"{files.name(path)}: {error}")
         return {}, None
-    noise = float(model.calibration.fit.noise) if model.calibration.networks >= 3 else None
+    noise = model.error.relative if model.error.networks >= FEWEST else None
     return dict(zip(networks, seconds, strict=True)), noise
 
 

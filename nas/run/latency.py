@@ -11,8 +11,8 @@ import numpy as np
 
 from hardware_profiles import Target
 from latency_models.additive import Additive
-from latency_models.additive import compile as compile_tables
-from latency_models.roofline import LinearModel
+from latency_models.base import LatencyModel
+from latency_models.untabled import Untabled
 from nas.devices.measurement import Measurement
 from nas.process.files import atomic_write_bytes
 from nas.run.context import Context
@@ -28,31 +28,32 @@ def model_path(context: Context, target: Target) -> Path:
     return context.files.latency_model(None if target == context.experiment.target else target.key)
 
 
-def save_model(context: Context, target: Target, model: LinearModel) -> None:
+def save_model(context: Context, target: Target, model: LatencyModel) -> None:
     """Write the latency model of a target."""
     data = io.BytesIO()
     model.save(data)
     atomic_write_bytes(model_path(context, target), data.getvalue())
 
 
-def load_model(context: Context, target: Target) -> LinearModel:
+def load_model(context: Context, target: Target) -> LatencyModel:
     """The latency model of a target as the search uses it."""
     kind: Any = context.experiment.latency_model.load()
-    model: LinearModel = kind.load(model_path(context, target))
+    model: LatencyModel = kind.load(model_path(context, target))
     return model
 
 
-def load_tables(context: Context) -> tuple[dict[Target, Additive], dict[Target, float]]:
-    """Additive tables of every target, and the relative error to allow for: that of networks left out of the fit."""
-    tables, caution = {}, {}
+def load_tables(context: Context) -> tuple[dict[Target, Additive | Untabled], dict[Target, float]]:
+    """Seconds over the space for every target, and the relative error to allow for: of networks left out of the fit."""
+    tables: dict[Target, Additive | Untabled] = {}
+    caution = {}
     for target in context.experiment.targets:
         model = load_model(context, target)
-        tables[target] = compile_tables(context.space, model)
-        caution[target] = model.calibration.fit.noise if model.calibration.networks else UNMEASURED_CAUTION
+        tables[target] = model.additive(context.space) or Untabled(context.space, model)
+        caution[target] = model.error.relative if model.error.networks else UNMEASURED_CAUTION
     return tables, caution
 
 
-def refit(context: Context, model: LinearModel, rows: Sequence[Measurement]) -> LinearModel:
+def refit(context: Context, model: LatencyModel, rows: Sequence[Measurement]) -> LatencyModel:
     """The model after these measurements besides those it has."""
     if not rows:
         return model

@@ -66,13 +66,16 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
                 f"{section}.batch_size is {batch}, but only {len(data.splits.train)} images are left to train on; "
                 "give a smaller one"
             )
-    _check_optimiser(experiment, len(data.splits.arch))
     size = data.preprocessing
     make_space = experiment.space.load()
     space = make_space(
         input_shape=(size.channels, *size.size), classes=len(size.class_names), **experiment.space.arguments
     )
-    return Materials(data, complete(space))
+    space = complete(space)
+    _check_optimiser(experiment, len(data.splits.arch))
+    if not begun:
+        _check_tables(experiment, space)
+    return Materials(data, space)
 
 
 def _check_optimiser(experiment: Experiment, images: int) -> None:
@@ -89,6 +92,23 @@ def _check_optimiser(experiment: Experiment, images: int) -> None:
             f"search.optimiser learns from images kept for architecture, and splits.arch leaves {images}; it takes at "
             f"least {LEAST_ARCH}: give a larger share, such as `splits: {{arch: 0.05}}`"
         )
+
+
+def _check_tables(experiment: Experiment, space: SearchSpace) -> None:
+    """Refuse an optimiser where the latency model has no tables: it needs the seconds of millions of networks."""
+    part = experiment.latency_model
+    if experiment.search.optimiser is None:
+        return
+    for target in experiment.targets:
+        try:
+            model = part.load()(load_profile(target.device), target, **part.arguments)
+        except ValueError as error:
+            raise InputError(f"latency_model: {error}") from error
+        if model.additive(space) is None:
+            raise InputError(
+                f"search.optimiser: latency model {part.name} has no tables over space {space.name} for {target.key}, "
+                "and a differentiable search needs them; leave the optimiser out, or give a model whose seconds add up"
+            )
 
 
 def _check_sources(experiment: Experiment) -> None:

@@ -18,11 +18,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latency_models.base import Distribution
 from latency_models.few_shot.readings import rounding_step
 
 Floats = NDArray[np.float64]
@@ -42,19 +43,8 @@ FAR, CLEAR = 0.8, 1 / 3
 LAST = 2.0
 
 
-class Belief(Protocol):
-    """What is believed of the seconds of n candidates, given every reading so far."""
-
-    @property
-    def mean_s(self) -> Floats:
-        """The central prediction of each candidate, in seconds [n]."""
-
-    def probability_within(self, limit_s: float) -> Floats:
-        """The probability that each candidate takes at most `limit_s` [n]."""
-
-
 #: The belief after readings of candidates [k], in seconds [k], with the noise of one reading (log scale).
-Adapt = Callable[[Indices, Floats, float], Belief]
+Adapt = Callable[[Indices, Floats, float], Distribution]
 
 
 @dataclass(frozen=True)
@@ -144,7 +134,7 @@ def search(
 
 
 def decide(
-    accuracy: Floats, limit_s: float, belief: Belief, measured: Indices, seconds: Floats, left: int, rules: Rules
+    accuracy: Floats, limit_s: float, belief: Distribution, measured: Indices, seconds: Floats, left: int, rules: Rules
 ) -> Step:
     """The next step, from the belief given `measured` [k] and `seconds` [k], with `left` readings still allowed."""
     noise = noise_of(measured, seconds, rules.noise)
@@ -166,7 +156,7 @@ def decide(
 
 
 def _without(
-    accuracy: Floats, limit_s: float, belief: Belief, readings: Readings, proof: Floats, left: int, rules: Rules
+    accuracy: Floats, limit_s: float, belief: Distribution, readings: Readings, proof: Floats, left: int, rules: Rules
 ) -> Step:
     """The next step while no network is known to keep the budget."""
     wide_s, known = rules.slack * limit_s, readings.count > 0
@@ -269,7 +259,7 @@ def noise_of(measured: Indices, seconds: Floats, noise: float | None) -> float:
     return math.sqrt((NOISE_WEIGHT * NOISE**2 + float(np.sum(centred**2))) / (NOISE_WEIGHT + repeats))
 
 
-def _proof(belief: Belief, readings: Readings, limit_s: float, confidence: float) -> Floats:
+def _proof(belief: Distribution, readings: Readings, limit_s: float, confidence: float) -> Floats:
     """The probability, per reading, that the next readings of each candidate prove that it keeps the budget [n].
 
     After m more readings the bound of the mean must be within the budget: it lies z noise / sqrt(readings) above it.

@@ -6,15 +6,13 @@ model, fitted again with every reading so far, predicts with its error.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_models.roofline import LinearModel
+from latency_models.base import LatencyModel
 from nas.config.settings import Budget
 from nas.devices.measurement import Measurement
 from nas.run.trial import Trial
@@ -31,26 +29,6 @@ _DOUBT: Final = 0.04
 _FAR: Final = 1e3
 
 
-@dataclass(frozen=True, eq=False)
-class Belief:
-    """Central predictions of candidates, in seconds [n], and their errors: Student's t of width `std_s` [n].
-
-    The errors are those of logarithms, since seconds are positive. Satisfies `budget_loop.Belief`.
-    """
-
-    mean_s: Floats
-    std_s: Floats
-    freedom: float
-
-    def probability_within(self, limit_s: float) -> Floats:
-        """The probability that each candidate takes at most `limit_s` [n]."""
-        from scipy.special import ndtr, stdtr
-
-        width = np.maximum(np.sqrt(np.log1p((self.std_s / self.mean_s) ** 2)), 1e-6)
-        distance = np.log(limit_s / self.mean_s) / width
-        return np.asarray(ndtr(distance) if math.isinf(self.freedom) else stdtr(self.freedom, distance), np.float64)
-
-
 def next_step(
     space: SearchSpace,
     budget: Budget,
@@ -58,7 +36,7 @@ def next_step(
     accuracy: Floats,
     pool: Sequence[Trial],
     rows: Mapping[str, Measurement],
-    model: LinearModel,
+    model: LatencyModel,
     left: int,
 ) -> Step:
     """Measure a candidate, or stop with one: `decide` for candidates `pool` [n] with validation `accuracy` [n].
@@ -70,13 +48,12 @@ def next_step(
     shares = np.zeros(prediction.segment_s.shape)
     for number, of_one in enumerate(rates):
         shares[number, : len(of_one)] = of_one
-    mean, std = budget.predicted(prediction, shares)
     known = [number for number, trial in enumerate(pool) if trial.key in rows]
     seconds = [seconds_of(budget, rates[number], rows[pool[number].key]) for number in known]
-    belief = Belief(mean, std, prediction.freedom)
+    belief = budget.believed(prediction, shares)
     if not known and not (belief.probability_within(budget.latency_s) > _DOUBT).any():
         # Nothing is likely to fit; only a reading can tell, of the one that is believed to be the fastest.
-        return Step(None, int(np.argmin(mean)), 0.0, 0.0) if left > 0 else Step("nothing fits", None, 0.0, 0.0)
+        return Step(None, int(np.argmin(belief.mean_s)), 0.0, 0.0) if left > 0 else Step("nothing fits", None, 0.0, 0.0)
     rules = Rules(measurements=max(left, 0), gain=GAIN, doubt=_DOUBT, noise=0.0, step_s=0.0)
     at, taken = np.array(known, np.intp), np.array(seconds, np.float64)
     return decide(accuracy, budget.latency_s, belief, at, taken, left, rules)

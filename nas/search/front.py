@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latency_models.additive import Additive
 from nas.errors import NothingFits
 from nas.exits.placement import MOST_SUBSETS, best_placement
 from nas.run.context import Context
@@ -73,14 +74,16 @@ def _placed(
 ) -> NDArray[np.int64] | None:
     """The same backbone with the best exits for a budget, found by enumeration; None where exits only cost time."""
     budget = context.experiment.budgets[number]
-    if not budget.needs_thresholds:
+    target = context.experiment.target_of(budget)
+    # Without tables the seconds of single exits are not known, and those that the search found stay.
+    if not budget.needs_thresholds or not isinstance(problem.tables[target], Additive):
         return None
     space = context.space
     every = with_exits(space, genome, range(len(space.slots)))
     most = len(space.decode(every).exits) - 1
     found = judging.scores(genome, len(context.data.splits.val))
     legal = np.flatnonzero(~np.isnan(found.confidence[0]))
-    body_s, head_s = problem.parts(genome, context.experiment.target_of(budget))
+    body_s, head_s = problem.parts(genome, target)
     while sum(comb(len(legal) - 1, size) for size in range(most + 1)) > MOST_SUBSETS:
         most -= 1
     best = best_placement(

@@ -1,6 +1,6 @@
 """The search as a searcher sees it: genomes, budgets and objectives as arrays, without networks or devices.
 
-Everything here comes from additive tables, so that a million genomes can be judged before one is evaluated.
+Where a latency model has additive tables, a million genomes can be judged before one is evaluated.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from latency_models.additive import Additive
+from latency_models.untabled import Untabled
 from nas.config.settings import Budget, Experiment, Objective
+from nas.errors import InputError
 from nas.run.context import Context
 from nas.run.latency import load_tables
 from nas.run.trial import AtBudget
@@ -24,7 +26,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class BudgetProblem:
-    """Satisfies `searchers.base.Problem` for an experiment; `tables` hold an additive model per target.
+    """Satisfies `searchers.base.Problem` for an experiment.
+
+    `tables` hold the seconds over the space per target: an additive model, or one that predicts networks one by one.
 
     `caution` per target is the relative error the latency model allows for: a network is taken to keep a budget only
     if it would even when it is that much slower than predicted.
@@ -32,7 +36,7 @@ class BudgetProblem:
 
     space: SearchSpace
     experiment: Experiment
-    tables: Mapping[Target, Additive]
+    tables: Mapping[Target, Additive | Untabled]
     caution: Mapping[Target, float]
     seed: int
 
@@ -76,8 +80,9 @@ class BudgetProblem:
         """Seconds of the body up to each legal exit position [positions], and of each exit itself, were it on.
 
         An exit's seconds hold its head, its decision and the call that goes on behind it; the final one's its call.
+        Raises InputError for a target without tables.
         """
-        table = self.tables[target].seconds
+        table = self.additive(target).seconds
         every = switched(self.space, genome, range(len(table.slots)))[None]
         running, body, heads = 0.0, [], []
         for slot, values in zip(table.slots, table.values, strict=True):
@@ -87,6 +92,16 @@ class BudgetProblem:
                 body.append(running)
                 heads.append(float(values[slot.index(every)[0]]))
         return np.array(body), np.array(heads)
+
+    def additive(self, target: Target) -> Additive:
+        """The tables of a target; raises InputError where its latency model has none."""
+        found = self.tables[target]
+        if isinstance(found, Additive):
+            return found
+        raise InputError(
+            f"latency model {self.experiment.latency_model.name} has no tables over space {self.space.name} for "
+            f"{target.key}, which this needs: leave search.optimiser out, or give a model whose seconds add up"
+        )
 
     def allowance_s(self, budget: Budget) -> float:
         """Predicted seconds that a network may take if it is to keep the budget when measured."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from latency_models.roofline import LinearModel
+from latency_models.base import LatencyModel
 from nas.config.settings import Budget
 from nas.config.units import format_seconds
 from nas.devices.base import Device
@@ -115,7 +115,7 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
             _measure(context, device, budget, model, pool[step.index])
 
 
-def _measure(context: Context, device: Device, budget: Budget, model: LinearModel, trial: Trial) -> None:
+def _measure(context: Context, device: Device, budget: Budget, model: LatencyModel, trial: Trial) -> None:
     genome, settings = np.array(trial.genome), context.experiment.verify
     prediction = model.predict([context.space.decode(genome)])
     how = (settings.blocks, settings.block_time_s)

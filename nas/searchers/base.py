@@ -6,6 +6,7 @@ genome counts as feasible if it keeps at least one of its budgets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -47,7 +48,15 @@ class Listed(Protocol):
 
 
 class Searcher(Protocol):
-    """A search whose state is a function of the seed and the batches told, so that replaying a log resumes it."""
+    """A search whose state is a function of the seed and the batches told, so that replaying a log resumes it.
+
+    It is built from (problem). `nas check my_module:MySearcher` runs the laws in `nas.testing.searcher`.
+    """
+
+    @property
+    def wants_prior(self) -> bool:
+        """Whether it takes a prior if there is one, and is then a `TakesPrior`; a class attribute will do."""
+        ...
 
     def ask(self, n: int) -> Genomes:
         """Return at most n canonical genomes, none asked or told before; fewer or none once the space is exhausted."""
@@ -55,6 +64,18 @@ class Searcher(Protocol):
 
     def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
         """Hear objectives [n, m] and violation [n, budgets] of genomes; a value that is not finite: it failed."""
+        ...
+
+
+@runtime_checkable
+class TakesPrior(Searcher, Protocol):
+    """A searcher that can begin from what an optimiser learned before it."""
+
+    def take_prior(self, probabilities: Sequence[Sequence[float]], proposals: int) -> None:
+        """Take the probabilities of the options of each gene [G][options]; called once, before anything is asked.
+
+        `proposals` networks that are much alike will be judged and told first; a model needs to see others as well.
+        """
         ...
 
 

@@ -22,6 +22,8 @@ class LocalSearch:
     Raises InputError for parameters out of range.
     """
 
+    wants_prior = False
+
     def __init__(self, problem: Problem, *, starts: int = 10) -> None:
         if starts < 1:
             raise InputError(f"local: a descent from {starts} genomes cannot start; starts is at least 1")

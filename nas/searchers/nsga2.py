@@ -24,6 +24,8 @@ class NSGA2:
     changes, by default one gene per child on average. Raises InputError for parameters out of range.
     """
 
+    wants_prior = False
+
     def __init__(
         self,
         problem: Problem,

@@ -32,6 +32,8 @@ class OptunaSearch:
     study as a trial of its own. So the state depends on what was told alone, and a log resumes the search.
     """
 
+    wants_prior = False
+
     def __init__(self, problem: Problem, sampler: Callable[[int], optuna.samplers.BaseSampler]) -> None:
         self._optuna = _optuna()
         self._sizes = np.asarray(problem.sizes, dtype=np.int64)

@@ -7,6 +7,7 @@ many are scored. With several objectives each pick improves another weighting of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -85,9 +86,25 @@ class Predictor:
         self._screen = Screen(problem)
         self._told = Told(len(self._sizes))
         self._encoding = Encoding(self._sizes, self._ordinal)
+        self._learn_at = initial
+        self._begin()
+
+    def _begin(self) -> None:
+        """Scale the features, of which the prior is one, and begin a model of them."""
         self._centre, self._scale = self._feature_scale()
         self._model = Surrogate(self._encoding, len(self._sizes), len(self._centre))
-        self._learn_at = initial
+
+    @property
+    def wants_prior(self) -> bool:
+        """Whether none was given; see `Searcher.wants_prior`."""
+        return not self._prior.given
+
+    def take_prior(self, probabilities: Sequence[Sequence[float]], proposals: int) -> None:
+        """See `TakesPrior.take_prior`; `initial` genomes are seen beside the proposals."""
+        self._prior = Prior(self._sizes, probabilities)
+        self._initial += proposals
+        self._learn_at = self._initial
+        self._begin()
 
     @blas_threads(1)
     def ask(self, n: int) -> Genomes:

@@ -12,6 +12,8 @@ from nas.searchers.screen import Screen, uniform
 class RandomSearch:
     """Asks for genomes at random and learns nothing but which were asked."""
 
+    wants_prior = False
+
     def __init__(self, problem: Problem) -> None:
         self._screen = Screen(problem)
         self._source = uniform(problem.sizes)

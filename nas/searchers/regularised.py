@@ -22,6 +22,8 @@ class RegularisedEvolution:
     Raises InputError for parameters out of range.
     """
 
+    wants_prior = False
+
     def __init__(
         self, problem: Problem, *, population: int = 30, sample: int = 10, budgeted_initialisation: bool = True
     ) -> None:

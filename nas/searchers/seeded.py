@@ -11,6 +11,8 @@ from nas.searchers.screen import Seen
 class Seeded:
     """Asks for `genomes` [n, genes] in their order, then for what `inner` asks for, which hears of all of them."""
 
+    wants_prior = False
+
     def __init__(self, problem: Problem, inner: Searcher, genomes: Genomes) -> None:
         self._seen = Seen(problem.sizes)
         self._waiting = self._seen.new(problem.canonical(np.asarray(genomes)).astype(np.int64))

@@ -8,7 +8,6 @@ predicted from its profile alone, and said to be.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from rich.markup import escape
 
 from hardware_profiles import ProfileError, Target
 from hardware_profiles.registry import locate
-from latency_models.calibration import Calibration
-from latency_models.roofline import LinearModel
+from latency_models.base import LatencyModel, TakesFamilyPrior, Transferable
+from nas.config import registry
+from nas.config.plugins import NO_PLUGINS
 from nas.devices import profile_store
 from nas.devices.family import with_relatives
 from nas.devices.measurement import HOST, Measurement
@@ -45,19 +45,19 @@ def calibrate(context: Context) -> None:
         save_model(context, target, model)
 
 
-def _uncalibrated(context: Context, target: Target) -> LinearModel:
+def _uncalibrated(context: Context, target: Target) -> LatencyModel:
     part = context.experiment.latency_model
     profile = context.profiles[target.device]
-    bare: LinearModel = part.load()(profile, target, **part.arguments)
+    bare: LatencyModel = part.load()(profile, target, **part.arguments)
     model = with_relatives(bare, profile, context.space)
-    if names := model.calibration.relatives:
+    if isinstance(model, TakesFamilyPrior) and (names := model.family):
         context.console.print(
             f"{target.key}: relatives, heard unless the readings speak against them: {escape(', '.join(names))}"
         )
     return model
 
 
-def _profiled(context: Context, target: Target) -> LinearModel | None:
+def _profiled(context: Context, target: Target) -> LatencyModel | None:
     """The calibration that `nas profile` left for a target, None if there is none or it is not to be taken.
 
     It is not where the experiment names readings to use, where it is of another latency model, and where it is of
@@ -72,28 +72,31 @@ def _profiled(context: Context, target: Target) -> LinearModel | None:
         return None  # the file is gone since the run began, which holds the profile itself
     kind: Any = context.experiment.latency_model.load()
     found = [] if path is None else profile_store.stored(path, target)
-    pairs = [(folder, head, _read(folder / profile_store.CALIBRATION)) for folder, head in found]
-    pairs = [(folder, head, stored) for folder, head, stored in pairs if stored.model == kind.name]
+    read = [(folder, head, _read(kind, folder)) for folder, head in found]
+    pairs = [(folder, head, stored) for folder, head, stored in read if stored is not None]
     same = [pair for pair in pairs if pair[1].fits(context.space)]
     if not pairs or (not same and settings.networks > 0 and context.device(target) is not None):
         return None
     folder, head, stored = (same or pairs)[0]
-    fit, said = stored.fit, ""
+    model, said = stored.moved_to(target, 0.0 if same else UNMEASURED_CAUTION), ""
     if not same:
-        fit = replace(fit, noise=max(fit.noise, UNMEASURED_CAUTION))
-        said = f"; it is of {folder.name} and not of this space, so an error of {fit.noise:.0%} is allowed for"
+        allowed = model.error.relative
+        said = f"; it is of {folder.name} and not of this space, so an error of {allowed:.0%} is allowed for"
     context.console.print(
-        f"{target.key}: calibration of `nas profile`, {stored.networks} networks with {head.runtime}{escape(said)}"
+        f"{target.key}: calibration of `nas profile`, {model.error.networks} networks with {head.runtime}{escape(said)}"
     )
-    model: LinearModel = kind(None, target, replace(stored, target=target, fit=fit))
     return model
 
 
-def _read(path: Path) -> Calibration:
+def _read(kind: type[LatencyModel], folder: Path) -> Transferable | None:
+    """The model in a folder of `nas profile`; None where the experiment's is of another kind or cannot be moved."""
+    path = folder / profile_store.CALIBRATION
+    ours: Any = registry.load(profile_store.MODEL, NO_PLUGINS)
     try:
-        return Calibration.load(path)
+        stored: LatencyModel = ours.load(path)
     except ValueError as error:
         raise InputError(f"{error}; delete it and give the command `nas profile` again") from error
+    return stored if type(stored) is kind and isinstance(stored, Transferable) else None
 
 
 def _trusted(context: Context, target: Target) -> tuple[Measurement, ...]:

@@ -56,7 +56,7 @@ def _for_budget(context: Context, problem: BudgetProblem, number: int, optimiser
     from nas.optimisers.exit_shares import Exitless, loss_and_cost
 
     budget = context.experiment.budgets[number]
-    tables = problem.tables[context.experiment.target_of(budget)]
+    tables = problem.additive(context.experiment.target_of(budget))
     limit_s = problem.allowance_s(budget)
     record: dict[str, Any] = {"limit_s": limit_s, "proposals": []}
     loss, cost = loss_and_cost(problem, number, paths)

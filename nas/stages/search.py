@@ -20,7 +20,7 @@ from nas.search.evaluation import Evaluation
 from nas.search.feasibility import impossible
 from nas.search.front import front_of
 from nas.search.problem import BudgetProblem, objective_columns, problem_of
-from nas.searchers.base import Searcher
+from nas.searchers.base import Searcher, TakesPrior
 from nas.searchers.seeded import Seeded
 
 
@@ -78,16 +78,17 @@ def search(context: Context) -> None:
 def _searcher(context: Context, problem: BudgetProblem) -> Searcher:
     """The experiment's searcher; after an optimiser, with its proposals to begin with and its mean distribution."""
     part, found = context.experiment.search.searcher, load_found(context)
-    arguments = dict(part.arguments)
-    if found and {"prior", "initial"} <= set(arguments) and arguments["prior"] is None:
-        genes = zip(*(each.probabilities for each in found), strict=True)
-        arguments["prior"] = tuple(tuple(np.mean(rows, axis=0).tolist()) for rows in genes)
-        # Proposals are much alike; a model needs to see other networks as well.
-        different = {tuple(genome) for each in found for genome in each.proposals.tolist()}
-        arguments["initial"] = arguments["initial"] + len(different)
-    searcher: Searcher = part.load()(problem, **arguments)
+    searcher: Searcher = part.load()(problem, **part.arguments)
     if not found:
         return searcher
+    if isinstance(searcher, TakesPrior) and searcher.wants_prior:
+        genes = zip(*(each.probabilities for each in found), strict=True)
+        different = {tuple(genome) for each in found for genome in each.proposals.tolist()}
+        searcher.take_prior(tuple(tuple(np.mean(rows, axis=0).tolist()) for rows in genes), len(different))
+    if isinstance(searcher, TakesPrior) and searcher.wants_prior:
+        genes = zip(*(each.probabilities for each in found), strict=True)
+        different = {tuple(genome) for each in found for genome in each.proposals.tolist()}
+        searcher.take_prior(tuple(tuple(np.mean(rows, axis=0).tolist()) for rows in genes), len(different))
     # Budgets take turns, so that none waits for another where few networks are judged.
     ranks = [(rank, number) for number, each in enumerate(found) for rank in range(len(each.proposals))]
     return Seeded(problem, searcher, np.stack([found[number].proposals[rank] for rank, number in sorted(ranks)]))

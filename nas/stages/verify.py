@@ -186,14 +186,14 @@ def _described(context: Context, winner: Winner, reach_s: NDArray[np.float64]) -
     network = context.space.decode(winner.genome)
     scores = val_scores(context, winner)
     policy = evaluate(thresholds.read(files.root), scores.confidence, scores.correct, _exit_seconds(context, winner))
-    predicted_s, predicted_std_s = budget.predicted(load_model(context, target).predict([network]), [policy.rates])
+    believed = budget.believed(load_model(context, target).predict([network]), [policy.rates])
     energy_j, no_energy = _energy(context, winner, reach_s, policy.rates if budget.needs_thresholds else None)
     return Verdict(
         budget=BudgetRow.of_budget(budget, target.key),
         target=target.key,
         budget_s=budget.latency_s,
-        predicted_s=float(predicted_s[0]),
-        predicted_std_s=float(predicted_std_s[0]),
+        predicted_s=float(believed.mean_s[0]),
+        predicted_std_s=float(believed.std_s[0]),
         measured_s=None,
         upper_95_s=None,
         contended=False,

@@ -135,5 +135,6 @@ def test_an_exit_that_skips_a_slot_is_refused() -> None:
         name, genes, slots = space.name, space.genes, (stem, side, *space.slots[1:])
         input_shape, classes, canonical, decode = space.input_shape, space.classes, space.canonical, space.decode
 
+    assert MODELS["roofline"].additive(Forked()) is None and MODELS["roofline"].additive(space) is not None
     with pytest.raises(ValueError, match="'exit0' of space 'toy' does not read 'side'"):
         additive.compile(Forked(), MODELS["roofline"])

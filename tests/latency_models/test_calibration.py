@@ -10,7 +10,7 @@ import pytest
 
 from hardware_profiles import Target, load
 from latency_models.base import Floats
-from latency_models.calibration import Calibration, correct, features, uncalibrated
+from latency_models.calibration import Calibration, correct, features_of, uncalibrated
 from latency_models.features import CALLS, DECISIONS, FEATURES, KERNELS
 from latency_models.linear import FLOOR_OF_PRIOR, Rows, fit, predict, unmeasured
 from latency_models.roofline import Roofline
@@ -23,7 +23,7 @@ TARGET = Target("rpi4b", "onnxruntime", threads=4)
 PROFILE = load("rpi4b")
 SPACE = mobile((3, 32, 32), 10)
 NETWORKS = [SPACE.decode(genome) for genome in random_genomes(SPACE, 60, np.random.default_rng(3))]
-BARE = uncalibrated("roofline", PROFILE, TARGET)
+BARE = uncalibrated(FEATURES["roofline"], PROFILE, TARGET)
 FACTORS = {"conv": 2.0, "pointwise": 1.5, "depthwise": 4.0, "dense": 3.0, "pool": 2.5, "elementwise": 3.5}
 TRUTH = {**BARE.coefficients, **FACTORS, KERNELS: 6e-6, CALLS: 40e-6, DECISIONS: 50e-6}
 
@@ -34,7 +34,7 @@ def reach(networks: list[Network], noise: float = 0.0, seed: int = 0) -> Floats:
     coefficients = np.array([TRUTH[name] for name in FEATURES["roofline"].columns])
     seconds = np.full((len(networks), max(len(network.exits) for network in networks)), np.nan)
     for row, network in enumerate(networks):
-        values = np.cumsum(features(BARE, network) @ coefficients)
+        values = np.cumsum(features_of(BARE, network) @ coefficients)
         seconds[row, : len(values)] = values * (1 + noise * rng.standard_normal())
     return seconds
 
@@ -64,7 +64,7 @@ def test_the_stated_noise_is_the_noise_of_the_measurements() -> None:
 
 def test_classes_never_seen_keep_the_prior_times_the_common_factor() -> None:
     prior = FEATURES["roofline"].prior(BARE.machine)
-    matrix = np.concatenate([features(BARE, network) for network in NETWORKS])
+    matrix = np.concatenate([features_of(BARE, network) for network in NETWORKS])
     unseen = np.flatnonzero(matrix.sum(axis=0)[: len(OP_CLASSES)] == 0)
     assert unseen.size
     fitted = correct(BARE, NETWORKS, 5 * Roofline(PROFILE, TARGET).predict(NETWORKS).reach_s())
@@ -86,7 +86,7 @@ def test_every_coefficient_stays_positive() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_very_few_measurements_are_enough_to_start(count: int) -> None:
     fitted = correct(BARE, NETWORKS[:count], reach(NETWORKS[:count]))
-    prediction = predict([features(fitted, network) for network in NETWORKS], fitted.fit)
+    prediction = predict([features_of(fitted, network) for network in NETWORKS], fitted.fit)
     truth = np.nanmax(reach(NETWORKS), axis=1)
     assert np.abs(prediction.total_s / truth - 1).mean() < 0.25
     assert np.isfinite(prediction.covariance).all()
@@ -98,7 +98,7 @@ def test_more_measurements_mean_a_smaller_error() -> None:
         fitted = correct(BARE, NETWORKS[:count], reach(NETWORKS[:count], 0.03) if count else [])
         # The noise of a single measurement stays; what the coefficients contribute shrinks.
         certain = replace(fitted.fit, noise=0.0)
-        prediction = predict([features(fitted, network) for network in NETWORKS[40:]], certain)
+        prediction = predict([features_of(fitted, network) for network in NETWORKS[40:]], certain)
         errors.append((prediction.total_std_s / prediction.total_s).mean())
     assert errors[0] > 3 * errors[1] and errors[1] > 1.5 * errors[2]
 
@@ -108,7 +108,7 @@ def test_a_correction_pulls_towards_the_new_measurement() -> None:
     slow = 1.3 * reach(NETWORKS[20:21])
 
     def total(calibration: Calibration) -> float:
-        return float(predict([features(calibration, NETWORKS[20])], calibration.fit).total_s[0])
+        return float(predict([features_of(calibration, NETWORKS[20])], calibration.fit).total_s[0])
 
     corrected, heavy = (total(correct(fitted, NETWORKS[20:21], slow, weight)) for weight in (1.0, 10.0))
     assert total(fitted) < corrected < heavy <= 1.3 * total(fitted)

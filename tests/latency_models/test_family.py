@@ -10,7 +10,7 @@ import pytest
 
 from hardware_profiles import DeviceProfile, Quantity, Target, load
 from latency_models.base import Floats
-from latency_models.calibration import Calibration, correct, features, uncalibrated
+from latency_models.calibration import Calibration, correct, features_of, uncalibrated
 from latency_models.family import family_prior, informed
 from latency_models.features import CALLS, DECISIONS, FEATURES, KERNELS, UNHIDDEN
 from latency_models.flops import Flops
@@ -55,7 +55,7 @@ def device(name: str, speed: float) -> DeviceProfile:
 
 
 def bare(profile: DeviceProfile) -> Calibration:
-    return uncalibrated("roofline", profile, Target(profile.id, "onnxruntime", threads=4))
+    return uncalibrated(FEATURES["roofline"], profile, Target(profile.id, "onnxruntime", threads=4))
 
 
 def law(common: dict[str, float], seed: int, spread: float = 0.1, slower: float = 1.0) -> Floats:
@@ -68,7 +68,7 @@ def law(common: dict[str, float], seed: int, spread: float = 0.1, slower: float 
 def measured(calibration: Calibration, asked: list[Network], coefficients: Floats, seed: int) -> Calibration:
     """The calibration after readings of networks, with an error of 2 %."""
     rng = np.random.default_rng(seed)
-    rows = [np.cumsum(features(calibration, network) @ coefficients) for network in asked]
+    rows = [np.cumsum(features_of(calibration, network) @ coefficients) for network in asked]
     seconds = np.full((len(rows), max(map(len, rows))), np.nan)
     for row, values in zip(seconds, rows, strict=True):
         row[: len(values)] = values * (1 + 0.02 * rng.standard_normal())
@@ -89,7 +89,7 @@ def relative(common: dict[str, float], seed: int, count: int = 15) -> Calibratio
 
 TARGET = bare(device("new", 1.0))
 OWN = FEATURES["roofline"].prior(TARGET.machine)
-MATRIX = [features(TARGET, network) for network in HELD_OUT]
+MATRIX = [features_of(TARGET, network) for network in HELD_OUT]
 
 
 def errors(relatives: list[list[Calibration]], count: int) -> tuple[Floats, Floats]:

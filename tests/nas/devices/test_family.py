@@ -13,7 +13,7 @@ import yaml
 
 from hardware_profiles import DeviceProfile, Target, load
 from hardware_profiles.profile import DTYPES
-from latency_models.calibration import Calibration, features
+from latency_models.calibration import Calibration, features_of
 from latency_models.features import FEATURES
 from latency_models.flops import Flops
 from latency_models.roofline import LinearModel, Roofline
@@ -44,7 +44,7 @@ def store(
     (out / f"{name}.yaml").write_text(yaml.safe_dump(device.to_dict()))
     bare = model(device, where)
     networks = [space.decode(genome) for genome in random_genomes(space, max(count, 1), np.random.default_rng(0))]
-    known = [np.cumsum(features(bare.calibration, n) @ bare.calibration.fit.coefficients) for n in networks]
+    known = [np.cumsum(features_of(bare.calibration, n) @ bare.calibration.fit.coefficients) for n in networks]
     seconds = np.full((len(networks), max(map(len, known))), np.nan)
     for row, values in zip(seconds, known, strict=True):
         row[: len(values)] = slower * values
@@ -58,7 +58,7 @@ def store(
 
 
 def names(out: Path, target: Target = TARGET, profile: DeviceProfile = NEW) -> list[str]:
-    return [found.target.device for found in relatives(profile, target, "roofline", SPACE, (out,))]
+    return [found.target.device for found in relatives(profile, target, Roofline, SPACE, (out,))]
 
 
 def test_other_devices_of_the_family_are_relatives(tmp_path: Path) -> None:
@@ -91,10 +91,10 @@ def test_several_threads_are_alike_and_power_modes_too(tmp_path: Path) -> None:
 def test_each_device_counts_once_by_what_is_nearest(tmp_path: Path) -> None:
     many = store(tmp_path, "cousin", 6, OTHER)
     same = store(tmp_path, "cousin", 3, SPACE)
-    (found,) = relatives(NEW, TARGET, "roofline", SPACE, (tmp_path,))
-    assert found.networks == same.networks
-    (found,) = relatives(NEW, TARGET, "roofline", mobile((1, 14, 14), 10), (tmp_path,))
-    assert found.networks == many.networks
+    (found,) = relatives(NEW, TARGET, Roofline, SPACE, (tmp_path,))
+    assert found.error.networks == same.networks
+    (found,) = relatives(NEW, TARGET, Roofline, mobile((1, 14, 14), 10), (tmp_path,))
+    assert found.error.networks == many.networks
 
 
 def test_there_is_an_end_to_them(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from latency_models.choice_table import ChoiceTable
 from nas.optimisers.base import Floats
 from nas.optimisers.cost import Additive, of_choices
-from tests.nas.optimisers.problems import Choices, chained, padded, separate
+from nas.testing.problems import Choices, chained, padded, separate
 
 PROBLEM = Choices((3, 2, 4, 2), optional=(2,))
 

@@ -11,7 +11,7 @@ from nas.errors import NothingFits
 from nas.optimisers.base import total
 from nas.optimisers.derive import derive, swaps
 from nas.searchers.base import Genomes
-from tests.nas.optimisers.problems import Choices, Opaque, padded
+from nas.testing.problems import Choices, Opaque, padded
 
 
 def crooked(problem: Choices, rng: np.random.Generator) -> Opaque:

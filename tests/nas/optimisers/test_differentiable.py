@@ -12,7 +12,7 @@ import pytest
 from nas.errors import InputError, NothingFits
 from nas.optimisers.base import Feedback, Result, total
 from nas.optimisers.differentiable import Differentiable, Search
-from tests.nas.optimisers.problems import Choices, Opaque, additive_loss, chained, padded, separate
+from nas.testing.problems import Choices, Noisy, Opaque, chained, padded, separate
 
 SHORT = Differentiable(steps=400)
 PROBLEM = Choices((4,) * 8)
@@ -24,7 +24,7 @@ LIMITS = (2.7, 3.3, 3.9, 4.5)
 
 
 def search(limit: float, settings: Differentiable = SHORT, problem: Any = PROBLEM, **loss: Any) -> Result:
-    return settings.run(problem, additive_loss(UTILITY, **loss), COST, limit)
+    return settings.run(problem, Noisy(UTILITY, **loss), COST, limit)
 
 
 @pytest.mark.parametrize("gradient", [True, False])
@@ -65,7 +65,7 @@ def test_the_unit_of_time_changes_nothing() -> None:
     slower = replace(COST, constant_s=1e3 * COST.constant_s, factors=tuple(
         replace(factor, seconds=1e3 * factor.seconds) for factor in COST.factors
     ))  # fmt: skip
-    one, other = search(3.0), SHORT.run(PROBLEM, additive_loss(UTILITY), slower, 3000.0)
+    one, other = search(3.0), SHORT.run(PROBLEM, Noisy(UTILITY), slower, 3000.0)
     assert np.array_equal(one.proposals[0], other.proposals[0]) and np.array_equal(one.before, other.before)
 
 
@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_result_and_another_seed_other_samples() ->
 @pytest.mark.parametrize("cost", [COST, Opaque(COST.seconds)], ids=["additive", "opaque"])
 @pytest.mark.parametrize("stop", [0, 7, 60])
 def test_a_search_goes_on_from_its_state_to_the_same_end(gradient: bool, cost: Any, stop: int) -> None:
-    settings, loss = Differentiable(steps=100), additive_loss(UTILITY, noise=0.2, gradient=gradient)
+    settings, loss = Differentiable(steps=100), Noisy(UTILITY, noise=0.2, gradient=gradient)
     whole, first = (Search(settings, PROBLEM, cost, 3.3) for _ in range(2))
     for step in range(120):
         whole.hear(path := whole.path(step), step, loss(path, step))
@@ -105,7 +105,7 @@ def test_every_option_is_tried_equally_often_before_any_is_preferred() -> None:
 
     def loss(path: Any, step: int) -> Any:
         paths.append(path)
-        return additive_loss(utility)(path, step)
+        return Noisy(utility)(path, step)
 
     settings = Differentiable(steps=5, warm_up=3)
     settings.run(problem, loss, separate(problem, np.random.default_rng(1)), 10.0)
@@ -117,13 +117,13 @@ def test_every_option_is_tried_equally_often_before_any_is_preferred() -> None:
 
 
 def test_a_loss_that_does_not_care_keeps_the_limit() -> None:
-    result = SHORT.run(PROBLEM, additive_loss(np.zeros_like(UTILITY)), COST, 3.0)
+    result = SHORT.run(PROBLEM, Noisy(np.zeros_like(UTILITY)), COST, 3.0)
     assert result.seconds[0] <= 3.0 and np.isfinite(result.probabilities).all()
 
 
 @pytest.mark.parametrize("gradient", [True, False])
 def test_steps_that_diverge_are_counted_and_left_out(gradient: bool) -> None:
-    loss = additive_loss(UTILITY, gradient=gradient)
+    loss = Noisy(UTILITY, gradient=gradient)
 
     def sometimes(path: Any, step: int) -> Any:
         if step % 10 != 3:
@@ -144,7 +144,7 @@ def test_costs_that_do_not_add_up_and_genes_without_effect() -> None:
     seconds, value = opaque.seconds(every), total(problem, utility, every)
     for share in (0.3, 0.6):
         limit = float(np.quantile(seconds, share))
-        result = SHORT.run(problem, additive_loss(utility, noise=0.1), opaque, limit)
+        result = SHORT.run(problem, Noisy(utility, noise=0.1), opaque, limit)
         assert (result.seconds <= limit).all()
         assert np.array_equal(problem.canonical(result.proposals), result.proposals)
         reached = total(problem, utility, result.proposals).max()
@@ -179,7 +179,7 @@ def test_the_report_knows_what_was_learned_from_noise() -> None:
     cost = separate(problem, np.random.default_rng(0))
     liked = np.array([[0, 5.0, 0]] * 3 + [[0, 0, 0.0]])
     rng = np.random.default_rng(1)
-    sure = SHORT.run(problem, additive_loss(liked), cost, 100.0).report
+    sure = SHORT.run(problem, Noisy(liked), cost, 100.0).report
     noise = SHORT.run(problem, lambda path, step: Feedback(float(rng.normal())), cost, 100.0).report
     flat = SHORT.run(problem, lambda path, step: Feedback(1.0), cost, 100.0).report
     assert sure["loss_explained"] > sure["loss_explained_chance"]

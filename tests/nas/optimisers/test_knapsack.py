@@ -15,9 +15,9 @@ from nas.optimisers.base import Floats, Ints, total
 from nas.optimisers.cost import Additive, Factor, of_tables
 from nas.optimisers.derive import derive
 from nas.optimisers.knapsack import CELLS, affordable_cells, best_per_cell
+from nas.testing.problems import Choices, chained, padded, separate
 from search_spaces.nasbench201 import nasbench201
 from search_spaces.toy import toy
-from tests.nas.optimisers.problems import Choices, chained, padded, separate
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,7 +9,7 @@ from nas.optimisers.base import Feedback, legal
 from nas.optimisers.controller import Controller
 from nas.optimisers.effects import GateMeans, LossRegression
 from nas.optimisers.policy import draw, entropy, probabilities, standardised, temperature
-from tests.nas.optimisers.problems import Choices, additive_loss, padded
+from nas.testing.problems import Choices, Noisy, padded
 
 PROBLEM = Choices((3, 2, 4))
 LEGAL = legal(PROBLEM)
@@ -56,7 +56,7 @@ def test_entropy_is_a_share_of_the_largest_possible() -> None:
 def test_effects_of_an_additive_loss_are_found_from_single_paths(kind: type[GateMeans | LossRegression]) -> None:
     rng = np.random.default_rng(2)
     utility = padded(PROBLEM, rng)
-    loss, effects = additive_loss(utility, noise=0.2), kind(LEGAL)
+    loss, effects = Noisy(utility, noise=0.2), kind(LEGAL)
     # Some options are rare: what is found must not depend on how often they were taken.
     logits = np.where(LEGAL, 1.5 * rng.normal(size=LEGAL.shape), -np.inf)
     for step in range(3000):
@@ -75,7 +75,7 @@ def test_what_was_learned_early_fades(kind: type[GateMeans | LossRegression]) ->
     effects = kind(LEGAL)
     for step in range(2000):
         path = draw(np.where(LEGAL, 0.0, -np.inf), rng)
-        effects.observe(path, np.ones(3, np.bool_), additive_loss(-utility if step < 200 else utility)(path, step))
+        effects.observe(path, np.ones(3, np.bool_), Noisy(-utility if step < 200 else utility)(path, step))
     found = np.where(LEGAL, effects.estimate(), 0.0)
     for gene, size in enumerate(PROBLEM.options):
         # A plain mean would be off by a fifth of every difference.

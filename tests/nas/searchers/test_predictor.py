@@ -104,6 +104,22 @@ def test_a_prior_directs_the_first_genomes_and_rules_nothing_out(plain: Any, mak
 
 
 @GUIDED
+def test_a_prior_that_is_taken_is_one_that_was_given(plain: Any, make: Callable[..., Any]) -> None:
+    """To the last genome; `proposals` count as so many more genomes to begin with."""
+    problem, shares = plain(6, 4), tuple(tuple(row) for row in np.random.default_rng(0).dirichlet(np.ones(4), 6))
+    given, taken = make(problem, initial=4 + 3, prior=shares), make(problem, initial=4)
+    assert taken.wants_prior and not given.wants_prior
+    taken.take_prior(shares, 3)
+    assert not taken.wants_prior
+    for _ in range(4):
+        asked = [searcher.ask(5) for searcher in (given, taken)]
+        assert np.array_equal(*asked)
+        values = np.sort(asked[0], axis=1)[:, :1] * 1.0
+        for searcher in (given, taken):
+            searcher.tell(asked[0], values, problem.cheap(asked[0])[1])
+
+
+@GUIDED
 def test_a_prior_that_knows_helps_and_one_that_errs_is_overcome(plain: Any, make: Callable[..., Any]) -> None:
     loss = interacting(1, 12, 5)
     sample = np.random.default_rng(0).integers(5, size=(4000, 12))

@@ -12,10 +12,10 @@ from nas.config import parse
 from nas.config.kinds import SEARCHER
 from nas.searchers import SEARCHERS
 from nas.searchers.seeded import Seeded
-from tests.nas.searchers.conftest import Toy
+from nas.testing.problems import Chain
 
 
-def drive(toy: Toy, name: str, batches: tuple[int, ...], proposals: Any) -> list[np.ndarray]:
+def drive(toy: Chain, name: str, batches: tuple[int, ...], proposals: Any) -> list[np.ndarray]:
     part = parse.component(name, SEARCHER, "searcher")
     searcher = Seeded(toy, part.load()(toy, **part.arguments), proposals)
     asked = []
@@ -26,7 +26,7 @@ def drive(toy: Toy, name: str, batches: tuple[int, ...], proposals: Any) -> list
 
 
 @pytest.mark.parametrize("name", [name for name in SEARCHERS if not name.startswith("optuna")])
-def test_every_searcher_goes_on_from_given_genomes(name: str, toy: Callable[..., Toy]) -> None:
+def test_every_searcher_goes_on_from_given_genomes(name: str, toy: Callable[..., Chain]) -> None:
     problem = toy()
     rng = np.random.default_rng(3)
     given = problem.canonical(rng.integers(problem.sizes, size=(7, len(problem.sizes))))
@@ -50,7 +50,7 @@ class Recorder:
         self.told += [tuple(row) for row in genomes.tolist()]
 
 
-def test_the_inner_searcher_hears_of_them(toy: Callable[..., Toy]) -> None:
+def test_the_inner_searcher_hears_of_them(toy: Callable[..., Chain]) -> None:
     problem, inner = toy(deep=True), Recorder()
     given = np.arange(5)[:, None].repeat(7, axis=1)
     searcher = Seeded(problem, inner, given)

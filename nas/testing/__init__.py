@@ -1,0 +1,90 @@
+"""The contracts of spaces, searchers, optimisers and latency models as laws, for your test suite and for `nas check`.
+
+`nas.testing.space.LAWS` and its like are tuples of `Law`; `law(subject)` raises BrokenLaw where it does not hold:
+
+    @pytest.mark.parametrize("law", nas.testing.searcher.LAWS, ids=str)
+    def test_my_searcher(law): law(MySearcher)
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+from nas.config.kinds import LATENCY_MODEL, OPTIMISER, SEARCHER, SPACE, Kind
+from nas.errors import InputError
+from nas.testing.laws import Boundary, BrokenLaw, Law
+
+__all__ = ["KINDS", "BrokenLaw", "Law", "check", "kind_of", "kind_of_name", "laws_of"]
+
+
+#: What can be checked, by the names that errors and experiments use.
+KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in (SPACE, LATENCY_MODEL, SEARCHER, OPTIMISER)}
+
+
+def kind_of_name(name: str) -> str | None:
+    """The kind of one of ours by its name; None where there is none."""
+    return next((kind for kind, about in KINDS.items() if name in about.known), None)
+
+
+def laws_of(kind: str) -> tuple[Law[Any], ...]:
+    """The laws of a kind, a key of KINDS."""
+    found: tuple[Law[Any], ...] = importlib.import_module(KINDS[kind].laws).LAWS
+    return found
+
+
+def kind_of(thing: Callable[..., Any], name: str) -> str:
+    """The kind of what was loaded as `name`, by the parameters that the program supplies; raises InputError."""
+    if callable(getattr(thing, "begin", None)):
+        return "optimiser"
+    try:
+        takes = set(inspect.signature(thing).parameters)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: its parameters cannot be read ({error}); say what it is with --kind") from error
+    found = [kind for kind, about in KINDS.items() if about.given and takes >= set(about.given)]
+    if len(found) != 1:
+        wanted = "; ".join(
+            f"a {kind} takes {' and '.join(about.given)}" for kind, about in KINDS.items() if about.given
+        )
+        raise InputError(
+            f"{name} takes {', '.join(sorted(takes)) or 'nothing'}, which does not say what it is: {wanted}; an "
+            f"optimiser has `begin`. Say what it is with --kind"
+        )
+    return found[0]
+
+
+def check(kind: str, thing: Callable[..., Any], name: str, arguments: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """The statement of each law of a `kind` (a key of KINDS) that holds for what was loaded as `name`.
+
+    `arguments` are those of `thing` beside what the program supplies. Raises InputError at the first law that is
+    broken, with what was seen and what to do; an exception in `thing` breaks the law that it was raised under.
+    """
+    made = partial(thing, **arguments) if arguments else thing
+    with Boundary(f"{name} cannot be built"):
+        built = _built(kind, made)
+    if kind == "space":
+        with Boundary(f"{name} has no genes"):
+            count = math.prod(float(len(gene.options)) for gene in built.genes)
+        yield f"{name}: {len(built.genes)} genes, {count:.1e} genomes"
+    # A law takes a space or an optimiser, or what makes one of the others.
+    subject = built if kind in ("space", "optimiser") else made
+    for law in laws_of(kind):
+        with Boundary(f"{name} breaks the law {law.name} ({law.statement})"):
+            law(subject)
+        yield law.statement
+
+
+def _built(kind: str, make: Callable[..., Any]) -> Any:
+    """One of a kind, with what laws supply."""
+    from nas.testing import small
+    from nas.testing.problems import Chain
+
+    if kind == "space":
+        return make(input_shape=small.IMAGE, classes=small.CLASSES)
+    if kind == "latency model":
+        return make(small.profile(), small.TARGET)
+    return make(Chain()) if kind == "searcher" else make()
