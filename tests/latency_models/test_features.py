@@ -184,7 +184,7 @@ def test_threads_and_smaller_types_help() -> None:
 
 def test_overheads_can_be_given() -> None:
     target = Target("rpi4b", "onnxruntime")
-    model = Roofline(None, target, uncalibrated("roofline", RPI4, target, call_s=1e-3, decision_s=2e-3))
+    model = Roofline(None, target, uncalibrated(Roofline.features, RPI4, target, call_s=1e-3, decision_s=2e-3))
     assert (model.call_s, model.decision_s) == (1e-3, 2e-3)
     # A core at half of 3 GHz takes twice the estimate.
     assert Roofline(RPI4, target).call_s == pytest.approx(2 * CALL_S)

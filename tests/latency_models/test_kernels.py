@@ -154,7 +154,9 @@ def test_overheads_that_are_estimated_at_nothing_can_still_be_found(overhead: fl
     networks = [SPACE.decode(genome) for genome in random_genomes(SPACE, 40, np.random.default_rng(1))]
     KernelTable.build(distinct_of_space(SPACE, FUSIONS), Roofline(PROFILE, TARGET).body_s).save(tmp_path / "k.npz")
     bare = LookUp(
-        None, TARGET, uncalibrated("lookup", profile, TARGET, overhead, overhead, KernelTable.load(tmp_path / "k.npz"))
+        None,
+        TARGET,
+        uncalibrated(LookUp.features, profile, TARGET, overhead, overhead, KernelTable.load(tmp_path / "k.npz")),
     )
     exits = np.array([len(network.exits) for network in networks])
     kernels = np.array([len(fuse(network, frozenset(profile.fusions))) for network in networks])

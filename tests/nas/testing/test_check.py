@@ -101,8 +101,9 @@ def test_a_part_without_what_a_run_calls_is_refused_before_the_run(
 ) -> None:
     """It ended in an AttributeError, of a latency model after calibration, of a searcher after the supernet."""
     experiment = write(tmp_path, small(**section))
-    assert missing in nas("check", experiment).error
-    assert missing in nas("run", experiment, "--out", "run").error
+    plugins = ("--plugins", "their_latency,their_searchers")
+    assert missing in nas("check", experiment, *plugins).error
+    assert missing in nas("run", experiment, "--out", "run", *plugins).error
     assert not Path("run").exists()
     subject = section.get("latency_model", "their_searchers:Deaf")
     assert missing in nas("check", subject).error
@@ -139,9 +140,9 @@ def test_an_optimiser_without_tables_is_refused_before_the_run(nas: Command, tmp
     splits = {"arch": 0.05}
     for name, told in (("Untabled", True), ("Tabled", False)):
         data = small(latency_model=f"their_latency:{name}", search=search, splits=splits)
-        done = nas("check", write(tmp_path, data))
+        done = nas("check", write(tmp_path, data), "--plugins", "their_latency")
         assert (done.code == 2) == told, done.err
         if told:
             assert "search.optimiser: latency model their_latency:Untabled has no tables over space m" in done.error
-            assert nas("run", write(tmp_path, data), "--out", "run").code == 2
+            assert nas("run", write(tmp_path, data), "--out", "run", "--plugins", "their_latency").code == 2
             assert not Path("run").exists()

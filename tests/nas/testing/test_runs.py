@@ -11,9 +11,9 @@ import pytest
 
 from hardware_profiles import Target, load
 from latency_models.untabled import Untabled
+from nas.config.settings import Budget, ComponentSpec, Experiment, SearchSettings
 from nas.run.trial import load_batches
 from nas.search.problem import BudgetProblem
-from nas.settings import Budget, Experiment, Part, SearchSettings
 from search_spaces.mobile import mobile
 from search_spaces.slots import random_genomes
 from tests.nas.small_runs import Command, small, write
@@ -26,7 +26,7 @@ def test_a_run_comes_to_its_end(name: str, nas: Command, tmp_path: Path, monkeyp
     monkeypatch.delitem(sys.modules, "their_latency", raising=False)
     Path("their_latency.py").write_text(modules.LATENCY)
     data = small(latency_model={"name": f"their_latency:{name}", "overhead": 2e-5})
-    done = nas("run", write(tmp_path, data), "--out", "run")
+    done = nas("run", write(tmp_path, data), "--out", "run", "--plugins", "their_latency")
     assert done.code == 0, done
     trials = [trial for batch in load_batches(Path("run/trials.jsonl")) for trial in batch]
     assert len(trials) == 12 and all(trial.status == "complete" for trial in trials)
@@ -48,7 +48,7 @@ def test_predictions_one_by_one_screen_like_tables() -> None:
     from latency_models.roofline import Roofline
 
     space, target = mobile((1, 8, 8), 10, "8x8", max_exits=2), Target("rpi4b", "onnxruntime")
-    model, nothing = Roofline(load("rpi4b"), target), Part("x", "x:x", {})
+    model, nothing = Roofline(load("rpi4b"), target), ComponentSpec("x", "x:x", {})
     tables = model.additive(space)
     assert tables is not None
     budgets = (Budget(2e-4, "worst_case", "worst"), Budget(1e-4, "expected", "mean"))
