@@ -1,0 +1,1 @@
+"""Contracts, as checks that anyone can run on parts of their own."""
