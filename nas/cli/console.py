@@ -13,7 +13,8 @@ def open_console() -> Console:
     """A console on standard output that shows text as it stands.
 
     Names, sources and statements come from others: square brackets in them are no markup, and `:name:` is no emoji.
-    Style is given beside the text, as an argument or as `rich.text.Text`.
+    Style is given beside the text, as an argument or as `rich.text.Text`; the stages, whose console may be another,
+    print `Text` alone.
     """
     from rich.console import Console
 
