@@ -128,7 +128,20 @@ def test_asking_for_help_loads_nothing_heavy() -> None:
     )
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "nas" in loaded and "argparse" in loaded
-    heavy = {"numpy", "scipy", "jax", "pydantic", "yaml", "onnx", "onnxruntime", "tvm", "flax", "sklearn", "PIL"}
+    heavy = {
+        "numpy",
+        "scipy",
+        "sklearn",
+        "jax",
+        "pydantic",
+        "yaml",
+        "onnx",
+        "onnxruntime",
+        "tvm",
+        "flax",
+        "PIL",
+        "rich",
+    }
     assert not heavy & {name.partition(".")[0] for name in loaded}
     assert done.stdout.startswith("usage: nas ")
 

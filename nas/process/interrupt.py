@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-EXIT_CODE: Final = 4
 MESSAGE: Final = "nas: interrupted; the same command with --resume goes on from here"
 #: Seconds until a run that was asked to stop is left where it is.
 GRACE_S: Final = 2.0
@@ -24,22 +23,28 @@ _message = MESSAGE
 
 
 @contextmanager
-def deferred(grace_s: float = GRACE_S, message: str = MESSAGE) -> Iterator[None]:
+def deferred(exit_code: int, message: str = MESSAGE, grace_s: float = GRACE_S) -> Iterator[None]:
     """Within, a first signal makes `stop_if_asked` stop; `grace_s` later, or at a second one, the process ends.
 
-    `message` is what a process that ends so says; who catches KeyboardInterrupt says it otherwise.
+    A process that ends so says `message` and has `exit_code`; the KeyboardInterrupt of `stop_if_asked` carries the
+    message.
     """
     global _asked, _message
     _asked, _message = False, message
 
+    def leave(signum: int, frame: object) -> None:
+        show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
+        os.write(2, f"{show_cursor}{message}\n".encode())
+        os._exit(exit_code)
+
     def ask(signum: int, frame: object) -> None:
         global _asked
         if _asked:
-            _leave()
+            leave(signum, frame)
         _asked = True
         signal.setitimer(signal.ITIMER_REAL, grace_s)
 
-    handlers = {signal.SIGINT: ask, signal.SIGTERM: ask, signal.SIGALRM: lambda signum, frame: _leave()}
+    handlers = {signal.SIGINT: ask, signal.SIGTERM: ask, signal.SIGALRM: leave}
     # What the caller has made this process deaf to (nohup, a shell's background) stays ignored.
     heard = [number for number in handlers if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, handlers[number]) for number in heard}
@@ -55,10 +60,4 @@ def deferred(grace_s: float = GRACE_S, message: str = MESSAGE) -> Iterator[None]
 def stop_if_asked() -> None:
     """Raise KeyboardInterrupt if a signal has asked for it: called where a run can stop, at least every few seconds."""
     if _asked:
-        raise KeyboardInterrupt
-
-
-def _leave() -> None:
-    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
-    os.write(2, f"{show_cursor}{_message}\n".encode())
-    os._exit(EXIT_CODE)
+        raise KeyboardInterrupt(_message)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.text import Text
 
 from hardware_profiles import DeviceProfile, Target
 from nas.config.settings import Experiment
@@ -59,7 +60,7 @@ class Context:
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Say that a stage begins, and write to the log how long it took."""
-        self.console.print(f"[bold]{stage}[/bold]")
+        self.console.print(Text(stage, "bold"))
         stop_if_asked()
         self.run.log("begin", stage=stage)
         start = time.perf_counter()

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
+from rich.text import Text
 
 from hardware_profiles import DeviceProfile
 from hardware_profiles import load as load_profile
@@ -140,7 +140,9 @@ def open_context(
         if environment["splits"] != splits:
             raise InputError(f"{run.path}: the data are not those this run began with; start anew with another --out")
         if environment["machine"] != _machine():
-            console.print(f"[yellow]This run began on {environment['machine']}; results may differ from here on.[/]")
+            console.print(
+                Text(f"This run began on {environment['machine']}; results may differ from here on.", "yellow")
+            )
         profiles = {name: DeviceProfile.from_dict(record) for name, record in environment["profiles"].items()}
     else:
         profiles = {target.device: load_profile(target.device) for target in experiment.targets}
@@ -159,7 +161,7 @@ def open_context(
         if found.data.splits.left_out:
             notes.append(f"{found.data.splits.left_out} training images stand in the test part too and are left out")
         for note in notes:
-            console.print(f"[yellow]{escape(found.data.raw.name)}: {escape(note)}[/]")
+            console.print(Text(f"{found.data.raw.name}: {note}", "yellow"))
             run.log("note", text=note)
     return Context(experiment, run, found.data, found.space, profiles, console, devices)
 

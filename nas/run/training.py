@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from nas.process.files import atomic_write_json
 from nas.process.interrupt import stop_if_asked
@@ -51,7 +52,7 @@ def planned_steps(
     steps = steps_within(max_time_s, time_steps(), most)
     atomic_write_json(path, {**own, name: steps})
     if steps < most:
-        context.console.print(f"[yellow]{name}: {steps} of {most} steps fit into {max_time_s:.0f} s[/]")
+        context.console.print(Text(f"{name}: {steps} of {most} steps fit into {max_time_s:.0f} s", "yellow"))
     return steps
 
 
@@ -63,7 +64,7 @@ def _plans(path: Path) -> dict[str, int]:
 @contextmanager
 def steps_progress(context: Context, what: str, steps: int, done: int) -> Iterator[Callable[[int, float], None]]:
     """A progress bar over training steps; gives the function (step, loss) that moves it, and stops a run if asked."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("loss {task.fields[loss]:.3f}"), console=context.console, transient=True) as bar:
         task = bar.add_task(what, total=steps, completed=done, loss=float("nan"))
 

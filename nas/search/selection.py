@@ -12,6 +12,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+from rich.text import Text
 
 from latency_models.base import LatencyModel
 from nas.config.settings import Budget
@@ -111,7 +112,7 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
             return _unmet(budget, number, pool, rows)
         if step.found is not None:
             return Winner(budget, pool[step.index], number, rows[pool[step.index].key])
-        with context.console.status(f"measuring a candidate for {budget.name}"):
+        with context.console.status(Text(f"measuring a candidate for {budget.name}")):
             _measure(context, device, budget, model, pool[step.index])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.markup import escape
+from rich.text import Text
 
 from hardware_profiles import ProfileError, Target
 from hardware_profiles.registry import locate
@@ -52,7 +52,7 @@ def _uncalibrated(context: Context, target: Target) -> LatencyModel:
     model = with_relatives(bare, profile, context.space)
     if isinstance(model, TakesFamilyPrior) and (names := model.family):
         context.console.print(
-            f"{target.key}: relatives, heard unless the readings speak against them: {escape(', '.join(names))}"
+            Text(f"{target.key}: relatives, heard unless the readings speak against them: {', '.join(names)}")
         )
     return model
 
@@ -83,7 +83,7 @@ def _profiled(context: Context, target: Target) -> LatencyModel | None:
         allowed = model.error.relative
         said = f"; it is of {folder.name} and not of this space, so an error of {allowed:.0%} is allowed for"
     context.console.print(
-        f"{target.key}: calibration of `nas profile`, {model.error.networks} networks with {head.runtime}{escape(said)}"
+        Text(f"{target.key}: calibration of `nas profile`, {model.error.networks} networks with {head.runtime}{said}")
     )
     return model
 
@@ -108,8 +108,11 @@ def _trusted(context: Context, target: Target) -> tuple[Measurement, ...]:
         if len(rows) == len(readings):
             left = "too few others remain, and predictions will be poor"
         context.console.print(
-            f"[yellow]{target.key}: while {unstable} of {len(readings)} networks were measured, the core was shared or "
-            f"its clock moved; {left}.[/]"
+            Text(
+                f"{target.key}: while {unstable} of {len(readings)} networks were measured, the core was shared or "
+                f"its clock moved; {left}.",
+                "yellow",
+            )
         )
     return rows
 
@@ -121,12 +124,12 @@ def _calibration_rows(context: Context, target: Target) -> tuple[Measurement, ..
         return _borrowed(context, target, Path(settings.measurements))
     device = context.device(target)
     if device is None or settings.networks == 0:
-        context.console.print(f"[yellow]{target.key} is predicted from its profile; nothing is measured there.[/]")
+        context.console.print(Text(f"{target.key} is predicted from its profile; nothing is measured there.", "yellow"))
         return ()
     how = (context.seed("calibration"), BLOCKS, BLOCK_S)
     chosen = _chosen(context, settings.networks)
     while wanted := _wanted(context, chosen, read_measurements(context, target, "calibration")):
-        with context.console.status(f"measuring {len(wanted)} networks with {target.runner}"):
+        with context.console.status(Text(f"measuring {len(wanted)} networks with {target.runner}")):
             rows = device.time_networks(context.space, wanted, "calibration", *how)
         append_measurements(context, rows)
     return read_measurements(context, target, "calibration")

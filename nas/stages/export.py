@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from rich.markup import escape
+from rich.text import Text
 
 from nas.deploy import manifest
 from nas.deploy.onnx import SegmentFile, export_segments, to_onnx
@@ -31,7 +31,7 @@ def export_winners(context: Context) -> None:
     for winner in winners.values():
         if _exported(context, winner):
             continue
-        with context.console.status(f"exporting {winner.budget.name}"):
+        with context.console.status(Text(f"exporting {winner.budget.name}")):
             _export(context, winner)
 
 
@@ -79,7 +79,7 @@ def _libraries(context: Context, winner: Winner, segments: tuple[SegmentFile, ..
     except RunFolderError:
         raise  # a full disk is no fault of TVM's, and the run can go on when there is room
     except TVM_FAILURES as error:
-        context.console.print(f"[yellow]{winner.budget.name}: no TVM library: {escape(str(error))}[/]")
+        context.console.print(Text(f"{winner.budget.name}: no TVM library: {error}", "yellow"))
         context.run.log("tvm failed", budget=winner.budget.name, reason=str(error))
         return {}
     return {key: tuple(f"{key}/{file.file}" for file in compiled)}

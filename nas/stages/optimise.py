@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from rich.text import Text
+
 from nas.config.settings import Budget
 from nas.errors import NothingFits
 from nas.run.context import Context
@@ -74,7 +76,7 @@ def _for_budget(context: Context, problem: BudgetProblem, number: int, optimiser
         record |= _record(problem, result) | {"steps": search.steps, "report": report}
         record["statement"] = collapse.statement(report)
         if record["statement"]:
-            context.console.print(f"[yellow]{budget.name}: {record['statement']}[/]")
+            context.console.print(Text(f"{budget.name}: {record['statement']}", "yellow"))
     write_found(context, budget, record)
 
 

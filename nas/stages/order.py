@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.markup import escape
+from rich.text import Text
 
 from nas.config.units import format_seconds
 from nas.errors import NothingFits
@@ -46,7 +46,7 @@ def run(context: Context) -> bool:
     from nas.stages import export, test, train, verify
 
     if context.experiment.verify.tvm and not tvm_ready(context):
-        context.console.print(f"[yellow]No TVM libraries: {escape(why_no_tvm(context))}. The run goes on with ONNX.[/]")
+        context.console.print(Text(f"No TVM libraries: {why_no_tvm(context)}. The run goes on with ONNX.", "yellow"))
     try:
         search(context)
     except NothingFits as error:
@@ -86,7 +86,7 @@ def one_stage(name: str, context: Context) -> bool:
             _summary(context, verdicts, None)
             return verdicts.kept
         else:
-            context.console.print(f"report: {_report(context)}", markup=False)
+            context.console.print(Text(f"report: {_report(context)}"))
     return True
 
 
@@ -100,16 +100,17 @@ def _summary(context: Context, verdicts: Verdicts, page: Path | None) -> None:
     for verdict in verdicts.winners:
         context.console.print(_line(verdict))
     for budget, statement in verdicts.unmet:
-        context.console.print(f"[red]{budget.name}[/]: not kept; {statement}")
+        context.console.print(Text.assemble((budget.name, "red"), f": not kept; {statement}"))
     if page is not None:
-        context.console.print(f"report: {page}", markup=False)
+        context.console.print(Text(f"report: {page}"))
 
 
-def _line(verdict: Verdict) -> str:
+def _line(verdict: Verdict) -> Text:
     colour = {"kept": "green", "not kept": "red", "not measured": "yellow"}[verdict.state]
     measured = "" if verdict.measured_s is None else f", measured {format_seconds(verdict.measured_s)}"
     bound = "" if verdict.upper_95_s is None else f" (95 %: below {format_seconds(verdict.upper_95_s)})"
     limit = "" if verdict.budget_s is None else f", budget {format_seconds(verdict.budget_s)}"
     accuracy = "" if verdict.test_accuracy is None else f", test accuracy {verdict.test_accuracy:.2%}"
     reason = f"; {verdict.reason}" if verdict.reason else ""
-    return f"[bold]{verdict.name}[/]: [{colour}]{verdict.state}[/]{limit}{measured}{bound}{accuracy}{reason}"
+    figures = f"{limit}{measured}{bound}{accuracy}{reason}"
+    return Text.assemble((verdict.name, "bold"), ": ", (verdict.state, colour), figures)

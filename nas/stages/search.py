@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 import numpy as np
 from rich.progress import Progress
+from rich.text import Text
 
 from nas.errors import InputError, NothingFits
 from nas.process.files import append_jsonl, atomic_write_json
@@ -34,7 +35,7 @@ def require_feasible(context: Context) -> None:
     if all(statements):
         raise NothingFits("nothing fits: " + " ".join(map(str, statements)))
     for statement in filter(None, statements):
-        context.console.print(f"[yellow]{statement}[/]")
+        context.console.print(Text(statement, "yellow"))
 
 
 def search(context: Context) -> None:
@@ -61,7 +62,7 @@ def search(context: Context) -> None:
         while len(trials) < settings.evaluations:
             genomes = searcher.ask(min(settings.batch, settings.evaluations - len(trials)))
             if not len(genomes):
-                context.console.print(f"The space is exhausted after {len(trials)} networks.")
+                context.console.print(Text(f"The space is exhausted after {len(trials)} networks."))
                 break
             number = trials[-1].batch + 1 if trials else 0
             batch = []

@@ -6,6 +6,8 @@ training goes on as if it had not stopped.
 
 from __future__ import annotations
 
+from rich.text import Text
+
 from nas.process.files import atomic_write_bytes
 from nas.run.context import Context
 from nas.run.reuse import take_weights
@@ -23,7 +25,7 @@ def train_supernet(context: Context) -> None:
     path = context.files.supernet
     if context.experiment.supernet.reuse is not None and not path.exists():
         take_weights(context.experiment, context.run, context.data.splits.record())
-        context.console.print(f"shared weights of {context.experiment.supernet.reuse}", markup=False)
+        context.console.print(Text(f"shared weights of {context.experiment.supernet.reuse}"))
     trainer = supernet_trainer(context)
     context.run.log("depthwise", compiled=native.available())
     state = trainer.load(path.read_bytes()) if path.exists() else trainer.start()

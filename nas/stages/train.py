@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.text import Text
 
 from nas.exits.scores import scores
 from nas.process.files import atomic_write_bytes
@@ -26,7 +27,7 @@ def train_winners(context: Context) -> None:
     """Choose and train a winner for every budget; what is trained already is left alone."""
     winners, unmet = choose(context)
     for statement in unmet.values():
-        context.console.print(f"[yellow]{statement}[/]")
+        context.console.print(Text(statement, "yellow"))
     for winner in winners.values():
         files = files_of(context, winner)
         if not is_trained(files, winner):

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.text import Text
 
 from hardware_profiles import Target
 from latency_models.energy import call_energy_j, peak_memory_bytes
@@ -48,7 +49,7 @@ def measure_winners(context: Context) -> bool:
     for winner in winners.values():
         require_exported(context, winner)
     for winner in winners.values():
-        with context.console.status(f"thresholds of {winner.budget.name}"):
+        with context.console.status(Text(f"thresholds of {winner.budget.name}")):
             _settle_thresholds(context, winner)
     times: dict[str, CascadeTimes] = {}
     with context.console.status("measuring the winners"):

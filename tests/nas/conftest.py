@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.__main__ import main
+from nas.cli.main import main
 from tests.nas.small_runs import SMALL, Command, Outcome, write
 
 

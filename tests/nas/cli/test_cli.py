@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import hardware_profiles
-from nas.__main__ import main
+import nas as nas_package
+from nas.cli.main import main
 from nas.stages import calibrate, search, supernet
 from search_spaces.toy import toy
 from tests.nas.small_runs import SMALL, Command, hashes, small, write
@@ -254,7 +255,7 @@ def test_a_run_that_comes_to_no_safe_place_is_left_all_the_same(signals: int, tm
     experiment = write(tmp_path, small(calibration={"networks": 0}))
     program = f"""
 import os, signal
-from nas import __main__
+from nas.cli.main import main
 from nas.stages import calibrate
 
 def deaf(context):
@@ -264,7 +265,7 @@ def deaf(context):
         pass
 
 calibrate.calibrate = deaf
-__main__.main(["run", {experiment!r}, "--out", "run"])
+main(["run", {experiment!r}, "--out", "run"])
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 4
@@ -307,3 +308,32 @@ def test_the_command_is_a_function_too() -> None:
 def test_small_is_small() -> None:
     """The experiment of these tests keeps what they rely on."""
     assert SMALL["search"]["evaluations"] > 2 * SMALL["search"]["batch"]
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_a_process_without_standard_streams_works_as_one_without_a_terminal(closed: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m nas check toy {closed}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_errors_are_said_where_there_is_no_standard_output(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m nas check nothing.yaml >&-"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("nas: error: ") and done.stderr.count("\n") == 1
+
+
+def test_no_file_gets_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+    """A program that is started from here finds the stream open too."""
+    (tmp_path / "program.py").write_text("""
+import subprocess, sys
+from nas.process.streams import open_missing
+open_missing()
+with open("kept", "w") as kept:
+    writes = "import os; os.write(1, b'x'); os.write(2, b'x')"
+    kept.write(f"{kept.fileno() > 2} {subprocess.call([sys.executable, '-c', writes])}")
+""")
+    environment = {**os.environ, "PYTHONPATH": str(Path(nas_package.__file__).parents[1])}
+    command = f"{sys.executable} program.py <&- >&- 2>&-"
+    subprocess.run(command, shell=True, cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "kept").read_text() == "True 0"

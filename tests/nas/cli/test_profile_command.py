@@ -21,11 +21,11 @@ import hardware_profiles
 from hardware_profiles import Target, host
 from latency_models.calibration import Calibration
 from latency_models.table import load_table
+from nas.cli.exit_codes import INTERRUPTED
 from nas.deploy.tvm import available, compiler
 from nas.devices import profile_store, profiling
 from nas.devices.measurement import ExitTime, Measurement
 from nas.devices.networks import Loader, reference_genomes, time_loaded
-from nas.process import interrupt
 from nas.process.files import read_jsonl
 from nas.run.latency import UNMEASURED_CAUTION
 from nas.stages import calibrate
@@ -146,7 +146,7 @@ def test_a_command_that_was_killed_goes_on_where_it_was(
     process.send_signal(number)
     _, err = process.communicate(timeout=120)
     if number == signal.SIGTERM and process.returncode:
-        assert process.returncode == interrupt.EXIT_CODE
+        assert process.returncode == INTERRUPTED
         assert err == "nas: interrupted; the same command goes on from here\n"
     before = read_jsonl(readings)
     assert before[0]["schema"] == 1 and len(before) >= 2

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.__main__ import _parser
+from nas.cli.main import parser
 from tests.documents import ROOT, Block, Shown, blocks, shown, write_files
 from tests.nas.cli.kinds_of_commands import KINDS, REDUCED, bare, kind_of, kinds_of
 from tests.nas.cli.test_latency_command import arrays
@@ -202,7 +202,7 @@ def test_the_quickstart_runs_without_changes(quickstart: str, tools: Path, tmp_p
 
 def understood(words: list[str]) -> bool:
     try:
-        _parser().parse_args(words)
+        parser().parse_args(words)
     except SystemExit as stop:
         return stop.code == 0
     return True

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import os
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from rich.markup import escape
-
-from hardware_profiles import Target
-from hardware_profiles.registry import shipped_as
-from nas.config import plugins, registry
-from nas.config.units import format_seconds
-from nas.devices.profile_store import CALIBRATION, FEWEST, READINGS, TABLE, Setup
-from nas.devices.profiling import Result
-from nas.devices.profiling import profile as measure
+from nas.cli import options
+from nas.cli.console import open_console
+from nas.cli.exit_codes import INTERRUPTED, OK
 from nas.errors import InputError
 from nas.process import interrupt
-from nas.process.files import RunFolderError
-from nas.tolerances import REFERENCE_DRIFT
-from search_spaces import SPACES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nas.devices.profile_store import Setup
+    from nas.devices.profiling import Result
+
 _MESSAGE: Final = "nas: interrupted; the same command goes on from here"
+_FOLDER: Final = "hardware_profiles"
 _INPUT: Final = (1, 28, 28)
 #: Channels where only the height and width are said: the small data sets are grey.
 _GREY: Final = 28
@@ -37,23 +29,55 @@ _GREY: Final = 28
 _POOR: Final = 0.25
 
 
-def profile(args: argparse.Namespace, console: Console) -> int:
-    """Measure, and say what came out and how to use it; exit code 0, or 4 where interrupted."""
-    setup = _setup(args)
+def add(commands: options.Commands) -> None:
+    """Add `profile`."""
+    text = "measure this machine: a device profile, its calibration, a table"
+    command = commands.add_parser("profile", help=text)
+    command.description = (
+        "Measure a few networks on this machine and write a device profile with its calibration. "
+        "Interrupted or killed: the same command goes on with what is missing."
+    )
+    command.add_argument("name", metavar="NAME", help="what the device will be called: a-z, 0-9, _")
+    command.add_argument(
+        "--runner",
+        default="onnxruntime",
+        choices=("onnxruntime", "tvm"),
+        help="what runs the networks (default: onnxruntime)",
+    )
+    command.add_argument("--networks", type=int, default=10, metavar="N", help="networks to measure (default: 10)")
+    command.add_argument(
+        "--space", default="mobile", metavar="SPACE", help="search space they are of (default: mobile)"
+    )
+    command.add_argument("--table", metavar="HxW", help="table of the space mobile (default: that of the input)")
+    command.add_argument("--input", metavar="CxHxW", help="input of the networks (default: 1x28x28, or as the table)")
+    command.add_argument("--classes", type=int, default=10, metavar="N", help="classes (default: 10)")
+    command.add_argument("--threads", type=int, default=1, metavar="N", help="threads within an operator (default: 1)")
+    command.add_argument("--batch", type=int, default=1, metavar="N", help="samples per call (default: 1)")
+    command.add_argument("--power-mode", metavar="LABEL", help="a label of your own, such as 15W, for the target")
+    options.add_seed(command, "which networks are drawn (default: 0)", default=0)
+    options.add_out(command, "DIR", "folder (default: hardware_profiles)", default=_FOLDER)
+    options.add_plugins(command)
+    command.set_defaults(handler=profile)
+
+
+def profile(args: argparse.Namespace) -> int:
+    """Measure, and say what came out and how to use it."""
+    from nas.process.files import RunFolderError
+
+    setup, console = _setup(args), open_console()
     try:
-        with interrupt.deferred(message=_MESSAGE):
+        with interrupt.deferred(INTERRUPTED, _MESSAGE):
             found = _measured(args, setup, console)
-    except KeyboardInterrupt:
-        print(_MESSAGE, file=sys.stderr)  # noqa: T201
-        return interrupt.EXIT_CODE
     except RunFolderError as error:
         raise InputError(str(error).replace("continue with --resume", "give the same command again")) from error
     _say(args, setup, found, console)
-    return 0
+    return OK
 
 
 def _measured(args: argparse.Namespace, setup: Setup, console: Console) -> Result:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from nas.devices.profiling import profile as measure
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -65,6 +89,14 @@ def _measured(args: argparse.Namespace, setup: Setup, console: Console) -> Resul
 
 def _setup(args: argparse.Namespace) -> Setup:
     """The command line as a setup; raises InputError (or ProfileError) for what cannot be."""
+    import inspect
+
+    from hardware_profiles import Target
+    from hardware_profiles.registry import shipped_as
+    from nas.config import registry
+    from nas.devices.profile_store import FEWEST, Setup
+    from search_spaces import SPACES
+
     if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", args.name):
         raise InputError(f"the name {args.name!r} cannot be that of a device; use lower-case letters, digits and _")
     if args.name == "host":
@@ -81,7 +113,7 @@ def _setup(args: argparse.Namespace) -> Setup:
     if args.threads > cores:
         raise InputError(f"--threads {args.threads}: this process may use {cores} cores; more threads only wait")
     reference = registry.resolve(args.space, SPACES, "search space")
-    granted = plugins.granted(args.plugins)
+    granted = options.granted(args)
     arguments: dict[str, Any] = {}
     if args.table is not None:
         if "table" not in inspect.signature(registry.load(reference, granted)).parameters:
@@ -109,6 +141,12 @@ def _input(args: argparse.Namespace) -> tuple[int, ...]:
 
 
 def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console) -> None:
+    import numpy as np
+    from rich.text import Text
+
+    from nas.config.units import format_seconds
+    from nas.devices.profile_store import CALIBRATION, FEWEST, READINGS, TABLE
+
     rows = [reading.row for reading in found.readings]
     seconds = np.array([row.reach_s[-1] for row in rows])
     fitted = found.model.error.networks
@@ -117,7 +155,7 @@ def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console
     disturbed = max(row.disturbed for row in rows)
     done = f"{found.taken} readings taken" if found.taken else "already finished, nothing was measured"
     target = setup.target
-    console.print(f"[bold]{target.device}[/bold]: {escape(found.folder.name)} with {found.head.runtime}: {done}")
+    console.print(Text.assemble((target.device, "bold"), f": {found.folder.name} with {found.head.runtime}: {done}"))
     lines = {
         "networks": f"{len(rows)}, {format_seconds(seconds.min())} to {format_seconds(seconds.max())}",
         "error": f"not known ({fitted} networks are too few to leave one out)"
@@ -131,15 +169,15 @@ def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console
     for label, text in lines.items():
         console.print(f"  {label:<10} {text}")
     for warning in _warnings(found, noise):
-        console.print(f"[yellow]{warning}[/]")
-    console.print(f"written: {escape(str(Path(args.out) / (target.device + '.yaml')))}")
-    console.print(f"         {escape(str(found.folder))}/ with {READINGS}, {CALIBRATION}, {TABLE}")
+        console.print(warning, style="yellow")
+    console.print(f"written: {Path(args.out) / (target.device + '.yaml')}")
+    console.print(f"         {found.folder}/ with {READINGS}, {CALIBRATION}, {TABLE}")
     if target.runner == "onnxruntime":
-        device = target.device if args.out == "hardware_profiles" else Path(args.out) / f"{target.device}.yaml"
+        device = target.device if args.out == _FOLDER else Path(args.out) / f"{target.device}.yaml"
         more = f", power_mode: {target.power_mode}" if target.power_mode else ""
         console.print(
-            f"use it:  target: {{device: {escape(str(device))}, runner: {target.runner}, threads: {target.threads}, "
-            f"batch: {target.batch}{escape(more)}}}"
+            f"use it:  target: {{device: {device}, runner: {target.runner}, threads: {target.threads}, "
+            f"batch: {target.batch}{more}}}"
         )
 
 
@@ -152,6 +190,8 @@ def _governor(found: Result) -> str:
 
 
 def _warnings(found: Result, noise: float | None) -> list[str]:
+    from nas.tolerances import REFERENCE_DRIFT
+
     said = []
     if found.unstable:
         said.append(

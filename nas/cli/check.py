@@ -1,0 +1,89 @@
+"""`nas check`: an experiment file, or the contract of something that an experiment names."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.cli import options
+from nas.cli.console import open_console
+from nas.cli.exit_codes import OK
+from nas.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+#: What can be checked beside experiments; `nas.testing.KINDS` has the same, with blanks.
+_KINDS = ("space", "searcher", "optimiser", "latency_model")
+
+
+def add(commands: options.Commands) -> None:
+    """Add `check`."""
+    command = commands.add_parser("check", help="check an experiment file, or what one names, for mistakes")
+    command.description = (
+        "Check an experiment file, or run the laws that a search space, a searcher, an optimiser or a latency model "
+        "has to keep, on one of ours or on your own."
+    )
+    command.add_argument("subject", metavar="EXPERIMENT.yaml|NAME|MODULE:NAME")
+    command.add_argument("--kind", choices=_KINDS, help="what MODULE:NAME is, where its parameters do not say so")
+    options.add_settings(command, "an argument of what is checked")
+    options.add_plugins(command)
+    command.set_defaults(handler=check)
+
+
+def check(args: argparse.Namespace) -> int:
+    """`nas check`: one line per thing that is right; raises the error of the first that is not."""
+    from nas import testing
+    from nas.config.registry import is_reference
+
+    is_named = testing.kind_of_name(args.subject) is not None or is_reference(args.subject)
+    if is_named and not Path(args.subject).exists():
+        console = open_console()
+        for line in _laws(args):
+            console.print(_ok(line))
+    else:
+        _experiment(args)
+    return OK
+
+
+def _laws(args: argparse.Namespace) -> Iterator[str]:
+    """The laws that hold for one of ours or for `module:name`, with the arguments that are given."""
+    from nas import testing
+    from nas.config import parse, plain_yaml, registry
+
+    # To name what is to be checked is to allow it to run.
+    granted = options.granted(args, *([args.subject.partition(":")[0]] if registry.is_reference(args.subject) else []))
+    kind = args.kind.replace("_", " ") if args.kind else testing.kind_of_name(args.subject)
+    if kind is None:
+        kind = testing.kind_of(registry.load(args.subject, granted), args.subject)
+    data = {"name": args.subject}
+    for setting in args.set:
+        plain_yaml.override(data, setting)
+    spec = parse.component(data, testing.KINDS[kind], kind.replace(" ", "_"), granted)
+    return testing.check(kind, spec.load(), args.subject, spec.arguments)
+
+
+def _experiment(args: argparse.Namespace) -> None:
+    from nas.config import parse
+    from nas.run.opening import materials
+
+    if args.kind or args.set:
+        raise InputError(f"{args.subject} is no name and no `module:name`; --kind and --set are for these")
+    experiment = parse.load(Path(args.subject), plugins=options.granted(args))
+    found = materials(experiment)
+    images = len(found.data.splits.train)
+    budgets = "; ".join(f"{budget.name}: {budget.describe()}" for budget in experiment.budgets)
+    open_console().print(
+        _ok(
+            f"{args.subject}: {images:,} training images of {found.space.input_shape}, "
+            f"space {found.space.name} with {len(found.space.genes)} genes, {budgets}"
+        )
+    )
+
+
+def _ok(line: str) -> Text:
+    from rich.text import Text
+
+    return Text.assemble(("ok", "green"), f" {line}")

@@ -1,0 +1,95 @@
+"""`nas run`, `nas search` and the single stages: a run, from its experiment or from its folder."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from nas.cli import options
+from nas.cli.console import open_console
+from nas.cli.exit_codes import INTERRUPTED, NOT_KEPT, OK
+from nas.errors import InputError
+from nas.process import interrupt
+
+if TYPE_CHECKING:
+    from nas.run.context import Context
+
+_STAGES: Final = {
+    "train": "choose the winners by measuring candidates, and train them",
+    "export": "write the winners as ONNX and TVM artefacts",
+    "verify": "run the artefacts: numbers, latency, accuracy",
+    "report": "write the report page",
+}
+
+
+def add(commands: options.Commands) -> None:
+    """Add `run`, `search` and a command per stage."""
+    for name, handler, text in (
+        ("run", run, "do everything: calibrate, train the supernet, search, train winners, export, verify, report"),
+        ("search", search, "only calibrate, train the supernet and search"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("experiment", metavar="EXPERIMENT.yaml", help="the experiment file")
+        options.add_out(command, "RUN", "run folder (default: runs/NAME)")
+        options.add_resume(command, "go on with the run that is in the folder, if any")
+        options.add_seed(command, "replaces the experiment's seed")
+        options.add_settings(command, "replace a key, such as supernet.epochs=5")
+        options.add_plugins(command)
+        command.set_defaults(handler=handler)
+    for name, text in _STAGES.items():
+        command = commands.add_parser(name, help=text, description=f"In an existing run: {text}.")
+        command.add_argument("run", metavar="RUN", help="the run folder")
+        options.add_plugins(command)
+        command.set_defaults(handler=stage)
+
+
+def run(args: argparse.Namespace) -> int:
+    """`nas run`: every stage, in order."""
+    from nas.stages.order import run as run_all
+
+    return _start(args, run_all)
+
+
+def search(args: argparse.Namespace) -> int:
+    """`nas search`: up to the front."""
+    from nas.stages.order import search as run_search
+
+    return _start(args, run_search)
+
+
+@interrupt.deferred(INTERRUPTED)
+def _start(args: argparse.Namespace, work: Callable[[Context], bool]) -> int:
+    from nas.config import parse
+    from nas.run.folder import RunFolder
+    from nas.run.opening import materials, open_context
+
+    overrides = [*args.set, *([f"seed={args.seed}"] if args.seed is not None else [])]
+    experiment = parse.load(Path(args.experiment), tuple(overrides), options.granted(args))
+    out = Path(args.out or Path("runs") / experiment.name)
+    # --resume on a folder that is not there yet starts the run, so that one command line serves both.
+    resume = args.resume and out.is_dir() and any(out.iterdir())
+    found = materials(experiment, begun=resume)
+    with RunFolder.open(out, resume=resume) as folder:
+        context = open_context(experiment, found, folder, open_console())
+        return OK if work(context) else NOT_KEPT
+
+
+@interrupt.deferred(INTERRUPTED)
+def stage(args: argparse.Namespace) -> int:
+    """`nas train|export|verify|report`: one stage of an existing run."""
+    from nas.config import parse
+    from nas.run.folder import RunFolder
+    from nas.run.layout import RunFiles
+    from nas.run.opening import materials, open_context
+    from nas.stages import order
+
+    files = RunFiles(Path(args.run))
+    if not files.experiment.is_file():
+        raise InputError(f"{files.root} is not a run: it has no {files.experiment.name}; start one with `nas run`")
+    settings = parse.load(files.experiment, plugins=options.granted(args))
+    found = materials(settings, begun=True)
+    with RunFolder.open(files.root, resume=True) as folder:
+        context = open_context(settings, found, folder, open_console())
+        return OK if order.one_stage(args.command, context) else NOT_KEPT
