@@ -6,9 +6,6 @@ MASK_TO_EXTRACTED = 1e-4
 ARTEFACT_RELATIVE = 1e-3
 """Exported artefact against JAX, relative to the largest logit: other kernels, other fusion, still float32."""
 
-TABLES_RELATIVE = 1e-6
-"""Additive tables against the same quantity counted on the network: only the rounding of a float64 sum may differ."""
-
 TOP1_DISAGREEMENT_SHARE = 1e-3
 """Largest share of samples whose predicted class may change on export: these are ties, not errors."""
 

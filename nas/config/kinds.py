@@ -76,4 +76,3 @@ LATENCY_MODEL: Final = Kind(
 )
 SEARCHER: Final = Kind("searcher", "nas.searchers:SEARCHERS", ("problem",))
 OPTIMISER: Final = Kind("optimiser", "nas.optimisers:OPTIMISERS", complaint=_no_optimiser)
-RUNNER: Final = Kind("runner", "nas.devices.runners:RUNNERS", ("target",))

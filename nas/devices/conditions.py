@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -54,10 +54,6 @@ class Conditions:
             load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
             versions=_versions(),
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able values."""
-        return asdict(self)
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Conditions:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,9 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from nas.exits.frontier import expected_s, frontier
 from nas.exits.levels import Floats, Levels
 from nas.exits.scores import Scores
-
-GRID = (0.4, 0.6, 0.8, 1.0)
-"""Fractions of a network's own worst case at which a search without a budget looks at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +29,6 @@ class Policy:
     rates: tuple[float, ...]
     accuracy: float
     expected_s: float
-
-
-class CurvePoint(NamedTuple):
-    """The best policy within `fraction` of the worst case: its mean cost in seconds and its accuracy."""
-
-    fraction: float
-    expected_s: float
-    accuracy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +95,6 @@ def last_exit(correct: ArrayLike, reach_s: ArrayLike) -> Policy:
     right, reach = np.asarray(correct), np.asarray(reach_s, dtype=np.float64)
     early = len(reach) - 1
     return Policy((math.inf,) * early, (0.0,) * early + (1.0,), float(right[:, -1].mean()), float(reach[-1]))
-
-
-def solve(confidence: ArrayLike, correct: ArrayLike, reach_s: ArrayLike, budget_s: float) -> Policy | None:
-    """Return the best policy within one budget, in seconds (inf for none): `Policies.of(...).best(budget_s)`."""
-    return Policies.of(confidence, correct, reach_s).best(budget_s)
-
-
-def curve(
-    confidence: ArrayLike, correct: ArrayLike, reach_s: ArrayLike, fractions: Sequence[float] = GRID
-) -> tuple[CurvePoint, ...]:
-    """Return the best policy at fractions of the network's own worst case, reach_s[-1]; out of reach, no point."""
-    policies = Policies.of(confidence, correct, reach_s)
-    worst = float(np.asarray(reach_s)[-1])
-    found = [(fraction, policies.best(fraction * worst)) for fraction in fractions]
-    return tuple(CurvePoint(fraction, best.expected_s, best.accuracy) for fraction, best in found if best)
 
 
 def leave_at(thresholds: Sequence[float], confidence: Floats) -> NDArray[np.int64]:

@@ -163,13 +163,12 @@ FORMS: Final[Mapping[str, Form]] = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run gives: the exits' answers in order, the tensors asked for by name, and new statistics if calibrating.
+    """What a run gives: the exits' answers in order, and new statistics if calibrating.
 
     All have the IR's layout behind the batch.
     """
 
     outputs: tuple[Array, ...]
-    carried: dict[str, Array]
     stats: dict[str, Array]
 
 
@@ -182,16 +181,13 @@ def merged_activations(ops: Sequence[Op], read: Sequence[Sequence[int]], kept: f
     }
 
 
-def apply(
-    network: Network, params: Arrays, stats: Arrays, inputs: Arrays, mode: Mode = "eval", carry: Sequence[str] = ()
-) -> Result:
+def apply(network: Network, params: Arrays, stats: Arrays, inputs: Arrays, mode: Mode = "eval") -> Result:
     """Run `network` on named inputs [batch, ...] in the IR's layout.
 
-    `params` and `stats` (mean and variance of the batch norms; unused in mode "train") hold arrays by weight name;
-    `carry` names operators whose outputs are wanted besides the exits'. Raises KeyError for a missing input or weight.
+    `params` and `stats` (mean and variance of the batch norms; unused in mode "train") hold arrays by weight name.
+    Raises KeyError for a missing input or weight.
     """
-    kept = frozenset(network.exits) | {i for i, op in enumerate(network.ops) if op.name in set(carry)}
-    merged = merged_activations(network.ops, readers(network), kept)
+    merged = merged_activations(network.ops, readers(network), frozenset(network.exits))
     behind = set(merged.values())
     tensors: list[Array] = []
     found: dict[str, Array] = {}
@@ -211,11 +207,7 @@ def apply(
         activation = network.ops[merged[index]].kind if index in merged else ""
         tensors.append(FORMS[op.kind](Call(op, sources, weights, mode, activation, found=found)))
     outputs = tuple(to_ir(tensors[index]) for index in network.exits)
-    return Result(outputs, {name: to_ir(tensors[_index(network, name)]) for name in carry}, found)
-
-
-def _index(network: Network, name: str) -> int:
-    return next(index for index, op in enumerate(network.ops) if op.name == name)
+    return Result(outputs, found)
 
 
 def split(network: Network, weights: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -18,7 +18,7 @@ from latency_models.roofline import LinearModel
 from nas.config.settings import Budget
 from nas.devices.measurement import Measurement
 from nas.run.trial import Trial
-from nas.search.budget_loop import Rules, Step, decide
+from nas.search.budget_loop import Readings, Rules, Step, decide
 from search_spaces.slots import SearchSpace
 
 Floats = NDArray[np.float64]
@@ -76,10 +76,10 @@ def next_step(
     belief = Belief(mean, std, prediction.freedom)
     if not known and not (belief.probability_within(budget.latency_s) > _DOUBT).any():
         # Nothing is likely to fit; only a reading can tell, of the one that is believed to be the fastest.
-        return Step(None, int(np.argmin(mean)), 0.0, 0.0) if left > 0 else Step("nothing fits", None, 0.0, 0.0)
-    rules = Rules(measurements=max(left, 0), gain=GAIN, doubt=_DOUBT, noise=0.0, step_s=0.0)
-    at, taken = np.array(known, np.intp), np.array(seconds, np.float64)
-    return decide(accuracy, budget.latency_s, belief, at, taken, left, rules)
+        return Step(None, int(np.argmin(mean)), 0.0) if left > 0 else Step("nothing fits", None, 0.0)
+    # What a reading says is a bound already; nothing is taken for its noise.
+    readings = Readings.of(np.array(known, np.intp), np.array(seconds, np.float64), len(pool))
+    return decide(accuracy, budget.latency_s, belief, readings, left, Rules(gain=GAIN, doubt=_DOUBT))
 
 
 def seconds_of(budget: Budget, rates: tuple[float, ...], row: Measurement) -> float:

@@ -15,8 +15,8 @@ from nas.run.context import Context
 from nas.run.latency import MODEL_VERSION
 from nas.run.trial import Trial
 from nas.search.evaluation import Evaluation
-from nas.search.pareto import pareto_rank
 from nas.search.problem import BudgetProblem, objective_columns
+from nas.searchers.pareto import pareto_rank
 from search_spaces.slots import with_exits
 
 SCHEMA = 1

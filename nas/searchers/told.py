@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.search.pareto import crowding_distance, pareto_rank
 from nas.searchers.base import Genomes, Values, least_violation
+from nas.searchers.pareto import crowding_distance, pareto_rank
 
 
 def judge(values: Values, violation: Values) -> tuple[Values, NDArray[np.float64]]:

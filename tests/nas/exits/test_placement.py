@@ -10,7 +10,7 @@ import pytest
 
 from nas.exits import placement
 from nas.exits.placement import best_placement, reach_of
-from nas.exits.thresholds import evaluate, solve
+from nas.exits.thresholds import Policies, evaluate
 
 Network = Callable[..., tuple[Any, Any, Any]]
 
@@ -27,7 +27,7 @@ def best_by_hand(scores: Any, right: Any, body: Any, head: Any, budget: float, k
     for size in range(kmax + 1):
         for kept in combinations(range(early), size):
             columns = [*kept, early]
-            policy = solve(scores[:, columns], right[:, columns], reach_of(kept, body, head, 0.05), budget)
+            policy = Policies.of(scores[:, columns], right[:, columns], reach_of(kept, body, head, 0.05)).best(budget)
             best = max(best, policy.accuracy if policy else -1.0)
     return best
 
