@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from nas.process import interrupt
+
 #: Every budget was kept, or there was nothing to keep.
 OK: Final = 0
 #: Malformed input; nothing was written.
@@ -11,4 +13,4 @@ MALFORMED: Final = 2
 #: Well-formed, but a budget was not kept, could not be measured here, or nothing fits.
 NOT_KEPT: Final = 3
 #: Interrupted; the same command with --resume goes on.
-INTERRUPTED: Final = 4
+INTERRUPTED: Final = interrupt.EXIT_CODE

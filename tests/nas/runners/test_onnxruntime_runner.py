@@ -10,16 +10,11 @@ import onnxruntime
 import pytest
 
 from hardware_profiles import Target
-from hardware_profiles.target import RUNNERS as NAMES
 from nas.deploy.onnx import to_onnx
-from nas.devices.runners import RUNNERS, runner_for
+from nas.devices.runners import runner_for
 from nas.devices.runners.onnxruntime_runner import OnnxRuntime
 from nas.errors import InputError
 from tests.nas.deploy.small_networks import one_exit, random_weights
-
-
-def test_every_runner_of_a_target_has_an_entry() -> None:
-    assert set(RUNNERS) == set(NAMES)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

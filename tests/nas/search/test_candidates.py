@@ -33,7 +33,12 @@ ACCURACY = 0.8 + 0.1 * np.argsort(np.argsort(SECONDS)) / len(POOL)
 def reading(number: int, seconds: float, broken: tuple[str, ...] = ()) -> Measurement:
     trial = POOL[number]
     return Measurement(
-        "candidate", TARGET.key, trial.genome, trial.key, (ExitTime(0.9 * seconds, seconds, False),), broken=broken
+        purpose="candidate",
+        target=TARGET.key,
+        genome=trial.genome,
+        key=trial.key,
+        exits=(ExitTime(0.9 * seconds, seconds, False),),
+        broken=broken,
     )
 
 
