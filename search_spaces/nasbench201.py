@@ -23,7 +23,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.ir import Builder, Network, Ref
+from search_spaces.ir import Builder, Network
+from search_spaces.op import Ref
 from search_spaces.operators import Shape
 from search_spaces.slots import IMAGE, ExitSite, Gene, Genome, Genomes, Slot, SpaceError, check, fold
 

@@ -7,7 +7,7 @@ from latency_models.features import RUNNER_EFFICIENCY
 from nas.cli import exit_codes
 from nas.devices import runners
 from nas.process import interrupt
-from search_spaces import ir, passes
+from search_spaces import op, passes
 
 
 def test_fusions_of_profiles_are_those_of_networks() -> None:
@@ -15,7 +15,7 @@ def test_fusions_of_profiles_are_those_of_networks() -> None:
 
 
 def test_dtypes_of_profiles_have_a_size_in_networks() -> None:
-    assert list(ir.DTYPE_BYTES) == list(profile.DTYPES)
+    assert list(op.DTYPE_BYTES) == list(profile.DTYPES)
 
 
 def test_runners_of_targets_can_be_run_and_predicted() -> None:

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from nas.nn import layers, normalisation
-from search_spaces.ir import Network, Op
+from search_spaces.ir import Network
+from search_spaces.op import Op
 from search_spaces.operators import ACTIVATIONS, conv_padding
 from search_spaces.passes import readers
 
@@ -100,7 +101,8 @@ def _batch_norm(call: Call) -> Array:
         else:
             mean, variance = normalisation.batch_statistics(x)
             call.found[f"{call.op.name}/mean"], call.found[f"{call.op.name}/variance"] = mean, variance
-        y = normalisation.normalise(x, w["scale"], w["offset"], mean, variance, eps, call.activation)
+        factor, constant = normalisation.affine(w["scale"], w["offset"], mean, variance, eps)
+        y = layers.ACTIVATIONS[call.activation](x * factor + constant)
     return jnp.moveaxis(y, -1, 1) if y.ndim == 3 else y
 
 

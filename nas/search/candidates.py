@@ -51,21 +51,28 @@ class Belief:
         return np.asarray(ndtr(distance) if math.isinf(self.freedom) else stdtr(self.freedom, distance), np.float64)
 
 
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What the search found for a budget, `pool` [n], with validation `accuracy` [n].
+
+    `rates` has the share of samples that leaves at each exit of each candidate.
+    """
+
+    pool: Sequence[Trial]
+    rates: Sequence[tuple[float, ...]]
+    accuracy: Floats
+
+
 def next_step(
     space: SearchSpace,
     budget: Budget,
-    rates: Sequence[tuple[float, ...]],
-    accuracy: Floats,
-    pool: Sequence[Trial],
+    candidates: Candidates,
     rows: Mapping[str, Measurement],
     model: LinearModel,
     left: int,
 ) -> Step:
-    """Measure a candidate, or stop with one: `decide` for candidates `pool` [n] with validation `accuracy` [n].
-
-    `rates` has the share of samples that leaves at each exit of each candidate, `rows` the readings by network,
-    `left` how many more may be taken.
-    """
+    """Measure a candidate, or stop with one; `rows` has the readings by network, `left` says how many may follow."""
+    pool, rates = candidates.pool, candidates.rates
     prediction = model.predict([space.decode(trial.genome) for trial in pool])
     shares = np.zeros(prediction.segment_s.shape)
     for number, of_one in enumerate(rates):
@@ -79,7 +86,7 @@ def next_step(
         return Step(None, int(np.argmin(mean)), 0.0) if left > 0 else Step("nothing fits", None, 0.0)
     # What a reading says is a bound already; nothing is taken for its noise.
     readings = Readings.of(np.array(known, np.intp), np.array(seconds, np.float64), len(pool))
-    return decide(accuracy, budget.latency_s, belief, readings, left, Rules(gain=GAIN, doubt=_DOUBT))
+    return decide(candidates.accuracy, budget.latency_s, belief, readings, left, Rules(gain=GAIN, doubt=_DOUBT))
 
 
 def seconds_of(budget: Budget, rates: tuple[float, ...], row: Measurement) -> float:

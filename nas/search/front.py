@@ -84,7 +84,7 @@ def _placed(
     while sum(comb(len(legal) - 1, size) for size in range(most + 1)) > MOST_SUBSETS:
         most -= 1
     best = best_placement(
-        found.confidence[:, legal], found.correct[:, legal], body_s[legal], head_s[legal], 0.0,
+        found.confidence[:, legal], found.correct[:, legal], body_s[legal], head_s[legal],
         problem.allowance_s(budget), most,
     )  # fmt: skip
     if best is None:

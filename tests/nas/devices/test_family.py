@@ -17,7 +17,7 @@ from latency_models.calibration import Calibration, features
 from latency_models.features import FEATURES
 from latency_models.flops import Flops
 from latency_models.roofline import LinearModel, Roofline
-from nas.config.settings import ComponentSpec
+from nas.config.component import ComponentSpec
 from nas.devices import profiling
 from nas.devices.family import MOST, relatives, with_relatives
 from nas.devices.measurement import ExitTime, Measurement
