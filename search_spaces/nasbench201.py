@@ -57,7 +57,7 @@ def _operator(b: Builder, name: str, x: Ref, choice: int) -> Ref:
 
 
 def _edge(name: str, before: int) -> Build:
-    """Builds an edge; of its values the first `before` tell whether there is a sum to add to, the last its operator.
+    """Build an edge; of its values the first `before` tell whether there is a sum to add to, the last its operator.
 
     Without an operator it is absent, and a body slot that is absent hands its first input on: the sum so far.
     """

@@ -26,7 +26,7 @@ class Unit:
 
 Seconds = Annotated[float, Unit("s")]
 
-# Decimal, so that "3 us" is the float nearest to 3e-6 and not 3 * 1e-6. Largest first, for formatting.
+#: Decimal, so that "3 us" is the float nearest to 3e-6 and not 3 * 1e-6. Largest first, for formatting.
 _SCALES: dict[str, dict[str, Decimal]] = {
     "s": {
         "h": Decimal(3600),

@@ -21,12 +21,12 @@ _CHUNK = 1 << 20
 
 
 def max_probability(logits: Logits) -> Score:
-    """Return the largest softmax probability [...] of logits [..., C]."""
+    """The largest softmax probability [...] of logits [..., C]."""
     return _per_row(logits, lambda z: 1 / _partition(z))
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the two-sided interval of a proportion, `successes` of n; (0, 1) where n is 0.
+    """The two-sided interval of a proportion, `successes` of n; (0, 1) where n is 0.
 
     Wilson, "Probable inference, the law of succession, and statistical inference" (JASA 1927); holds its level near 0
     and 1, where the textbook interval does not.

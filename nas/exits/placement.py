@@ -33,7 +33,7 @@ class Placement:
 
 
 def reach_of(positions: Sequence[int], body_s: NDArray[np.float64], head_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the cost in seconds [K] of leaving at each of `positions` and at the last one of body_s [P].
+    """The cost in seconds [K] of leaving at each of `positions` and at the last one of body_s [P].
 
     Every head on the way is paid, that of the exit that is left at included.
     """
@@ -50,7 +50,7 @@ def best_placement(
     budget_s: float,
     kmax: int,
 ) -> Placement | None:
-    """Return the most accurate subset of early exits within budget_s seconds, the cheapest if several are equal.
+    """The most accurate subset of early exits within budget_s seconds, the cheapest if several are equal.
 
     confidence and correct [n, P] are of heads at all P positions of which the last is the final exit; body_s [P] is the
     cost of the body up to each position, head_s [P] of each exit: its head, its decision and the call that continues;

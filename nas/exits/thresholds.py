@@ -54,7 +54,7 @@ class Policies:
         return cls(thresholds, counts / n, hits / n, expected_s(counts, reach))
 
     def best(self, budget_s: float) -> Policy | None:
-        """Return the most accurate policy that costs at most `budget_s` on average, the cheapest if several are equal.
+        """The most accurate policy that costs at most `budget_s` on average, the cheapest if several are equal.
 
         It may cost much less, where running deeper gains nothing. None if even leaving always at the first exit
         breaks the budget.
@@ -87,7 +87,7 @@ def within_on_others(found: Scores, reach_s: NDArray[np.float64], limit_s: float
 
 
 def last_exit(correct: ArrayLike, reach_s: ArrayLike) -> Policy:
-    """Return the policy under which nothing leaves early, from correct [n, K] and reach_s [K].
+    """The policy under which nothing leaves early, from correct [n, K] and reach_s [K].
 
     It is the one for a limit on the worst case: leaving early gains no time there, and where it seems to gain accuracy
     on the few hundred images that it was chosen on, it costs about a point on others.
@@ -98,14 +98,14 @@ def last_exit(correct: ArrayLike, reach_s: ArrayLike) -> Policy:
 
 
 def leave_at(thresholds: Sequence[float], confidence: Floats) -> NDArray[np.int64]:
-    """Return the exit [n] at which each sample of confidence [n, K] leaves under K - 1 thresholds."""
+    """The exit [n] at which each sample of confidence [n, K] leaves under K - 1 thresholds."""
     early = confidence[:, :-1] >= np.asarray(thresholds, dtype=np.float64)
     exits: NDArray[np.int64] = np.column_stack((early, np.ones(len(early), dtype=np.bool_))).argmax(axis=1)
     return exits
 
 
 def evaluate(thresholds: Sequence[float], confidence: ArrayLike, correct: ArrayLike, reach_s: ArrayLike) -> Policy:
-    """Return what K - 1 thresholds give on confidence and correct [n, K] at costs reach_s [K]. Raises ValueError."""
+    """What K - 1 thresholds give on confidence and correct [n, K] at costs reach_s [K]. Raises ValueError."""
     scores, right, reach = _checked(confidence, correct, reach_s)
     exits = _exits(thresholds, scores)
     counts = np.bincount(exits, minlength=len(reach))
@@ -120,7 +120,7 @@ def evaluate(thresholds: Sequence[float], confidence: ArrayLike, correct: ArrayL
 def expected_upper_s(
     confidence: ArrayLike, thresholds: Sequence[float], reach_s: ArrayLike, level: float = 0.95
 ) -> float:
-    """Return the one-sided upper bound in seconds of the mean cost on the data of which confidence [n, K] is a sample.
+    """The one-sided upper bound in seconds of the mean cost on the data of which confidence [n, K] is a sample.
 
     By the central limit theorem on the cost per sample, never above the worst case: it covers the sampling error of
     the exit rates, not that of the costs themselves, nor a shift of the data. Raises ValueError.

@@ -32,7 +32,7 @@ def pareto_rank(values: Floats, violation: Floats | None = None) -> NDArray[np.i
 
 
 def crowding_distance(values: Floats, ranks: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return how much room each point [n, m], finite, has within its rank [n]: inf at the ends of a front.
+    """How much room each point [n, m], finite, has within its rank [n]: inf at the ends of a front.
 
     Per objective the distance between the two neighbours, over the front's range. Among equal points of a rank one
     has the distance and the others 0: copies add nothing to a front.
