@@ -36,16 +36,27 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
+from budget_simulation import Conditions, Taken, noise_of, search
 
 from latency_models.few_shot import LatencyPosterior, learn
 from latency_models.table import load_table
-from nas.search.budget_loop import Floats, Indices, Rules, noise_of, search
+from nas.search.budget_loop import Floats, Indices
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 OF_THE_FASTEST = (0.5, 0.9, 1.0)
 MARGINS = {"open_loop": 0.0, "margin_1": 1.0, "margin_2": 2.0}
 
 Adapt = Callable[[Indices, Floats, float], LatencyPosterior]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device's true seconds [n] and the accuracies [n, data sets] of the same networks, and what to believe of it."""
+
+    name: str
+    seconds: Floats
+    accuracies: Floats
+    adapt: Adapt
 
 
 @dataclass(frozen=True)
@@ -73,22 +84,26 @@ def budgets(seconds: Floats) -> list[float]:
     return [*np.quantile(seconds, QUANTILES).tolist(), *(share * float(seconds.min()) for share in OF_THE_FASTEST)]
 
 
-def answers(
-    device: str, seconds: Floats, accuracies: Floats, adapt: Adapt, pool: int, args: argparse.Namespace, noise: float
-) -> Iterator[tuple[str, Answer]]:
-    """Each method's answer to every task of a device: `seconds` [n], `accuracies` [n, data sets]."""
-    rules = Rules(measurements=args.extra, noise=None if args.unknown_noise else noise)
+def answers(device: Device, pool: int, args: argparse.Namespace, noise: float) -> Iterator[tuple[str, Answer]]:
+    """Each method's answer to every task of a device."""
+    conditions = Conditions(measurements=args.extra, noise=None if args.unknown_noise else noise)
     for seed in range(args.seeds):
         rng = np.random.default_rng([seed, 0])
         measured: Indices = rng.choice(pool, min(args.samples, pool), replace=False)
-        read = seconds[measured] * np.exp(noise * rng.standard_normal(len(measured)))
-        belief = adapt(measured, read, noise_of(measured, read, rules.noise))
-        for accuracy in accuracies.T:
-            for limit_s in budgets(seconds):
-                task = Task(device, seconds, accuracy, limit_s)
+        taken = Taken(measured, device.seconds[measured] * np.exp(noise * rng.standard_normal(len(measured))))
+        belief = device.adapt(measured, taken.seconds, noise_of(measured, taken.seconds, conditions.noise))
+        for accuracy in device.accuracies.T:
+            for limit_s in budgets(device.seconds):
+                task = Task(device.name, device.seconds, accuracy, limit_s)
                 for method, sigmas in MARGINS.items():
                     yield method, predicted(task, belief, sigmas, len(measured))
-                yield "closed_loop", looped(task, adapt, belief, measured, read, rules, noise, seed)
+                clock = partial(reading, device.seconds, noise, np.random.default_rng([seed, 1]))
+                yield "closed_loop", looped(task, device.adapt, belief, clock, taken, conditions)
+
+
+def reading(seconds: Floats, noise: float, rng: np.random.Generator, index: int) -> float:
+    """One reading of a network, in seconds."""
+    return float(seconds[index] * np.exp(noise * rng.standard_normal()))
 
 
 def predicted(task: Task, belief: LatencyPosterior, sigmas: float, readings: int) -> Answer:
@@ -103,23 +118,17 @@ def looped(
     task: Task,
     adapt: Adapt,
     belief: LatencyPosterior,
-    measured: Indices,
-    read: Floats,
-    rules: Rules,
-    noise: float,
-    seed: int,
+    measure: Callable[[int], float],
+    taken: Taken,
+    conditions: Conditions,
 ) -> Answer:
     """The closed loop's answer; `belief` is that of the first readings, which all budgets share."""
-    rng = np.random.default_rng([seed, 1])
-
-    def measure(index: int) -> float:
-        return float(task.seconds[index] * np.exp(noise * rng.standard_normal()))
 
     def adapt_again(index: Indices, seconds: Floats, noise: float) -> LatencyPosterior:
-        return belief if len(index) == len(measured) else adapt(index, seconds, noise)
+        return belief if len(index) == len(taken.measured) else adapt(index, seconds, noise)
 
-    found = search(task.accuracy, task.limit_s, adapt_again, measure, measured, read, rules)
-    return Answer(task, found.index, found.found == "nothing fits", len(found.measured))
+    found = search(task.accuracy, task.limit_s, adapt_again, measure, taken, conditions)
+    return Answer(task, found.index, found.found == "nothing fits", len(found.taken.measured))
 
 
 def row(method: str, noise: float, given: list[Answer]) -> dict[str, object]:
@@ -227,7 +236,7 @@ def main() -> None:
             if pool < args.samples:
                 print(f"{device}: only {pool} networks of the pool were measured, {args.samples} are asked for")
                 break
-            for method, answer in answers(device, seconds[rows], accuracies[rows], adapt, pool, args, noise):
+            for method, answer in answers(Device(device, seconds[rows], accuracies[rows], adapt), pool, args, noise):
                 given.setdefault((method, noise), []).append(answer)
     print(f"{len(targets)} devices, {args.seeds} seeds, {time.perf_counter() - start:.0f} s")
     figures = [row(method, noise, found) for (method, noise), found in given.items()]

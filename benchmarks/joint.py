@@ -48,9 +48,9 @@ from nas.process.files import append_jsonl, read_jsonl
 from nas.run.context import Context
 from nas.run.trial import Trial
 from nas.search.evaluation import Evaluation
-from nas.search.pareto import pareto_rank
 from nas.search.problem import BudgetProblem, objective_columns, problem_of
 from nas.searchers.base import Searcher
+from nas.searchers.pareto import pareto_rank
 from nas.searchers.seeded import Seeded
 from nas.stages import optimise
 from search_spaces.slots import random_genomes

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from hardware_profiles import cpuinfo
 from hardware_profiles.blas import blas_threads
 from hardware_profiles.profile import FUSIONS, Cache, DeviceProfile, Grade, Quantity, Scope
 
@@ -28,7 +29,7 @@ _MEASURED = "measured"
 _DERIVED = "derived"
 _ESTIMATE = "estimate"
 _MIB = 2**20
-# CPU part numbers of Arm Ltd. in /proc/cpuinfo and the names LLVM has for them.
+#: CPU part numbers of Arm Ltd. in /proc/cpuinfo and the names LLVM has for them.
 _ARM_PARTS = {
     "0xd03": "cortex-a53",
     "0xd05": "cortex-a55",
@@ -58,7 +59,7 @@ def detect(measure: bool = True) -> DeviceProfile:
 
     With `measure=False` nothing is timed: peak follows from the SIMD width and the clock, bandwidth is an estimate.
     """
-    info = _cpuinfo()
+    info = cpuinfo.first()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     flags = set(info.get("flags", info.get("Features", "")).split())
     arch = platform.machine().lower()
@@ -116,7 +117,7 @@ def identity() -> dict[str, str]:
 
     The id is derived from /etc/machine-id, which it does not reveal (as sd_id128_get_machine_app_specific does).
     """
-    info = _cpuinfo()
+    info = cpuinfo.first()
     found = {"name": _name(info), "architecture": platform.machine().lower(), "cores": str(os.cpu_count() or 1)}
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         if text := _text(path):
@@ -145,7 +146,7 @@ def differences(machine: Mapping[str, str] | None) -> tuple[str, ...]:
 
 def tvm_target() -> dict[str, Any]:
     """The TVM target of this machine, as `tvm.target.Target` takes it."""
-    info, arch = _cpuinfo(), platform.machine().lower()
+    info, arch = cpuinfo.first(), platform.machine().lower()
     flags = set(info.get("flags", info.get("Features", "")).split())
     return _tvm_target(arch, _llvm_cpu(arch, flags, info), os.cpu_count() or 1)
 
@@ -161,16 +162,6 @@ def _text(path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _cpuinfo() -> dict[str, str]:
-    """The first processor's lines of /proc/cpuinfo; empty on other systems."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return {}
-    pairs = (line.split(":", 1) for line in text.split("\n\n", 1)[0].splitlines() if ":" in line)
-    return {key.strip(): value.strip() for key, value in pairs}
 
 
 def _llvm_cpu(arch: str, flags: set[str], info: dict[str, str]) -> str | None:

@@ -7,18 +7,21 @@ CACM 2009). They are a prior to be calibrated with measurements, not a promise.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, get_args
 
 Grade = Literal["sheet", "database", "memory", "estimate", "derived", "measured"]
 Scope = Literal["core", "cluster", "sm", "device"]
 Kind = Literal["cpu", "gpu", "accelerator"]
 
-GRADES: tuple[Grade, ...] = ("sheet", "database", "memory", "estimate", "derived", "measured")
-SCOPES: tuple[Scope, ...] = ("core", "cluster", "sm", "device")
-KINDS: tuple[Kind, ...] = ("cpu", "gpu", "accelerator")
-DTYPES = ("float32", "float16", "int8")
-FUSIONS = ("conv_bn", "conv_activation", "conv_add")
+GRADES: Final[tuple[Grade, ...]] = get_args(Grade)
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+#: These two are the names in `search_spaces` as well, which knows nothing of devices; a test compares them.
+DTYPES: Final = ("float32", "float16", "int8")
+FUSIONS: Final = ("conv_bn", "conv_activation", "conv_add")
+#: Of the file format, which `schema` reads.
+SCHEMA: Final = 1
 
 
 class ProfileError(ValueError):
@@ -128,17 +131,11 @@ class DeviceProfile:
             yield f"caches.L{cache.level}", Quantity(float(cache.bytes), cache.source, cache.grade)
 
     def to_dict(self) -> dict[str, Any]:
-        """The profile as plain dicts, lists and numbers: what its YAML or JSON file holds."""
-        from hardware_profiles.schema import dump
-
-        return dump(self)
-
-    @staticmethod
-    def from_dict(data: Mapping[str, Any], where: str = "profile") -> DeviceProfile:
-        """Read and check what `to_dict` wrote; raises ProfileError naming `where`, the key and the reason."""
-        from hardware_profiles.schema import parse
-
-        return parse(data, where)
+        """Plain dicts, lists and numbers that `schema.parse` reads back; what the device lacks is left out."""
+        data = {"schema": SCHEMA, **asdict(self)}
+        for key in ("caches", "fusions", "aliases", "notes"):
+            data[key] = list(data[key])
+        return {key: value for key, value in data.items() if value is not None}
 
 
 QUANTITIES = (

@@ -1,4 +1,4 @@
-"""The file format of a device profile: plain data to a checked DeviceProfile and back.
+"""The file format of a device profile: plain data to a checked DeviceProfile.
 
 A bad profile is refused with the file, the key and the reason; a wrong number would only show up as a wrong
 latency.
@@ -10,7 +10,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any, NoReturn
 
 from hardware_profiles.profile import (
@@ -20,6 +20,7 @@ from hardware_profiles.profile import (
     KINDS,
     QUANTITIES,
     QUANTITY_MAPS,
+    SCHEMA,
     SCOPES,
     Cache,
     DeviceProfile,
@@ -27,7 +28,6 @@ from hardware_profiles.profile import (
     Quantity,
 )
 
-SCHEMA = 1
 _QUANTITY_KEYS = ("value", "source", "grade")
 _CACHE_KEYS = ("level", "bytes", "scope", "source", "grade")
 _OPTIONAL = ("clock_hz", "core_flops_per_s", "core_bandwidth_bytes_per_s", "idle_w", "tdp_w", "aliases")
@@ -47,7 +47,7 @@ _UNITS = {
     "idle_w": "watts",
     "tdp_w": "watts",
 }
-# What a number in the right unit can be; one outside was almost surely written in another unit (GHz, ms, GiB).
+#: What a number in the right unit can be; one outside was almost surely written in another unit (GHz, ms, GiB).
 _RANGES = {
     "cores": (1, 1e6),
     "clock_hz": (1e6, 1e11),
@@ -63,7 +63,7 @@ _RANGES = {
 }
 
 
-def parse(data: object, where: str) -> DeviceProfile:
+def parse(data: object, where: str = "profile") -> DeviceProfile:
     """Check plain data and build the profile; raises ProfileError naming `where`, the key and the reason."""
     table = _mapping(data, where, "")
     _known(table, _KEYS, where, "")
@@ -103,14 +103,6 @@ def parse(data: object, where: str) -> DeviceProfile:
     if table.get("machine") is not None:
         values["machine"] = _texts(table["machine"], where, "machine")
     return DeviceProfile(**values)
-
-
-def dump(profile: DeviceProfile) -> dict[str, Any]:
-    """The plain data that `parse` reads back to an equal profile; parts the device lacks are left out."""
-    data = {"schema": SCHEMA, **asdict(profile)}
-    for key in ("caches", "fusions", "aliases", "notes"):
-        data[key] = list(data[key])
-    return {key: value for key, value in data.items() if value is not None}
 
 
 def nearest(word: str, known: Iterable[str], n: int = 3) -> list[str]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from hardware_profiles.profile import DTYPES, ProfileError
 
 Runner = Literal["onnxruntime", "tvm"]
-RUNNERS: tuple[Runner, ...] = ("onnxruntime", "tvm")
+RUNNERS: Final[tuple[Runner, ...]] = get_args(Runner)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from hardware_profiles import Target
 from latency_models.base import Floats
 from latency_models.errors import UnpricedOperator
-from search_spaces.ir import Network, Op
+from search_spaces.ir import Network
+from search_spaces.op import Op
 from search_spaces.operators import ACTIVATIONS, VIEWS
 from search_spaces.passes import OP_CLASSES, Kernel, fuse, op_class
 

@@ -18,7 +18,8 @@ from hardware_profiles import DeviceProfile, Target
 from latency_models.base import Floats, Prediction, stack
 from latency_models.counts import counts
 from latency_models.features import machine
-from search_spaces.ir import DTYPE_BYTES, Network
+from search_spaces.ir import Network
+from search_spaces.op import DTYPE_BYTES
 from search_spaces.passes import fold_batch_norm
 
 #: Shares of the power above idle.

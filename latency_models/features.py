@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hardware_profiles import DeviceProfile, Target
 from latency_models.base import Floats
 from latency_models.counts import Counts, counts
-from search_spaces.ir import DTYPE_BYTES
+from search_spaces.op import DTYPE_BYTES
 from search_spaces.passes import OP_CLASSES
 
 __all__ = [

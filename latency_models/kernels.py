@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_models.base import Floats
-from search_spaces.ir import Builder, Network, Op
+from search_spaces.ir import Builder, Network
+from search_spaces.op import Op
 from search_spaces.operators import Shape
 from search_spaces.passes import Kernel, fuse
 from search_spaces.slots import SearchSpace

@@ -1,31 +1,28 @@
 """Every tolerance the project is held to, in one place, each with the reason for its size."""
 
+#: Masked supernet against extracted network, absolute on logits: float32 sums in another order, over ~100 layers.
 MASK_TO_EXTRACTED = 1e-4
-"""Masked supernet against extracted network, absolute on logits: float32 sums in another order, over ~100 layers."""
 
+#: Exported artefact against JAX, relative to the largest logit: other kernels, other fusion, still float32.
 ARTEFACT_RELATIVE = 1e-3
-"""Exported artefact against JAX, relative to the largest logit: other kernels, other fusion, still float32."""
 
-TABLES_RELATIVE = 1e-6
-"""Additive tables against the same quantity counted on the network: only the rounding of a float64 sum may differ."""
-
+#: Largest share of samples whose predicted class may change on export: these are ties, not errors.
 TOP1_DISAGREEMENT_SHARE = 1e-3
-"""Largest share of samples whose predicted class may change on export: these are ties, not errors."""
 
+#: One-sided confidence with which a measured median must lie within the budget before a network is called a winner.
 KEPT_LEVEL = 0.95
-"""One-sided confidence with which a measured median must lie within the budget before a network is called a winner."""
 
+#: Fewest interleaved blocks of readings behind such a median: fewer cannot tell drift from the network itself.
 KEPT_BLOCKS = 3
-"""Fewest interleaved blocks of readings behind such a median: fewer cannot tell drift from the network itself."""
 
+#: Wall over CPU time, on one thread, above which somebody else was using the core and the block is repeated.
 CONTENDED_WALL_TO_CPU = 1.10
-"""Wall over CPU time, on one thread, above which somebody else was using the core and the block is repeated."""
 
+#: Relative move of the reference network around a block above which the machine was not the same; it is repeated.
 REFERENCE_DRIFT = 0.05
-"""Relative move of the reference network around a block above which the machine was not the same; it is repeated."""
 
+#: A probe's time over that on an undisturbed core, up to which a reading beside it counts; sharing costs more.
 QUIET_PROBE = 1.15
-"""A probe's time over that on an undisturbed core, up to which a reading beside it counts; sharing costs more."""
 
+#: Smallest share of a block's readings that must have been undisturbed; a block with fewer is taken again.
 QUIET_SHARE = 0.5
-"""Smallest share of a block's readings that must have been undisturbed; a block with fewer is taken again."""

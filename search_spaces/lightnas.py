@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from search_spaces.ir import Builder, Ref
+from search_spaces.ir import Builder
 from search_spaces.mobile import conv_bn, inverted_residual, linear_exit
+from search_spaces.op import Ref
 from search_spaces.operators import Shape
 from search_spaces.slots import SpaceError
 from search_spaces.staged import Stage, StagedSpace

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from search_spaces.ir import Builder, Ref
+from search_spaces.ir import Builder
+from search_spaces.op import Ref
 from search_spaces.operators import Shape
 from search_spaces.slots import SpaceError
 from search_spaces.staged import Stage, StagedSpace
@@ -93,51 +94,50 @@ class MobileTable:
     activation: str = "relu"
 
 
-def _stage(
-    widths: tuple[int, ...], depths: tuple[int, ...], stride: int, kernels: tuple[int, ...] = (3, 5),
-    expansions: tuple[int, ...] = (2, 3, 4), se: tuple[bool, ...] = (False, True), activation: str = "relu",
-) -> Stage:  # fmt: skip
-    return Stage(widths, depths, stride, {"kernel": kernels, "expansion": expansions, "se": se}, activation)
+def _options(
+    kernels: tuple[int, ...] = (3, 5), expansions: tuple[int, ...] = (2, 3, 4), se: tuple[bool, ...] = (False, True)
+) -> Mapping[str, tuple[Any, ...]]:
+    return {"kernel": kernels, "expansion": expansions, "se": se}
 
 
 TABLES: Final[Mapping[str, MobileTable]] = {
     "8x8": MobileTable(
         (8, 8), 8, 1,
         (
-            _stage((8, 12, 16), (1, 2), 1),
-            _stage((16, 24, 32), (1, 2, 3), 2),
-            _stage((24, 32, 48), (1, 2), 2),
+            Stage((8, 12, 16), (1, 2), 1, _options()),
+            Stage((16, 24, 32), (1, 2, 3), 2, _options()),
+            Stage((24, 32, 48), (1, 2), 2, _options()),
         ),
         64,
     ),
     "28x28": MobileTable(
         (28, 28), 16, 2,
         (
-            _stage((16, 24, 32), (1, 2, 3), 1),
-            _stage((32, 48, 64), (1, 2, 3), 2),
-            _stage((64, 80, 96), (1, 2, 3), 2, expansions=(2, 4, 6)),
+            Stage((16, 24, 32), (1, 2, 3), 1, _options()),
+            Stage((32, 48, 64), (1, 2, 3), 2, _options()),
+            Stage((64, 80, 96), (1, 2, 3), 2, _options(expansions=(2, 4, 6))),
         ),
         128,
     ),
     "32x32": MobileTable(
         (32, 32), 16, 1,
         (
-            _stage((16, 24), (1, 2), 1),
-            _stage((24, 32, 40), (1, 2, 3), 2, expansions=(2, 4, 6)),
-            _stage((48, 64, 80), (1, 2, 3), 2, expansions=(2, 4, 6)),
-            _stage((96, 112, 128), (1, 2, 3), 2, expansions=(2, 4, 6)),
+            Stage((16, 24), (1, 2), 1, _options()),
+            Stage((24, 32, 40), (1, 2, 3), 2, _options(expansions=(2, 4, 6))),
+            Stage((48, 64, 80), (1, 2, 3), 2, _options(expansions=(2, 4, 6))),
+            Stage((96, 112, 128), (1, 2, 3), 2, _options(expansions=(2, 4, 6))),
         ),
         256,
     ),
     "224x224": MobileTable(
         (224, 224), 16, 2,
         (
-            _stage((16, 24), (1, 2), 1, (3, 5), (1, 2), (False,)),
-            _stage((24, 32), (2, 3, 4), 2, (3, 5, 7), (3, 4, 6), (False,)),
-            _stage((40, 48), (2, 3, 4), 2, (3, 5, 7), (3, 4, 6)),
-            _stage((80, 96), (2, 3, 4), 2, (3, 5, 7), (3, 4, 6), (False, True), "hard_swish"),
-            _stage((112, 128), (2, 3, 4), 1, (3, 5, 7), (3, 4, 6), (False, True), "hard_swish"),
-            _stage((160, 192), (2, 3, 4), 2, (3, 5, 7), (3, 4, 6), (False, True), "hard_swish"),
+            Stage((16, 24), (1, 2), 1, _options((3, 5), (1, 2), (False,))),
+            Stage((24, 32), (2, 3, 4), 2, _options((3, 5, 7), (3, 4, 6), (False,))),
+            Stage((40, 48), (2, 3, 4), 2, _options((3, 5, 7), (3, 4, 6))),
+            Stage((80, 96), (2, 3, 4), 2, _options((3, 5, 7), (3, 4, 6), (False, True)), "hard_swish"),
+            Stage((112, 128), (2, 3, 4), 1, _options((3, 5, 7), (3, 4, 6), (False, True)), "hard_swish"),
+            Stage((160, 192), (2, 3, 4), 2, _options((3, 5, 7), (3, 4, 6), (False, True)), "hard_swish"),
         ),
         960, 1280, "hard_swish",
     ),

@@ -23,24 +23,16 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.ir import Builder, Network, Ref
+from search_spaces.ir import Builder, Network
+from search_spaces.op import Ref
 from search_spaces.operators import Shape
 from search_spaces.slots import IMAGE, ExitSite, Gene, Genome, Genomes, Slot, SpaceError, check, fold
 
-#: Order of the genes and of the architecture string: edge (source, target).
+#: Order of the genes, which is that of the benchmark's architecture strings: edge (source, target).
 EDGES: Final = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 OPERATORS: Final = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 STAGES: Final = 3
 Build = Callable[[Builder, tuple[Ref, ...], tuple[int, ...]], Ref | None]
-
-
-def architecture_string(genome: Genome) -> str:
-    """The benchmark's name of a genome [6], such as `|skip_connect~0|+|none~0|nor_conv_3x3~1|+…`."""
-    nodes = []
-    for target in (1, 2, 3):
-        edges = [(i, source) for i, (source, end) in enumerate(EDGES) if end == target]
-        nodes.append("|" + "|".join(f"{OPERATORS[int(genome[i])]}~{source}" for i, source in edges) + "|")
-    return "+".join(nodes)
 
 
 def _constant(shapes: tuple[Shape, ...], values: tuple[int, ...]) -> tuple[Shape, ...]:
@@ -65,7 +57,7 @@ def _operator(b: Builder, name: str, x: Ref, choice: int) -> Ref:
 
 
 def _edge(name: str, before: int) -> Build:
-    """Builds an edge; of its values the first `before` tell whether there is a sum to add to, the last its operator.
+    """Build an edge; of its values the first `before` tell whether there is a sum to add to, the last its operator.
 
     Without an operator it is absent, and a body slot that is absent hands its first input on: the sum so far.
     """

@@ -16,7 +16,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.ir import Builder, Network, Ref
+from search_spaces.ir import Builder, Network
+from search_spaces.op import Ref
 from search_spaces.operators import Shape
 
 Genomes = NDArray[np.integer[Any]]

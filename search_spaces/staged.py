@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_spaces.effects import Keep, active, canonical
-from search_spaces.ir import Builder, Network, Ref
+from search_spaces.ir import Builder, Network
+from search_spaces.op import Ref
 from search_spaces.operators import Shape
 from search_spaces.slots import IMAGE, ExitSite, Gene, Genome, Genomes, Slot, SpaceError, check, fold
 
@@ -58,6 +59,16 @@ class _Choice:
     label: str
     gene: int | None
     options: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class _Decisions:
+    """What decides about one block: the width that enters, where it is not the stage's own, and the rest."""
+
+    width_in: _Choice | None
+    width: _Choice
+    depth: _Choice
+    options: list[_Choice]
 
 
 class _Table:
@@ -157,10 +168,9 @@ class StagedSpace:
             inside = _Choice("width_in", width_choices[s].gene, stage.widths)
             for i in range(max(stage.depths)):
                 stride = stage.stride if i == 0 else 1
-                slots.append(
-                    self._block_slot(s, i, previous, size, stride, width_in if i == 0 else None, width_choices[s],
-                                     depth_choices[s], block_choices[s][i])
-                )  # fmt: skip
+                entering = width_in if i == 0 else None
+                decisions = _Decisions(entering, width_choices[s], depth_choices[s], block_choices[s][i])
+                slots.append(self._block_slot(s, i, previous, size, stride, decisions))
                 size = (-(-size[0] // stride), -(-size[1] // stride))
                 previous = f"stage{s}.block{i}"
                 if (s, i) in exit_genes:
@@ -201,12 +211,11 @@ class StagedSpace:
         )  # fmt: skip
 
     def _block_slot(
-        self, s: int, i: int, source: str, size: tuple[int, int], stride: int, width_in: _Choice | None,
-        width: _Choice, depth: _Choice, options: list[_Choice],
-    ) -> Slot:  # fmt: skip
-        stage, name = self.stages[s], f"stage{s}.block{i}"
-        always = i < min(stage.depths)
-        choices = [*([] if always else [depth]), *([width_in] if width_in else []), width, *options]
+        self, s: int, i: int, source: str, size: tuple[int, int], stride: int, decisions: _Decisions
+    ) -> Slot:
+        stage, name, options = self.stages[s], f"stage{s}.block{i}", decisions.options
+        always, width_in = i < min(stage.depths), decisions.width_in
+        choices = [*([] if always else [decisions.depth]), *([width_in] if width_in else []), decisions.width, *options]
 
         def build(b: Builder, x: Ref, read: dict[str, Any]) -> Ref | None:
             if not always and i >= read["depth"]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from search_spaces.ir import Builder, Ref
+from search_spaces.ir import Builder
 from search_spaces.mobile import conv_bn, linear_exit
+from search_spaces.op import Ref
 from search_spaces.operators import Shape
 from search_spaces.staged import Stage, StagedSpace
 

@@ -35,7 +35,15 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
             network = space.decode(genome)
             reach = 2 * model.predict([network]).reach_s()[0] * rng.normal(1, 0.02)
             exits = tuple(ExitTime(seconds, seconds, wall_s=(seconds,)) for seconds in reach.tolist())
-            rows.append(Measurement(purpose, host_campaign.TARGET.key, tuple(map(int, genome)), network.key, exits))
+            rows.append(
+                Measurement(
+                    purpose=purpose,
+                    target=host_campaign.TARGET.key,
+                    genome=tuple(map(int, genome)),
+                    key=network.key,
+                    exits=exits,
+                )
+            )
         return tuple(rows)
 
     def kernel_seconds(networks: list[Network], target: Target) -> list[float]:

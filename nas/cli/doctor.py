@@ -29,7 +29,6 @@ def diagnose() -> tuple[Finding, ...]:
         _try("ONNX Runtime", True, _onnxruntime),
         _try("TVM", False, _tvm),
         _compiler(),
-        _optional("ray", "sweeps over several machines", "ray"),
         _optional("ziglang", "linking without g++, and for other processors", "cross"),
         _data(),
     )

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.config import plain_yaml
-from nas.config.settings import ComponentSpec, Experiment
+from nas.config.component import ComponentSpec
+from nas.config.settings import Experiment
 from nas.config.signatures import Parameter, parameters, unit_of
 
 

@@ -105,4 +105,3 @@ OPTIMISER: Final = Kind(
     class_only=True,
     laws="nas.testing.optimiser",
 )
-RUNNER: Final = Kind("runner", "nas.devices.runners:RUNNERS", ("target",))

@@ -17,9 +17,10 @@ from typing import Any
 from pydantic import BeforeValidator, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from nas.config import plain_yaml, registry
+from nas.config.component import ComponentSpec
 from nas.config.kinds import Kind
 from nas.config.plugins import NO_PLUGINS, Plugins
-from nas.config.settings import ComponentSpec, Experiment
+from nas.config.settings import Experiment
 from nas.config.signatures import Parameter, configurable, kind_of, options, parameters, unit_of
 from nas.config.units import parse_quantity
 from nas.errors import InputError

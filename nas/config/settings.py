@@ -7,14 +7,14 @@ leaves the key out. Nothing here imports a heavy package.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from hardware_profiles import Target
-from nas.config import registry
+from nas.config.component import ComponentSpec
 from nas.config.kinds import DATA, LATENCY_MODEL, OPTIMISER, SEARCHER, SPACE, Default, Example
-from nas.config.plugins import NO_PLUGINS, Plugins
+from nas.config.plugins import Plugins
 from nas.config.units import Seconds, format_seconds
 from nas.errors import InputError
 from nas.tasks.image_classification.fractions import SplitFractions
@@ -44,23 +44,6 @@ def _becomes_a_folder(what: str, name: str) -> None:
         raise InputError(
             f"{what} {name!r} becomes a folder: begin with a letter or digit, go on with these, '-', '_' and '.'"
         )
-
-
-@dataclass(frozen=True)
-class ComponentSpec:
-    """A named implementation of something (a data set, a space, a searcher) and the arguments given to it.
-
-    `plugins` is what was granted to whoever read the experiment, and no part of it: equal experiments may differ there.
-    """
-
-    name: str
-    reference: str
-    arguments: Mapping[str, Any]
-    plugins: Plugins = field(default=NO_PLUGINS, compare=False, repr=False)
-
-    def load(self) -> Callable[..., Any]:
-        """Import what is named; raises InputError where it does not exist or was not granted."""
-        return registry.load(self.reference, self.plugins)
 
 
 def _limit_as_name(written: Mapping[str, Any]) -> str:

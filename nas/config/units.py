@@ -25,10 +25,8 @@ class Unit:
 
 
 Seconds = Annotated[float, Unit("s")]
-Joules = Annotated[float, Unit("J")]
-Bytes = Annotated[float, Unit("B")]
 
-# Decimal, so that "3 us" is the float nearest to 3e-6 and not 3 * 1e-6. Largest first, for formatting.
+#: Decimal, so that "3 us" is the float nearest to 3e-6 and not 3 * 1e-6. Largest first, for formatting.
 _SCALES: dict[str, dict[str, Decimal]] = {
     "s": {
         "h": Decimal(3600),

@@ -63,7 +63,7 @@ class Cascade:
         return len(self._steps)
 
     def __call__(self, sample: Array) -> tuple[Array, int]:
-        """Return the logits of the exit that answers, and its number; `sample` is [1, ...]."""
+        """The logits of the exit that answers, and its number; `sample` is [1, ...]."""
         outputs: list[Sequence[Array]] = []
         for number, threshold in enumerate(self.thresholds):
             logits = self._step(number, sample, outputs)
@@ -72,12 +72,12 @@ class Cascade:
         return logits, number
 
     def run_all(self, batch: Array) -> list[Array]:
-        """Return the logits of all exits, none of which stops; any batch that the programs take."""
+        """The logits of all exits, none of which stops; any batch that the programs take."""
         outputs: list[Sequence[Array]] = []
         return [self._step(number, batch, outputs) for number in range(len(self))]
 
     def run_to(self, sample: Array, last: int) -> Array:
-        """Return the logits of exit `last`, as if it were the first to answer: every earlier one decides, in vain."""
+        """The logits of exit `last`, as if it were the first to answer: every earlier one decides, in vain."""
         outputs: list[Sequence[Array]] = []
         for number in range(last + 1):
             logits = self._step(number, sample, outputs)

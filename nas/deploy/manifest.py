@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from platform import python_version
 from typing import Any, Final
 
 import nas
@@ -19,15 +17,13 @@ from nas.deploy import cascade
 from nas.deploy.names import MANIFEST
 from nas.deploy.onnx import SegmentFile
 from nas.errors import InputError
+from nas.process import versions
 from nas.process.files import atomic_write_bytes, atomic_write_json, sha256_file
 from nas.tasks.image_classification import preprocessing
 
 #: Manifests of schema 1 held the thresholds too, which verifying rewrote.
 SCHEMA: Final = 2
 _READS: Final = (1, SCHEMA)
-
-#: Packages whose versions are recorded.
-_PACKAGES: Final = ("numpy", "jax", "onnx", "onnxruntime", "apache-tvm", "apache-tvm-ffi")
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,12 @@ class Manifest:
     def first_libraries(self) -> tuple[str, ...]:
         """The compiled segments of the first target that has any, in the order of the exits; else none."""
         return next(iter(self.libraries.values()), ())
+
+    def segments(self, suffix: str) -> tuple[SegmentFile, ...]:
+        """The segments in the order of the exits, in the files with this ending: models, or compiled ones."""
+        if all(entry.file.endswith(suffix) for entry in self.exits):
+            return self.exits
+        return tuple(replace(entry, file=file) for entry, file in zip(self.exits, self.first_libraries, strict=True))
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -148,13 +150,7 @@ def require_as_exported(folder: Path, again: str) -> Manifest:
 
 def tools() -> dict[str, str]:
     """The versions of everything that makes artefacts, as far as it is installed."""
-    found = {"hwnas": nas.__version__, "python": python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"hwnas": nas.__version__, **versions.installed(versions.OF_ARTEFACTS)}
 
 
 def add_scripts(folder: Path) -> tuple[str, ...]:

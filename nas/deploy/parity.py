@@ -20,14 +20,13 @@ class Parity:
     """The comparison of answers to `samples` inputs.
 
     `relative` is the largest difference of two logits over the largest logit. `changed` counts the samples whose class
-    is another one, and `margin` is the largest lead, in logits, that was overturned.
+    is another one.
     """
 
     samples: int
     difference: float
     relative: float
     changed: int
-    margin: float
 
     @property
     def same(self) -> bool:
@@ -38,17 +37,6 @@ class Parity:
         """
         return self.relative <= ARTEFACT_RELATIVE and self.changed <= TOP1_DISAGREEMENT_SHARE * self.samples
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able values."""
-        return {
-            "samples": self.samples,
-            "difference": self.difference,
-            "relative": self.relative,
-            "changed": self.changed,
-            "margin": self.margin,
-            "same": self.same,
-        }
-
 
 def compare(reference: Array, other: Array) -> Parity:
     """Compare logits [n, classes] of two runtimes; a value that is not finite makes the difference infinite.
@@ -58,16 +46,13 @@ def compare(reference: Array, other: Array) -> Parity:
     if reference.shape != other.shape or reference.ndim != 2 or not reference.size:
         raise ValueError(f"cannot compare logits {reference.shape} with {other.shape}: give [n, classes] twice")
     a, b = np.asarray(reference, np.float64), np.asarray(other, np.float64)
-    rows = np.arange(len(a))
-    first, second = a.argmax(1), b.argmax(1)
-    changed = first != second
+    changed = int((a.argmax(1) != b.argmax(1)).sum())
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return Parity(len(a), math.inf, math.inf, int(changed.sum()), math.inf)
-    lead = (a[rows, first] - a[rows, second])[changed]
+        return Parity(len(a), math.inf, math.inf, changed)
     difference = float(np.abs(a - b).max())
     largest = float(np.abs(a).max())
     relative = difference / largest if largest else (math.inf if difference else 0.0)
-    return Parity(len(a), difference, relative, int(changed.sum()), float(lead.max(initial=0.0)))
+    return Parity(len(a), difference, relative, changed)
 
 
 def compare_exits(exits: Mapping[str, Sequence[Array]]) -> dict[str, tuple[Parity, ...]]:

@@ -7,16 +7,14 @@ https://docs.kernel.org/admin-guide/pm/cpufreq.html
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cache
-from importlib import metadata
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from nas.process import versions
+
 _SYSTEM: Final = Path("/sys")
-_PACKAGES: Final = ("hwnas", "numpy", "onnxruntime", "apache-tvm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +50,14 @@ class Conditions:
             clock_hz=(1e3 * min(kilohertz), 1e3 * max(kilohertz)) if kilohertz else None,
             temperature_c=max(millidegrees) / 1e3 if millidegrees else None,
             load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-            versions=_versions(),
+            versions=dict(versions.installed(versions.OF_READINGS)),
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able values."""
-        return asdict(self)
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Conditions:
         """Read back what JSON made of it."""
         clock = record.get("clock_hz")
         return Conditions(**{**record, "clock_hz": None if clock is None else (clock[0], clock[1])})
-
-
-@cache
-def _versions() -> dict[str, str]:
-    found = {"python": sys.version.split()[0]}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _text(path: Path) -> str:

@@ -46,15 +46,15 @@ class ExitTime:
         """What is kept of readings."""
         centre = np.median if readings.statistic == "median" else np.mean
         return ExitTime(
-            readings.value_s,
-            readings.upper_95_s,
-            readings.contended,
-            tuple(centre(readings.wall_s, axis=1).tolist()),
-            tuple(centre(readings.cpu_s, axis=1).tolist()),
-            readings.repeated,
-            readings.drift,
-            readings.drifted,
-            readings.disturbed,
+            median_s=readings.value_s,
+            upper_95_s=readings.upper_95_s,
+            contended=readings.contended,
+            wall_s=tuple(centre(readings.wall_s, axis=1).tolist()),
+            cpu_s=tuple(centre(readings.cpu_s, axis=1).tolist()),
+            repeated=readings.repeated,
+            drift=readings.drift,
+            drifted=readings.drifted,
+            disturbed=readings.disturbed,
         )
 
     @staticmethod
@@ -66,7 +66,7 @@ class ExitTime:
         return ExitTime(record["median_s"], bound, record["contended"], **clocks, **later)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """The seconds to every exit of one network on one target, and what had been predicted for them.
 

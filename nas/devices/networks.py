@@ -133,11 +133,11 @@ def time_loaded(
         of_exits = [readings[f"{number}/{exit_}"] for exit_ in range(len(network.exits))]
         rows.append(
             Measurement(
-                purpose,
-                target.key,
-                tuple(int(gene) for gene in genome),
-                network.key,
-                tuple(ExitTime.of(found) for found in of_exits),
+                purpose=purpose,
+                target=target.key,
+                genome=tuple(int(gene) for gene in genome),
+                key=network.key,
+                exits=tuple(ExitTime.of(found) for found in of_exits),
                 reference_s=_known(of_exits[-1].reference_s),
                 conditions=conditions,
             )

@@ -19,6 +19,7 @@ import numpy as np
 from hardware_profiles import DeviceProfile, Target
 from hardware_profiles.host import differences
 from hardware_profiles.registry import read
+from hardware_profiles.schema import parse as parse_profile
 from nas.config import registry
 from nas.config.plugins import NO_PLUGINS, Plugins
 from nas.devices.measurement import Measurement
@@ -93,7 +94,7 @@ class Head:
         """Read it back; raises InputError for another schema."""
         if record.get("schema") != SCHEMA or not {"setup", "space", "runtime", "profile"} <= record.keys():
             raise InputError(f"{where}: these are no readings of `nas profile` that this release can read")
-        profile = DeviceProfile.from_dict(record["profile"], str(where))
+        profile = parse_profile(record["profile"], str(where))
         return Head(record["setup"], record["space"], record["runtime"], profile)
 
 

@@ -40,7 +40,7 @@ from nas.devices.profile_store import (
 from nas.errors import InputError
 from nas.process.files import append_jsonl, atomic_path, atomic_write_bytes, atomic_write_text, read_jsonl
 from nas.process.interrupt import stop_if_asked
-from nas.run.folder import RunFolder
+from nas.process.lock import locked
 from nas.tolerances import REFERENCE_DRIFT
 from search_spaces.slots import SearchSpace
 
@@ -76,7 +76,7 @@ def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int
     folder = folder_of(out, setup.target, space)
     if read_jsonl(folder / READINGS):
         _check(folder, setup, loader)
-    with RunFolder.open(folder, resume=folder.is_dir() and any(folder.iterdir())):
+    with locked(folder):
         if not read_jsonl(folder / READINGS):
             named = known or _named(setup.target.device)
             head = Head(setup.to_dict(), space.name, loader.runner.version, named)

@@ -21,44 +21,12 @@ _CHUNK = 1 << 20
 
 
 def max_probability(logits: Logits) -> Score:
-    """Return the largest softmax probability [...] of logits [..., C]."""
+    """The largest softmax probability [...] of logits [..., C]."""
     return _per_row(logits, lambda z: 1 / _partition(z))
 
 
-def margin(logits: Logits) -> Score:
-    """Return the largest softmax probability less the second largest [...] of logits [..., C]."""
-
-    def score(z: Score) -> Score:
-        second = np.partition(z, -2, axis=1)[:, -2]
-        # expm1 keeps the digits that 1 - exp would lose where the two are close.
-        gap: Score = -np.expm1(second - z.max(axis=1)) / _partition(z)
-        return gap
-
-    return _per_row(logits, score)
-
-
-def certainty(logits: Logits) -> Score:
-    """Return 1 - entropy / log C [...] of the softmax of logits [..., C]: 0 for uniform, 1 for certain."""
-
-    def score(z: Score) -> Score:
-        shifted = z - z.max(axis=1, keepdims=True)
-        total = _partition(z)
-        entropy = np.log(total) - (np.exp(shifted) * shifted).sum(axis=1) / total
-        inside: Score = np.clip(1 - entropy / math.log(z.shape[1]), 0.0, 1.0)
-        return inside
-
-    return _per_row(logits, score)
-
-
-CONFIDENCES: dict[str, Callable[[Logits], Score]] = {
-    "max_probability": max_probability,
-    "margin": margin,
-    "certainty": certainty,
-}
-
-
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the two-sided interval of a proportion, `successes` of n; (0, 1) where n is 0.
+    """The two-sided interval of a proportion, `successes` of n; (0, 1) where n is 0.
 
     Wilson, "Probable inference, the law of succession, and statistical inference" (JASA 1927); holds its level near 0
     and 1, where the textbook interval does not.

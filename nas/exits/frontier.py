@@ -27,7 +27,7 @@ STEPS = (1, 2, 4, 8)
 
 
 def frontier(levels: Levels, reach_s: Floats, sweeps: int = SWEEPS) -> tuple[Indices, Indices, Indices]:
-    """Return the policies [P, K - 1] that nothing found dominates, cheapest first, with counts [P, K] and right [P].
+    """The policies [P, K - 1] that nothing found dominates, cheapest first, with counts [P, K] and right [P].
 
     Cost and number of right answers both rise strictly. reach_s [K] is the cost of leaving at each exit, in seconds.
     Exact on the grid of levels where that has at most ENUMERABLE policies.
@@ -46,7 +46,7 @@ def frontier(levels: Levels, reach_s: Floats, sweeps: int = SWEEPS) -> tuple[Ind
 
 
 def seeds(levels: Levels, reach_s: Floats) -> Indices:
-    """Return the policies [P, K - 1] that the search starts from."""
+    """The policies [P, K - 1] that the search starts from."""
     exits, grid = levels.thresholds.shape
     # All at exit k: never before it, always there; what the exits behind it do is then the same for all.
     single = np.where(np.arange(exits) < np.arange(exits + 1)[:, None], 0, grid - 1)
@@ -54,7 +54,7 @@ def seeds(levels: Levels, reach_s: Floats) -> Indices:
 
 
 def geometric(levels: Levels, ratios: int = GEOMETRIC) -> Indices:
-    """Return the policies [ratios, K - 1] in which exit k takes a share proportional to q^k, q from 1/20 to 20."""
+    """The policies [ratios, K - 1] in which exit k takes a share proportional to q^k, q from 1/20 to 20."""
     exits, grid = levels.thresholds.shape
     n = len(levels.correct)
     share = np.exp(np.linspace(-3, 3, ratios)[:, None] * np.arange(exits + 1))
@@ -75,7 +75,7 @@ def geometric(levels: Levels, ratios: int = GEOMETRIC) -> Indices:
 
 
 def stopping(levels: Levels, reach_s: Floats, prices: int = PRICES) -> Indices:
-    """Return the policies [prices, K - 1] of optimal stopping, at prices from nothing to one that only buys exit 1.
+    """The policies [prices, K - 1] of optimal stopping, at prices from nothing to one that only buys exit 1.
 
     Exits are solved from the last to the first, each as if all samples reached it.
     """
@@ -128,7 +128,7 @@ class _Found:
         return self
 
     def neighbours(self) -> Indices:
-        """Return the policies one threshold away from frontier policies not expanded yet, spread over the costs."""
+        """The policies one threshold away from frontier policies not expanded yet, spread over the costs."""
         keys = self._keys(self._policies)
         fresh = np.flatnonzero(~np.isin(keys, self._expanded))
         chosen = fresh[np.unique(np.linspace(0, len(fresh) - 1, min(len(fresh), EXPANDED)).astype(np.int64))]
@@ -141,7 +141,7 @@ class _Found:
         return inside
 
     def result(self) -> tuple[Indices, Indices, Indices]:
-        """Return the policies, counts and right answers of the frontier, cheapest first."""
+        """The policies, counts and right answers of the frontier, cheapest first."""
         return self._policies, self._counts, self._right
 
     def _keys(self, policies: Indices) -> NDArray[np.uint64]:
@@ -150,6 +150,6 @@ class _Found:
 
 
 def expected_s(counts: Indices, reach_s: Floats) -> NDArray[np.float64]:
-    """Return the mean cost [P] in seconds where counts [P, K] samples leave at exits that cost reach_s [K]."""
+    """The mean cost [P] in seconds where counts [P, K] samples leave at exits that cost reach_s [K]."""
     mean: NDArray[np.float64] = (counts / counts.sum(axis=1, keepdims=True) * reach_s).sum(axis=1)
     return mean

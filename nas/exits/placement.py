@@ -32,16 +32,13 @@ class Placement:
     policy: Policy
 
 
-def reach_of(
-    positions: Sequence[int], body_s: NDArray[np.float64], head_s: NDArray[np.float64], decision_s: float
-) -> NDArray[np.float64]:
-    """Return the cost in seconds [K] of leaving at each of `positions` and at the last one of body_s [P].
+def reach_of(positions: Sequence[int], body_s: NDArray[np.float64], head_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The cost in seconds [K] of leaving at each of `positions` and at the last one of body_s [P].
 
-    Every head on the way is paid, and decision_s for every early exit on the way, the one that is left at included.
+    Every head on the way is paid, that of the exit that is left at included.
     """
     kept = [*positions, len(body_s) - 1]
-    decisions = np.minimum(np.arange(1, len(kept) + 1), len(positions))
-    reach: NDArray[np.float64] = body_s[kept] + np.cumsum(head_s[kept]) + decisions * decision_s
+    reach: NDArray[np.float64] = body_s[kept] + np.cumsum(head_s[kept])
     return reach
 
 
@@ -50,15 +47,14 @@ def best_placement(
     correct: ArrayLike,
     body_s: ArrayLike,
     head_s: ArrayLike,
-    decision_s: float,
     budget_s: float,
     kmax: int,
 ) -> Placement | None:
-    """Return the most accurate subset of early exits within budget_s seconds, the cheapest if several are equal.
+    """The most accurate subset of early exits within budget_s seconds, the cheapest if several are equal.
 
     confidence and correct [n, P] are of heads at all P positions of which the last is the final exit; body_s [P] is the
-    cost of the body up to each position, head_s [P] of each head, decision_s whatever else an early exit adds (its
-    decision, and the call that continues); kmax is the largest number of early exits. All subsets are ranked by a short
+    cost of the body up to each position, head_s [P] of each exit: its head, its decision and the call that continues;
+    kmax is the largest number of early exits. All subsets are ranked by a short
     search for thresholds, and the best POLISHED by the full one. None if no subset keeps the budget.
     Raises ValueError for more than MOST_SUBSETS subsets.
     """
@@ -73,7 +69,7 @@ def best_placement(
     levels = Levels.of(scores, right)
     ranked: list[tuple[float, float, tuple[int, ...]]] = []
     for positions in _subsets(early, kmax):
-        reach = reach_of(positions, body, head, decision_s)
+        reach = reach_of(positions, body, head)
         if reach[0] <= budget_s:
             _, counts, hits = frontier(levels.subset(positions), reach, QUICK_SWEEPS)
             cost = expected_s(counts, reach)
@@ -81,7 +77,7 @@ def best_placement(
             ranked.append((-float(hits[row]), float(cost[row]), positions))
     best: Placement | None = None
     for _, _, positions in sorted(ranked)[:POLISHED]:
-        reach = reach_of(positions, body, head, decision_s)
+        reach = reach_of(positions, body, head)
         kept = [*positions, early]
         policy = Policies.of(scores[:, kept], right[:, kept], reach).best(budget_s)
         if policy and (best is None or _order(policy) < _order(best.policy)):

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,9 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 from nas.exits.frontier import expected_s, frontier
 from nas.exits.levels import Floats, Levels
 from nas.exits.scores import Scores
-
-GRID = (0.4, 0.6, 0.8, 1.0)
-"""Fractions of a network's own worst case at which a search without a budget looks at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +29,6 @@ class Policy:
     rates: tuple[float, ...]
     accuracy: float
     expected_s: float
-
-
-class CurvePoint(NamedTuple):
-    """The best policy within `fraction` of the worst case: its mean cost in seconds and its accuracy."""
-
-    fraction: float
-    expected_s: float
-    accuracy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +54,7 @@ class Policies:
         return cls(thresholds, counts / n, hits / n, expected_s(counts, reach))
 
     def best(self, budget_s: float) -> Policy | None:
-        """Return the most accurate policy that costs at most `budget_s` on average, the cheapest if several are equal.
+        """The most accurate policy that costs at most `budget_s` on average, the cheapest if several are equal.
 
         It may cost much less, where running deeper gains nothing. None if even leaving always at the first exit
         breaks the budget.
@@ -98,7 +87,7 @@ def within_on_others(found: Scores, reach_s: NDArray[np.float64], limit_s: float
 
 
 def last_exit(correct: ArrayLike, reach_s: ArrayLike) -> Policy:
-    """Return the policy under which nothing leaves early, from correct [n, K] and reach_s [K].
+    """The policy under which nothing leaves early, from correct [n, K] and reach_s [K].
 
     It is the one for a limit on the worst case: leaving early gains no time there, and where it seems to gain accuracy
     on the few hundred images that it was chosen on, it costs about a point on others.
@@ -108,30 +97,15 @@ def last_exit(correct: ArrayLike, reach_s: ArrayLike) -> Policy:
     return Policy((math.inf,) * early, (0.0,) * early + (1.0,), float(right[:, -1].mean()), float(reach[-1]))
 
 
-def solve(confidence: ArrayLike, correct: ArrayLike, reach_s: ArrayLike, budget_s: float) -> Policy | None:
-    """Return the best policy within one budget, in seconds (inf for none): `Policies.of(...).best(budget_s)`."""
-    return Policies.of(confidence, correct, reach_s).best(budget_s)
-
-
-def curve(
-    confidence: ArrayLike, correct: ArrayLike, reach_s: ArrayLike, fractions: Sequence[float] = GRID
-) -> tuple[CurvePoint, ...]:
-    """Return the best policy at fractions of the network's own worst case, reach_s[-1]; out of reach, no point."""
-    policies = Policies.of(confidence, correct, reach_s)
-    worst = float(np.asarray(reach_s)[-1])
-    found = [(fraction, policies.best(fraction * worst)) for fraction in fractions]
-    return tuple(CurvePoint(fraction, best.expected_s, best.accuracy) for fraction, best in found if best)
-
-
 def leave_at(thresholds: Sequence[float], confidence: Floats) -> NDArray[np.int64]:
-    """Return the exit [n] at which each sample of confidence [n, K] leaves under K - 1 thresholds."""
+    """The exit [n] at which each sample of confidence [n, K] leaves under K - 1 thresholds."""
     early = confidence[:, :-1] >= np.asarray(thresholds, dtype=np.float64)
     exits: NDArray[np.int64] = np.column_stack((early, np.ones(len(early), dtype=np.bool_))).argmax(axis=1)
     return exits
 
 
 def evaluate(thresholds: Sequence[float], confidence: ArrayLike, correct: ArrayLike, reach_s: ArrayLike) -> Policy:
-    """Return what K - 1 thresholds give on confidence and correct [n, K] at costs reach_s [K]. Raises ValueError."""
+    """What K - 1 thresholds give on confidence and correct [n, K] at costs reach_s [K]. Raises ValueError."""
     scores, right, reach = _checked(confidence, correct, reach_s)
     exits = _exits(thresholds, scores)
     counts = np.bincount(exits, minlength=len(reach))
@@ -146,7 +120,7 @@ def evaluate(thresholds: Sequence[float], confidence: ArrayLike, correct: ArrayL
 def expected_upper_s(
     confidence: ArrayLike, thresholds: Sequence[float], reach_s: ArrayLike, level: float = 0.95
 ) -> float:
-    """Return the one-sided upper bound in seconds of the mean cost on the data of which confidence [n, K] is a sample.
+    """The one-sided upper bound in seconds of the mean cost on the data of which confidence [n, K] is a sample.
 
     By the central limit theorem on the cost per sample, never above the worst case: it covers the sampling error of
     the exit rates, not that of the costs themselves, nor a shift of the data. Raises ValueError.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 
+from hardware_profiles import cpuinfo
 from nas.process.heap import keep_heap
 
 #: Compiling less than this is faster than reading it back from disk.
@@ -20,10 +21,7 @@ def cache_folder() -> Path:
 
     Home folders move between machines; programs for another processor crash or are slow.
     """
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = [platform.processor()]
+    lines = cpuinfo.lines() or [platform.processor()]
     abilities = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}) or lines
     name = f"{platform.machine()}-{hashlib.sha256(''.join(abilities).encode()).hexdigest()[:8]}"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwnas" / name

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from nas.nn import layers, normalisation
-from search_spaces.ir import Network, Op
+from search_spaces.ir import Network
+from search_spaces.op import Op
 from search_spaces.operators import ACTIVATIONS, conv_padding
 from search_spaces.passes import readers
 
@@ -100,7 +101,8 @@ def _batch_norm(call: Call) -> Array:
         else:
             mean, variance = normalisation.batch_statistics(x)
             call.found[f"{call.op.name}/mean"], call.found[f"{call.op.name}/variance"] = mean, variance
-        y = normalisation.normalise(x, w["scale"], w["offset"], mean, variance, eps, call.activation)
+        factor, constant = normalisation.affine(w["scale"], w["offset"], mean, variance, eps)
+        y = layers.ACTIVATIONS[call.activation](x * factor + constant)
     return jnp.moveaxis(y, -1, 1) if y.ndim == 3 else y
 
 
@@ -163,13 +165,12 @@ FORMS: Final[Mapping[str, Form]] = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run gives: the exits' answers in order, the tensors asked for by name, and new statistics if calibrating.
+    """What a run gives: the exits' answers in order, and new statistics if calibrating.
 
     All have the IR's layout behind the batch.
     """
 
     outputs: tuple[Array, ...]
-    carried: dict[str, Array]
     stats: dict[str, Array]
 
 
@@ -182,16 +183,13 @@ def merged_activations(ops: Sequence[Op], read: Sequence[Sequence[int]], kept: f
     }
 
 
-def apply(
-    network: Network, params: Arrays, stats: Arrays, inputs: Arrays, mode: Mode = "eval", carry: Sequence[str] = ()
-) -> Result:
+def apply(network: Network, params: Arrays, stats: Arrays, inputs: Arrays, mode: Mode = "eval") -> Result:
     """Run `network` on named inputs [batch, ...] in the IR's layout.
 
-    `params` and `stats` (mean and variance of the batch norms; unused in mode "train") hold arrays by weight name;
-    `carry` names operators whose outputs are wanted besides the exits'. Raises KeyError for a missing input or weight.
+    `params` and `stats` (mean and variance of the batch norms; unused in mode "train") hold arrays by weight name.
+    Raises KeyError for a missing input or weight.
     """
-    kept = frozenset(network.exits) | {i for i, op in enumerate(network.ops) if op.name in set(carry)}
-    merged = merged_activations(network.ops, readers(network), kept)
+    merged = merged_activations(network.ops, readers(network), frozenset(network.exits))
     behind = set(merged.values())
     tensors: list[Array] = []
     found: dict[str, Array] = {}
@@ -211,11 +209,7 @@ def apply(
         activation = network.ops[merged[index]].kind if index in merged else ""
         tensors.append(FORMS[op.kind](Call(op, sources, weights, mode, activation, found=found)))
     outputs = tuple(to_ir(tensors[index]) for index in network.exits)
-    return Result(outputs, {name: to_ir(tensors[_index(network, name)]) for name in carry}, found)
-
-
-def _index(network: Network, name: str) -> int:
-    return next(index for index, op in enumerate(network.ops) if op.name == name)
+    return Result(outputs, found)
 
 
 def split(network: Network, weights: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

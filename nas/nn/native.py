@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hardware_profiles import cpuinfo
 from nas.nn.backend import cache_folder
 
 _FLAGS: Final = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC")
@@ -72,9 +73,8 @@ def _build() -> Path:
 
 def _instructions() -> str:
     """What the processor can do: a home folder may be shared by machines, and code for one can crash on another."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
+    lines = cpuinfo.lines()
+    if not lines:
         return platform.processor()
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
 

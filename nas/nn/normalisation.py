@@ -25,18 +25,10 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
     return mean, jnp.square(x - mean).mean(axes)
 
 
-def _affine(scale: Array, offset: Array, mean: Array, variance: Array, eps: float) -> tuple[Array, Array]:
-    """Factor and constant of x * factor + constant."""
+def affine(scale: Array, offset: Array, mean: Array, variance: Array, eps: float) -> tuple[Array, Array]:
+    """Batch norm with given statistics as factor and constant: x * factor + constant."""
     factor = scale * lax.rsqrt(variance + eps)
     return factor, offset - mean * factor
-
-
-def normalise(
-    x: Array, scale: Array, offset: Array, mean: Array, variance: Array, eps: float, activation: str = ""
-) -> Array:
-    """Batch norm with given statistics, and the activation behind it."""
-    factor, constant = _affine(scale, offset, mean, variance, eps)
-    return ACTIVATIONS[activation](x * factor + constant)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -50,7 +42,7 @@ def _forward(
 ) -> tuple[Array, tuple[Array, Array, Array, Array, Array]]:
     x = materialise(x)
     mean, variance = batch_statistics(x)
-    factor, constant = _affine(scale, offset, mean, variance, eps)
+    factor, constant = affine(scale, offset, mean, variance, eps)
     y = materialise(ACTIVATIONS[activation](x * factor + constant))
     return y, (x, mean, lax.rsqrt(variance + eps), factor, constant)
 

@@ -133,7 +133,8 @@ class NetworkTrainer:
             taught, teacher = jnp.ones(()), jax.nn.softmax(answers[-1])
         legal = jnp.ones(len(self.network.exits), bool)
         recipe = self.recipe
-        return losses.exits_loss(logits, legal, targets, teacher, 1 - taught, recipe.distillation, recipe.exit_weight)
+        known = losses.Teacher(teacher, 1 - taught)
+        return losses.exits_loss(logits, legal, targets, known, recipe.distillation, recipe.exit_weight)
 
 
 def _pooled(found: list[dict[str, NDArray[np.float32]]]) -> Weights:

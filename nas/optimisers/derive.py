@@ -26,9 +26,9 @@ FLOOR = 0.99
 
 
 def derive(
-    problem: Problem, preference: Floats, cost: Cost, limit_s: float, start: Ints, count: int = 16, floor: float = FLOOR
+    problem: Problem, preference: Floats, cost: Cost, limit_s: float, start: Ints, floor: float = FLOOR
 ) -> tuple[Ints, Floats]:
-    """Up to `count` canonical genomes [n, genes] within `limit_s` and their seconds [n].
+    """Canonical genomes [n, genes] within `limit_s` in the order of their worth, and their seconds [n].
 
     The first is the best by `preference` [genes, options] of those that take at least `floor` of the limit, if there
     are any; the others are the best whatever they take. `start` [genes] is where swaps begin if `cost` isn't additive.
@@ -55,7 +55,7 @@ def derive(
     if inside.any():
         first = int(inside.argmax())
         order = np.concatenate((order[first : first + 1], np.delete(order, first)))
-    return genomes[order[:count]], seconds[order[:count]]
+    return genomes[order], seconds[order]
 
 
 def swaps(problem: Problem, preference: Floats, cost: Cost, limit_s: float, start: Ints, floor: float = FLOOR) -> Ints:

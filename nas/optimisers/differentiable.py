@@ -169,9 +169,8 @@ class Search:
         before = self.derived()
         # Seconds of exits are estimates: filling them up to the limit would switch off what was learned.
         floor = 0.0 if isinstance(self.cost, ExpectedExits) else FLOOR
-        proposals, seconds = derive(
-            self.problem, self.preference, self.cost, self.limit_s, before, self.settings.proposals, floor
-        )
+        genomes, taken_s = derive(self.problem, self.preference, self.cost, self.limit_s, before, floor)
+        proposals, seconds = genomes[: self.settings.proposals], taken_s[: self.settings.proposals]
         probability = probabilities(self.logits)
         before_s = float(self.cost.seconds(before[None])[0])
         undecided = entropy(probability, self.legal)[self.used] if self.used.any() else np.zeros(1)

@@ -145,13 +145,13 @@ def plain(value: object) -> Any:
 
 
 def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file's content in hexadecimal. Raises OSError."""
+    """The SHA-256 of a file's content in hexadecimal. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _end_of_lines(descriptor: int, block: int = 1 << 16) -> int:
-    """Return the position after the last newline, 0 if there is none: whatever follows it is a torn line."""
+    """The position after the last newline, 0 if there is none: whatever follows it is a torn line."""
     end = os.lseek(descriptor, 0, os.SEEK_END)
     while end > 0:
         start = max(0, end - block)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-# From glibc's malloc.h.
+#: From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 
 

@@ -15,7 +15,7 @@ from nas.report import svg, words
 from nas.report.exits import colour
 from nas.report.svg import Node
 from nas.run.verdict import ExitRow
-from search_spaces.ir import Op
+from search_spaces.op import Op
 from search_spaces.slots import SearchSpace, Slot
 
 _WIDTH = 336.0
@@ -108,7 +108,7 @@ def drawing(space: SearchSpace, genome: Sequence[int], exits: Sequence[ExitRow],
     size = words.shape(space.input_shape)
     span = svg.text_width(size, 12.5) + 10
     front += [
-        svg.rect(_CENTRE - span / 2, 2, span, _BLOCK, "picture", 4),
+        svg.rect(svg.Box(_CENTRE - span / 2, 2, span, _BLOCK), "picture", 4),
         svg.label(_CENTRE, 16.5, size, "tick", "middle"),
     ]
     front.append(svg.label(_LABELS, 16.5, "image", "layer-name"))
@@ -139,7 +139,7 @@ def drawing(space: SearchSpace, genome: Sequence[int], exits: Sequence[ExitRow],
 
 def _trunk(top: float, bottom: float, share: float) -> Node:
     width = max(1.5, _STREAM * share)
-    return svg.rect(_CENTRE - width / 2, top, width, bottom - top, "stream")
+    return svg.rect(svg.Box(_CENTRE - width / 2, top, width, bottom - top), "stream")
 
 
 def _block(layer: Layer, y: float, widest: int) -> list[Node]:
@@ -149,7 +149,7 @@ def _block(layer: Layer, y: float, widest: int) -> list[Node]:
     kind = "stem" if layer.stage < 0 else f"s{min(layer.stage, _STAGES - 1)}"
     text = _LABELS + svg.text_width(f"{widest} ch ", 12.5) + 4
     return [
-        svg.rect(_CENTRE - width / 2, y, width, _BLOCK, f"block {kind}", 4, title),
+        svg.rect(svg.Box(_CENTRE - width / 2, y, width, _BLOCK), f"block {kind}", 4, title),
         svg.label(_LABELS, y + 14.5, f"{channels} ch", "channels"),
         svg.label(text, y + 14.5, layer.text, "layer-name"),
     ]
@@ -179,7 +179,7 @@ def _answer(layer: Layer, row: ExitRow | None, number: int, middle: float, kind:
     span = svg.text_width(text, 13, bold=True) + 16
     title = f"{layer.name}: {words.count(layer.macs)} MACs"
     nodes = [
-        svg.rect(_LABELS - 4, middle - 11, span, 22, f"pill {kind}", 11, title),
+        svg.rect(svg.Box(_LABELS - 4, middle - 11, span, 22), f"pill {kind}", 11, title),
         svg.label(_LABELS - 4 + span / 2, middle + 4.5, text, f"share-name {kind}", "middle"),
     ]
     if row and row.reach_s is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nas.report import svg
@@ -40,20 +39,18 @@ def draw(
     x_title: str,
     y_title: str,
     counts: tuple[int, int] = (6, 5),
-    x_labels: Callable[[Sequence[float]], Sequence[str]] = tick_labels,
-    y_labels: Callable[[Sequence[float]], Sequence[str]] = tick_labels,
 ) -> list[Node]:
     """Grid, ticks and titles; the title of y stands in the upper corner, where it reads without turning the head."""
     nodes = []
     values = y.ticks(counts[1])
-    for value, text in zip(values, y_labels(values), strict=True):
+    for value, text in zip(values, tick_labels(values), strict=True):
         at = y(value)
         nodes += [
             svg.line(frame.left, at, frame.right, at, "grid"),
             svg.label(frame.left - 7, at + 4, text, "tick", "end"),
         ]
     values = x.ticks(counts[0])
-    for value, text in zip(values, x_labels(values), strict=True):
+    for value, text in zip(values, tick_labels(values), strict=True):
         at = x(value)
         nodes += [
             svg.line(at, frame.bottom, at, frame.bottom + 5, "axis"),

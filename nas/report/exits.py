@@ -29,12 +29,13 @@ def budget_bar(winner: Verdict, width: float = 330) -> Markup | None:
     x = Scale(0.0, max(1.2 * winner.budget_s, *(1.06 * v for v in shown)), 1.0, width - 1)
     at, top, bottom = x(winner.budget_s), 24.0, 44.0
     nodes: list[Node] = [
-        svg.rect(x.start, top, at - x.start, bottom - top, "bar-inside", 4),
-        svg.rect(at, top, x.end - at, bottom - top, "bar-outside", 4),
+        svg.rect(svg.Box(x.start, top, at - x.start, bottom - top), "bar-inside", 4),
+        svg.rect(svg.Box(at, top, x.end - at, bottom - top), "bar-outside", 4),
     ]
     state = winner.state.replace(" ", "-")
     if winner.measured_s:
-        nodes.append(svg.rect(x.start, top + 5, x(winner.measured_s) - x.start, bottom - top - 10, f"bar {state}", 2))
+        reached = svg.Box(x.start, top + 5, x(winner.measured_s) - x.start, bottom - top - 10)
+        nodes.append(svg.rect(reached, f"bar {state}", 2))
         if winner.upper_95_s:
             end, middle = x(winner.upper_95_s), (top + bottom) / 2
             nodes += [
@@ -111,7 +112,7 @@ def rates_bar(exits: Sequence[ExitRow], width: float = 400) -> Markup | None:
         title = f"{name}: {words.percent(row.share)} of the samples leave here"
         if span > 0:
             gap = 1.5 if number < len(exits) - 1 else 0.0
-            nodes.append(svg.rect(left, 0, span - gap, 30, f"share {kind}", 3, title))
+            nodes.append(svg.rect(svg.Box(left, 0, span - gap, 30), f"share {kind}", 3, title))
         for text in (f"{name} {words.percent(row.share, 0)}", words.percent(row.share, 0)):
             if svg.text_width(text, 13, bold=True) + 8 < span:
                 nodes.append(svg.label(left + span / 2, 19.5, text, f"share-name {kind}", "middle"))

@@ -87,10 +87,6 @@ class Scale:
             low, high, at = math.log(low), math.log(high), math.log(at)
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
-    def contains(self, value: float) -> bool:
-        """Whether the value lies within the scale's ends."""
-        return self.low <= value <= self.high
-
     def ticks(self, count: int = 5) -> tuple[float, ...]:
         """Round values on the scale."""
         return log_ticks(self.low, self.high, count) if self.log else ticks(self.low, self.high, count)

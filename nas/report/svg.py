@@ -80,9 +80,10 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str, title: str = "
     return el("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_, title=title)
 
 
-def rect(x: float, y: float, width: float, height: float, class_: str, radius: float = 0, title: str = "") -> Node:
+def rect(box: Box, class_: str, radius: float = 0, title: str = "") -> Node:
     """A rectangle; a negative size is drawn as none."""
-    return el("rect", x=x, y=y, width=max(0, width), height=max(0, height), rx=radius, class_=class_, title=title)
+    width, height = max(0, box.width), max(0, box.height)
+    return el("rect", x=box.x, y=box.y, width=width, height=height, rx=radius, class_=class_, title=title)
 
 
 def path(points: Sequence[Point], class_: str, closed: bool = False) -> Node:

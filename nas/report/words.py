@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
+from hardware_profiles.target import RUNNERS
 from nas.config.units import format_bytes, format_joules, format_seconds
 
 NOTHING = "\N{EN DASH}"
@@ -21,7 +22,8 @@ _RUNTIMES = {
     "jax": "JAX",
 }
 _TARGET = re.compile(
-    r"(?P<device>[^-]+(?:-[^-]+)*?)-(?P<runner>onnxruntime|tvm)-t(?P<threads>\d+)-b(?P<batch>\d+)-(?P<dtype>[a-z0-9]+)"
+    rf"(?P<device>[^-]+(?:-[^-]+)*?)-(?P<runner>{'|'.join(RUNNERS)})"
+    r"-t(?P<threads>\d+)-b(?P<batch>\d+)-(?P<dtype>[a-z0-9]+)"
     r"(?:-mode_(?P<mode>[^-]+))?(?:-version_(?P<version>[^-]+))?"
 )
 

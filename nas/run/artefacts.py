@@ -15,6 +15,7 @@ from nas.deploy.cascade import Cascade
 from nas.deploy.thresholds import read as read_thresholds
 from nas.deploy.tvm import available, compiler
 from nas.devices.runners import runner_for
+from nas.devices.runners.base import load_cascade
 from nas.devices.timing.measuring import Plan
 from nas.errors import InputError
 from nas.run.context import Context
@@ -32,17 +33,11 @@ def require_exported(context: Context, winner: Winner) -> manifest.Manifest:
     return manifest.require_as_exported(files.root, again)
 
 
-def load_cascade(folder: Path, target: Target, thresholds: tuple[float, ...] | None = None) -> Cascade:
+def shipped_cascade(folder: Path, target: Target, thresholds: tuple[float, ...] | None = None) -> Cascade:
     """The exported segments of a winner, ready to run on a target; `thresholds` replace those that were settled."""
-    found = manifest.load(folder)
-    runner = runner_for(target)
-    files = [entry.file for entry in found.exits] if target.runner == "onnxruntime" else list(found.first_libraries)
-    return Cascade(
-        [runner.load(folder / file) for file in files],
-        [entry.takes for entry in found.exits],
-        [entry.outputs for entry in found.exits],
-        read_thresholds(folder) if thresholds is None else thresholds,
-    )
+    runner, found = runner_for(target), manifest.load(folder)
+    settled = read_thresholds(folder) if thresholds is None else thresholds
+    return load_cascade(runner, folder, found.segments(runner.suffix), settled)
 
 
 def plan_of(context: Context, target: Target) -> Plan:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from nas.process.files import TEMPORARY, RunFolderError, append_jsonl
-from nas.run.layout import EXPERIMENT, LOCK, LOG
+from nas.process.lock import LOCK, lock
+from nas.run.layout import EXPERIMENT, LOG
 
 
 @dataclass(frozen=True)
@@ -32,22 +30,7 @@ class RunFolder:
         """
         folder = Path(path)
         _check(folder, resume)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise RunFolderError(
-                f"cannot create {folder}: {error.strerror}; choose another folder with --out"
-            ) from error
-        # Whatever goes wrong, an interrupted start must not keep the folder locked.
-        with contextlib.ExitStack() as undo:
-            undo.callback(os.close, lock)
-            _take(lock, folder)
-            _check(folder, resume)  # again: another run may have come and gone before the lock was ours
-            for leftover in folder.rglob(f"{TEMPORARY}*"):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-            undo.pop_all()
-        return cls(folder, lock)
+        return cls(folder, lock(folder, lambda: _check(folder, resume)))
 
     def close(self) -> None:
         """Release the lock; closing twice is an error of the caller."""
@@ -78,20 +61,3 @@ def _check(folder: Path, resume: bool) -> None:
     content = {name for name in names if name not in (LOCK, LOG) and not name.startswith(TEMPORARY)}
     if content and not resume:
         raise RunFolderError(f"{folder} is not empty; continue the run in it with --resume, or choose another --out")
-
-
-def _take(lock: int, folder: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        owner = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-        raise RunFolderError(
-            f"{folder} is in use by process {owner} or one that it started; "
-            "wait until it has ended, end it, or choose another --out"
-        ) from error
-    except OSError as error:
-        raise RunFolderError(
-            f"{folder} cannot be locked ({error.strerror}); choose a folder on a local disk with --out"
-        ) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

@@ -11,7 +11,6 @@ from nas.deploy import names
 EXPERIMENT: Final = "experiment.yaml"
 ENVIRONMENT: Final = "environment.json"
 LOG: Final = "log.jsonl"
-LOCK: Final = ".lock"
 MEASUREMENTS: Final = "measurements.jsonl"
 SUPERNET: Final = "supernet.safetensors"
 PLANS: Final = "plans.json"

@@ -8,22 +8,22 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 from dataclasses import dataclass, fields
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from hardware_profiles import DeviceProfile
+from hardware_profiles import cpuinfo
 from hardware_profiles import load as load_profile
+from hardware_profiles.schema import parse as parse_profile
 from nas.config import dump, parse
 from nas.config.settings import Experiment
 from nas.devices.base import DeviceFinder
 from nas.devices.local import local_device
 from nas.devices.measurement import HOST
 from nas.errors import InputError
+from nas.process import versions
 from nas.process.files import atomic_write_json, atomic_write_text
 from nas.run.context import Context
 from nas.run.folder import RunFolder
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 #: Batch norm of a sampled network needs the statistics of so many images.
 LEAST_ARCH = 32
-_PACKAGES = ("hwnas", "jax", "jaxlib", "flax", "optax", "numpy", "onnx", "onnxruntime", "apache-tvm")
 
 
 @dataclass(frozen=True)
@@ -143,12 +142,13 @@ def open_context(
             console.print(
                 Text(f"This run began on {environment['machine']}; results may differ from here on.", "yellow")
             )
-        profiles = {name: DeviceProfile.from_dict(record) for name, record in environment["profiles"].items()}
+        profiles = {name: parse_profile(record) for name, record in environment["profiles"].items()}
     else:
         profiles = {target.device: load_profile(target.device) for target in experiment.targets}
         environment = {
             "schema": SCHEMA,
-            "versions": _versions(),
+            "versions": dict.fromkeys(("python", *versions.OF_RUNS), "not installed")
+            | versions.installed(versions.OF_RUNS),
             "machine": _machine(),
             "seed": experiment.seed,
             "plugins": experiment.plugins.modules,
@@ -183,18 +183,5 @@ def _machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": sys.version.split()[0]}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+    found = cpuinfo.first()
+    return found.get("model name", platform.machine()) if found else platform.processor()

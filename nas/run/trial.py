@@ -111,7 +111,7 @@ class Trial:
 
 
 def complete_batches(trials: Iterable[Trial]) -> tuple[tuple[Trial, ...], ...]:
-    """Return the batches 0, 1, ... whose slots are all there, each in slot order; a torn last batch is left out.
+    """The batches 0, 1, ... whose slots are all there, each in slot order; a torn last batch is left out.
 
     Where a slot occurs twice, the later line counts. Raises InputError if a batch is missing before the last one, or
     if two lines of one slot hold different genomes.

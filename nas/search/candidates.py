@@ -7,6 +7,7 @@ model, fitted again with every reading so far, predicts with its error.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,7 @@ from latency_models.base import LatencyModel
 from nas.config.settings import Budget
 from nas.devices.measurement import Measurement
 from nas.run.trial import Trial
-from nas.search.budget_loop import Rules, Step, decide
+from nas.search.budget_loop import Readings, Rules, Step, decide
 from search_spaces.slots import SearchSpace
 
 Floats = NDArray[np.float64]
@@ -29,21 +30,28 @@ _DOUBT: Final = 0.04
 _FAR: Final = 1e3
 
 
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What the search found for a budget, `pool` [n], with validation `accuracy` [n].
+
+    `rates` has the share of samples that leaves at each exit of each candidate.
+    """
+
+    pool: Sequence[Trial]
+    rates: Sequence[tuple[float, ...]]
+    accuracy: Floats
+
+
 def next_step(
     space: SearchSpace,
     budget: Budget,
-    rates: Sequence[tuple[float, ...]],
-    accuracy: Floats,
-    pool: Sequence[Trial],
+    candidates: Candidates,
     rows: Mapping[str, Measurement],
     model: LatencyModel,
     left: int,
 ) -> Step:
-    """Measure a candidate, or stop with one: `decide` for candidates `pool` [n] with validation `accuracy` [n].
-
-    `rates` has the share of samples that leaves at each exit of each candidate, `rows` the readings by network,
-    `left` how many more may be taken.
-    """
+    """Measure a candidate, or stop with one; `rows` has the readings by network, `left` says how many may follow."""
+    pool, rates = candidates.pool, candidates.rates
     prediction = model.predict([space.decode(trial.genome) for trial in pool])
     shares = np.zeros(prediction.segment_s.shape)
     for number, of_one in enumerate(rates):
@@ -53,10 +61,10 @@ def next_step(
     belief = budget.believed(prediction, shares)
     if not known and not (belief.probability_within(budget.latency_s) > _DOUBT).any():
         # Nothing is likely to fit; only a reading can tell, of the one that is believed to be the fastest.
-        return Step(None, int(np.argmin(belief.mean_s)), 0.0, 0.0) if left > 0 else Step("nothing fits", None, 0.0, 0.0)
-    rules = Rules(measurements=max(left, 0), gain=GAIN, doubt=_DOUBT, noise=0.0, step_s=0.0)
-    at, taken = np.array(known, np.intp), np.array(seconds, np.float64)
-    return decide(accuracy, budget.latency_s, belief, at, taken, left, rules)
+        return Step(None, int(np.argmin(belief.mean_s)), 0.0) if left > 0 else Step("nothing fits", None, 0.0)
+    # What a reading says is a bound already; nothing is taken for its noise.
+    readings = Readings.of(np.array(known, np.intp), np.array(seconds, np.float64), len(pool))
+    return decide(candidates.accuracy, budget.latency_s, belief, readings, left, Rules(gain=GAIN, doubt=_DOUBT))
 
 
 def seconds_of(budget: Budget, rates: tuple[float, ...], row: Measurement) -> float:

@@ -16,8 +16,8 @@ from nas.run.context import Context
 from nas.run.latency import MODEL_VERSION
 from nas.run.trial import Trial
 from nas.search.evaluation import Evaluation
-from nas.search.pareto import pareto_rank
 from nas.search.problem import BudgetProblem, objective_columns
+from nas.searchers.pareto import pareto_rank
 from search_spaces.slots import with_exits
 
 SCHEMA = 1
@@ -87,7 +87,7 @@ def _placed(
     while sum(comb(len(legal) - 1, size) for size in range(most + 1)) > MOST_SUBSETS:
         most -= 1
     best = best_placement(
-        found.confidence[:, legal], found.correct[:, legal], body_s[legal], head_s[legal], 0.0,
+        found.confidence[:, legal], found.correct[:, legal], body_s[legal], head_s[legal],
         problem.allowance_s(budget), most,
     )  # fmt: skip
     if best is None:

@@ -6,17 +6,21 @@ Thresholds are solved for each budget, not searched (`exits.thresholds`); they s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from nas.exits.scores import Scores
-from nas.exits.thresholds import GRID, Policies, Policy, last_exit
+from nas.exits.thresholds import Policies, Policy, last_exit
 from nas.run.trial import AtBudget
 from nas.search.problem import BudgetProblem
 
 Floats = NDArray[np.float64]
+
+#: Shares of a network's own worst case at which its curve is looked at.
+GRID: Final = (0.4, 0.6, 0.8, 1.0)
 
 
 def at_budgets(

@@ -25,7 +25,7 @@ from nas.run.latency import load_model, refit
 from nas.run.measurements import append_measurements, candidate_rows, measured
 from nas.run.trial import Trial, load_batches
 from nas.run.winners import Winner, chosen_key, files_of, write_choice, write_unmet
-from nas.search.candidates import next_step, seconds_of
+from nas.search.candidates import Candidates, next_step, seconds_of
 from nas.search.feasibility import impossible
 from nas.search.problem import problem_of
 
@@ -107,7 +107,7 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
         ]
         # The first that keeps the budget is no failed attempt; others are read because they may be better still.
         left = context.experiment.winners.attempts - len(read) + any(read)
-        step = next_step(context.space, budget, rates, accuracy, pool, rows, model, left)
+        step = next_step(context.space, budget, Candidates(pool, rates, accuracy), rows, model, left)
         if step.index is None:
             return _unmet(budget, number, pool, rows)
         if step.found is not None:

@@ -33,7 +33,7 @@ class Problem(Protocol):
         ...
 
     def cheap(self, genomes: Genomes) -> tuple[Values, Values]:
-        """Return the free objectives [n, m] and the violation [n, budgets] of canonical genomes."""
+        """The free objectives [n, m] and the violation [n, budgets] of canonical genomes."""
         ...
 
 
@@ -59,7 +59,7 @@ class Searcher(Protocol):
         ...
 
     def ask(self, n: int) -> Genomes:
-        """Return at most n canonical genomes, none asked or told before; fewer or none once the space is exhausted."""
+        """At most n canonical genomes, none asked or told before; fewer or none once the space is exhausted."""
         ...
 
     def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
@@ -80,7 +80,7 @@ class TakesPrior(Searcher, Protocol):
 
 
 def least_violation(violation: Values) -> NDArray[np.float64]:
-    """Return [n] how far each genome is from keeping its nearest budget, of violation [n, budgets]; 0 is feasible.
+    """How far each genome is from keeping its nearest budget [n], of violation [n, budgets]; 0 is feasible.
 
     Without budgets everything is feasible; a violation that is nan counts as infinite.
     """

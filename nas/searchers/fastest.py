@@ -17,7 +17,7 @@ from nas.searchers.base import Genomes, Problem, Values, least_violation
 def fastest(
     problem: Problem, value: Callable[[Genomes], Values] | None = None, *, starts: int = 64, sweeps: int = 20
 ) -> tuple[NDArray[np.int64], float]:
-    """Return the canonical genome [G] of the smallest value(genomes [n, G]) -> [n], and that value.
+    """The canonical genome [G] of the smallest value(genomes [n, G]) -> [n], and that value.
 
     Without `value`, the violation of the nearest budget. Deterministic in `problem.seed`.
     """

@@ -45,11 +45,11 @@ class Pool:
     mean: Floats
 
     def with_more(self, more: Pool) -> Pool:
-        """Return these candidates followed by `more`."""
+        """These candidates followed by `more`."""
         return Pool(np.concatenate((self.genomes, more.genomes)), np.concatenate((self.mean, more.mean)))
 
     def shortlist(self, n: int) -> Pool:
-        """Return the most promising: of every target some hundred, and n or more where there are so many."""
+        """The most promising: of every target some hundred, and n or more where there are so many."""
         each = max(n, _SHORTLIST // self.mean.shape[1])
         rows = np.unique(np.argsort(self.mean, axis=0, kind="stable")[:each])
         return Pool(self.genomes[rows], self.mean[rows])
@@ -250,7 +250,7 @@ class Predictor:
 
 
 def expected_improvement(gain: Floats, sd: Floats) -> Floats:
-    """Return the mean of max(0, x) for x normal with mean `gain` [n] and standard deviation `sd` [n]."""
+    """The mean of max(0, x) for x normal with mean `gain` [n] and standard deviation `sd` [n]."""
     z = gain / sd
     return np.asarray(gain * ndtr(z) + sd * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi))
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from nas.searchers.base import Genomes, Listed, Problem, least_violation
 from nas.searchers.fastest import descend
 
+#: (generator, number of genomes, round) -> genomes [number, G]; later rounds may stray further.
 Source = Callable[[np.random.Generator, int, int], Genomes]
-"""(generator, number of genomes, round) -> genomes [number, G]; later rounds may stray further."""
 
 ROUNDS = 6
 OVERSAMPLE = 4
@@ -73,7 +73,7 @@ class Screen:
         self._fits = False
 
     def generator(self) -> np.random.Generator:
-        """Return the randomness of the next ask: a function of the seed and of how much was asked, not of history."""
+        """The randomness of the next ask: a function of the seed and of how much was asked, not of history."""
         return np.random.default_rng((self._problem.seed, self.seen.count))
 
     def add(self, genomes: Genomes) -> None:
@@ -84,19 +84,19 @@ class Screen:
             self.seen.add(new)
 
     def everything(self) -> Genomes | None:
-        """Return all canonical genomes [N, G], some of them twice; None where they are too many to enumerate."""
+        """All canonical genomes [N, G], some of them twice; None where they are too many to enumerate."""
         if isinstance(self._problem, Listed):
             return self._problem.listed
         return self._problem.canonical(self.seen.everything()) if self.seen.total <= ENUMERABLE else None
 
     def fitting(self, candidates: Genomes) -> int:
-        """Return how many of the candidates [n, G] are new, different and within a budget; nothing is remembered."""
+        """How many of the candidates [n, G] are new, different and within a budget; nothing is remembered."""
         return int((self._violation(self.seen.new(self._problem.canonical(candidates))) == 0).sum())
 
     def propose(
         self, rng: np.random.Generator, n: int, sources: Sequence[Source], *, anywhere: bool = False
     ) -> Genomes:
-        """Return at most n new genomes and remember them: feasible ones, in the order in which the sources made them.
+        """At most n new genomes, from then on remembered: feasible ones, in the order in which the sources made them.
 
         If nothing in the space is known to be feasible, the least violating ones. In a space that can be enumerated
         nothing is missed. With `anywhere`, whatever is new counts as feasible.
@@ -161,7 +161,7 @@ class Screen:
 
 
 def uniform(sizes: Genomes) -> Source:
-    """Return the source of uniformly random genomes."""
+    """The source of uniformly random genomes."""
 
     def sample(rng: np.random.Generator, n: int, attempt: int) -> Genomes:
         return rng.integers(sizes, size=(n, len(sizes)))

@@ -53,7 +53,7 @@ class Encoding:
         self._option = np.concatenate([np.arange(width) for width in widths]) if len(widths) else self.gene
 
     def __call__(self, genomes: Genomes) -> NDArray[np.float32]:
-        """Return the code of genomes [n, G] as [n, columns]: one-hot, or a thermometer for ordinal genes."""
+        """The code of genomes [n, G] as [n, columns]: one-hot, or a thermometer for ordinal genes."""
         values = np.asarray(genomes)[:, self.gene]
         code = np.where(self._ordinal[self.gene], values > self._option, values == self._option)
         return code.astype(np.float32)
@@ -128,7 +128,7 @@ class Surrogate:
         self._solved = cho_solve((self._factor, True), targets)
 
     def mean(self, points: Points) -> Floats:
-        """Return the expected targets at the points [n, t]."""
+        """The expected targets at the points [n, t]."""
         solved = self._solved.astype(np.float32)
         # Small enough that a chunk's kernel stays in a core's cache from the product to the exponential.
         rows = max(1, _CACHED // len(self._points))
@@ -137,7 +137,7 @@ class Surrogate:
         return np.concatenate(means).astype(np.float64) if means else np.empty((0, solved.shape[1]))
 
     def spread(self, points: Points, measurements: int = 0) -> Spread:
-        """Return the joint uncertainty of the points, with room for so many calls of `Spread.measure`."""
+        """The joint uncertainty of the points, with room for so many calls of `Spread.measure`."""
         reach = solve_triangular(
             self._factor, self.kernel(self._points, points).astype(np.float64), lower=True, check_finite=False
         )
@@ -153,7 +153,7 @@ class Surrogate:
         return np.exp(theta[:g]), additive, interacting, linear, noise, np.exp(theta[g + 4 :])
 
     def kernel(self, a: Points, b: Points) -> NDArray[np.float32]:
-        """Return the prior covariance between two sets of points, without noise [a, b]."""
+        """The prior covariance between two sets of points, without noise [a, b]."""
         weights, additive, interacting, linear, _, inverse = self._parts(self.theta)
         scale = (weights[self.encoding.gene] * self.encoding.share).astype(np.float32)
         distance = (a.code @ scale)[:, None] + (b.code @ scale)[None] - 2 * ((a.code * scale) @ b.code.T)

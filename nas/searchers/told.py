@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.search.pareto import crowding_distance, pareto_rank
 from nas.searchers.base import Genomes, Values, least_violation
+from nas.searchers.pareto import crowding_distance, pareto_rank
 
 
 def judge(values: Values, violation: Values) -> tuple[Values, NDArray[np.float64]]:
-    """Return finite values [n, m] and a violation [n]; what failed within its budget has an infinite one."""
+    """Finite values [n, m] and a violation [n]; what failed within its budget has an infinite one."""
     finite = np.logical_and.reduce(np.isfinite(values), axis=1)
     distance = least_violation(violation)
     # What failed within its budget is worse than what is known to break one.
@@ -18,7 +18,7 @@ def judge(values: Values, violation: Values) -> tuple[Values, NDArray[np.float64
 
 
 def best_first(values: Values, distance: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the indices of judged genomes, the best first; ties in the order told."""
+    """The indices of judged genomes, the best first; ties in the order told."""
     if values.shape[1] == 1:
         return np.lexsort((np.where(distance > 0, 0.0, values[:, 0]), distance))
     rank = pareto_rank(values, distance)
@@ -49,5 +49,5 @@ class Told:
         self.genomes, self.values, self.distance = self.genomes[rows], self.values[rows], self.distance[rows]
 
     def best(self) -> NDArray[np.intp]:
-        """Return the indices, the best first."""
+        """The indices, the best first."""
         return best_first(self.values, self.distance)

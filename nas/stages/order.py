@@ -14,9 +14,6 @@ from nas.run.verdict import Verdict, Verdicts
 from nas.search.feasibility import impossible
 from nas.search.problem import problem_of
 
-#: The stages that can be given alone in a run that has come far enough.
-ALONE = ("train", "export", "verify", "report")
-
 
 def search(context: Context) -> bool:
     """Calibrate, train the supernet, optimise, search; returns whether some network may keep each budget.

@@ -24,7 +24,7 @@ from nas.devices.timing.measuring import measure
 from nas.errors import InputError
 from nas.exits.confidence import max_probability, wilson
 from nas.exits.thresholds import leave_at
-from nas.run.artefacts import load_cascade, plan_of, require_exported, why_no_tvm
+from nas.run.artefacts import plan_of, require_exported, shipped_cascade, why_no_tvm
 from nas.run.context import Context
 from nas.run.verdict import Check, ExitRow, Verdict, Verdicts
 from nas.run.verdict_files import load_verdicts, write_tested
@@ -63,7 +63,7 @@ def _test(context: Context, winner: Winner, verdict: Verdict) -> Verdict:
     chosen = context.order("test")[: context.experiment.verify.parity_samples]
     few = prepare(images[chosen])
     here = Target(HOST, "onnxruntime", target.threads, target.batch)
-    exported = _logits(load_cascade(folder, here), images, prepare, target.batch)
+    exported = _logits(shipped_cascade(folder, here), images, prepare, target.batch)
     whole = np.stack(runner_for(here).load(folder / found.model)(few), axis=1)
     jax_logits = network_logits(*load_network(context, winner), images, prepare)
     few_jax = jax_logits[chosen]
@@ -141,7 +141,7 @@ def _tvm(
         return (Check("tvm", skipped=reason), Check("tvm_rpc", skipped=reason)), None
     folder = files_of(context, winner).root
     target = replace(context.experiment.target_of(winner.budget), runner="tvm", runtime_version=None)
-    cascade = load_cascade(folder, target)
+    cascade = shipped_cascade(folder, target)
     # The library has a fixed batch, which one image fills.
     answers = [np.stack(_each(cascade, image[None], target.batch), axis=1) for image in images]
     inside = _check("tvm", reference, np.concatenate(answers))

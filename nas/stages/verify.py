@@ -23,7 +23,7 @@ from nas.devices.conditions import Conditions
 from nas.devices.measurement import ExitTime, Measurement
 from nas.devices.runners import runner_for
 from nas.exits.thresholds import Policy, evaluate, last_exit, within_on_others
-from nas.run.artefacts import load_cascade, plan_of, prepared_samples, require_exported
+from nas.run.artefacts import plan_of, prepared_samples, require_exported, shipped_cascade
 from nas.run.context import Context
 from nas.run.latency import load_model
 from nas.run.measurements import append_measurements, candidate_rows, measured
@@ -77,7 +77,7 @@ def _settle_thresholds(context: Context, winner: Winner) -> None:
     if budget.needs_thresholds and device is not None:
         samples = prepared_samples(context, "val")
         for _ in range(_TIGHTENINGS):
-            exported = Exported(winner.trial.genome, load_cascade(folder, target, policy.thresholds), True)
+            exported = Exported(winner.trial.genome, shipped_cascade(folder, target, policy.thresholds), True)
             taken = device.time_stream(exported, samples, plan_of(context, target))
             if taken.upper_95_s <= budget.latency_s:
                 break
@@ -110,7 +110,7 @@ def _timed(context: Context, device: Device, target: Target, winners: Sequence[W
     exported = {
         winner.budget.name: Exported(
             winner.trial.genome,
-            load_cascade(files_of(context, winner).root, target),
+            shipped_cascade(files_of(context, winner).root, target),
             winner.budget.needs_thresholds,
         )
         for winner in mine
@@ -128,7 +128,7 @@ def _upper_s(context: Context, winner: Winner, times: CascadeTimes) -> float:
     if times.stream is None:
         return times.to_exits[-1].upper_95_s
     folder, target = files_of(context, winner).root, context.experiment.target_of(winner.budget)
-    cascade = load_cascade(folder, target)
+    cascade = shipped_cascade(folder, target)
     leaving = [cascade(sample)[1] for sample in prepared_samples(context, "test")]
     rates = np.bincount(leaving, minlength=len(cascade)) / len(leaving)
     return max(times.stream.upper_95_s, float(np.dot(rates, [exit_.upper_95_s for exit_ in times.to_exits])))

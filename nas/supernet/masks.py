@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nas.nn.interpreter import FORMS, Arrays, Call, Mode, merged_activations, to_private
 from nas.nn.layers import Kernels
 from nas.supernet.union import NEUTRAL, Member, Union
-from search_spaces.ir import Op
+from search_spaces.op import Op
 from search_spaces.operators import OPERATORS
 
 #: f(0) = 0, so that inactive channels stay zero.

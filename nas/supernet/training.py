@@ -104,7 +104,8 @@ class SupernetTrainer:
         teacher = jnp.zeros((len(images), self.space.classes))
         first: Array | None = None
         for number, (combination, legal) in enumerate(zip(choices.combination, choices.legal, strict=True)):
-            sums, loss, answers = self._gradient(params, sums, x, y, combination, legal, teacher, number == 0)
+            known = losses.Teacher(teacher, jnp.asarray(number == 0))
+            sums, loss, answers = self._gradient(params, sums, x, y, combination, legal, known)
             if first is None:
                 first, teacher = loss, answers
         assert first is not None
@@ -112,16 +113,16 @@ class SupernetTrainer:
         return params, optimiser, first
 
     def _loss(
-        self, params: Params, x: Array, y: Array, combination: Array, legal: Array, teacher: Array, is_teacher: Array
+        self, params: Params, x: Array, y: Array, combination: Array, legal: Array, teacher: losses.Teacher
     ) -> tuple[Array, Array]:
         recipe = self.recipe
         scales = losses.equilibrium(legal) if recipe.equilibrium else None
         logits, _ = self.supernet.forward(params, {}, x, combination, "train", scales)
         targets = losses.smoothed(y, self.space.classes, recipe.label_smoothing)
-        loss = losses.exits_loss(logits, legal, targets, teacher, is_teacher, recipe.distillation, recipe.exit_weight)
+        loss = losses.exits_loss(logits, legal, targets, teacher, recipe.distillation, recipe.exit_weight)
         return loss, jax.nn.softmax(logits[-1])
 
-    def _add_gradient(self, params: Params, sums: Params, *rest: Array) -> tuple[Params, Array, Array]:
+    def _add_gradient(self, params: Params, sums: Params, *rest: Any) -> tuple[Params, Array, Array]:
         (loss, answers), gradient = jax.value_and_grad(self._loss, has_aux=True)(params, *rest)
         return jax.tree.map(jnp.add, sums, gradient), loss, answers
 

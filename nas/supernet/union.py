@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.ir import Network, Op
+from search_spaces.ir import Network
+from search_spaces.op import Op
 from search_spaces.operators import Shape
 from search_spaces.slots import ExitSite, Slot, SpaceError
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from hardware_profiles import DeviceProfile, load
+from hardware_profiles import load
 from hardware_profiles.host import detect, differences, identity, is_here
+from hardware_profiles.schema import parse
 
 
 def test_the_host_is_measured_once() -> None:
@@ -28,7 +29,7 @@ def test_the_host_is_measured_once() -> None:
 def test_a_detected_profile_can_be_stored_as_json() -> None:
     host = detect(measure=False)
     assert host.peak_flops_per_s["float32"].grade == "derived"
-    assert DeviceProfile.from_dict(json.loads(json.dumps(host.to_dict()))) == host
+    assert parse(json.loads(json.dumps(host.to_dict()))) == host
 
 
 def test_every_number_of_the_host_has_a_source() -> None:
@@ -80,7 +81,7 @@ def test_a_board_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_identity_survives_a_file() -> None:
     profile = replace(detect(measure=False), id="bench", machine=identity())
-    assert DeviceProfile.from_dict(json.loads(json.dumps(profile.to_dict()))) == profile
+    assert parse(json.loads(json.dumps(profile.to_dict()))) == profile
 
 
 def test_importing_the_package_is_cheap() -> None:

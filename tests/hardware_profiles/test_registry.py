@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from hardware_profiles import DeviceProfile, ProfileError, load, names
+from hardware_profiles import ProfileError, load, names
 from hardware_profiles.registry import SHIPPED, locate, shipped_as
+from hardware_profiles.schema import parse
 
 
 def _board(**changes: Any) -> dict[str, Any]:
@@ -186,13 +187,13 @@ def test_exponents_without_a_point_are_numbers(tmp_path: Path) -> None:
 
 
 def test_threads_share_the_peak_of_a_cpu() -> None:
-    profile = DeviceProfile.from_dict(_board())
+    profile = parse(_board())
     assert [profile.peak("float32", n) for n in (1, 2, 4, 8)] == [1.25e10, 2.5e10, 5e10, 5e10]
     with pytest.raises(ProfileError, match="no peak for dtype 'int8', only for float32"):
         profile.peak("int8")
     one_core = {"float32": {"value": 2e10, "source": "me", "grade": "measured"}}
-    turbo = DeviceProfile.from_dict(_board(core_flops_per_s=one_core))
+    turbo = parse(_board(core_flops_per_s=one_core))
     assert [turbo.peak("float32", n) for n in (1, 2, 4)] == [2e10, 4e10, 5e10]
     limit = {"value": 2e9, "source": "me", "grade": "measured"}
-    slow_core = DeviceProfile.from_dict(_board(core_bandwidth_bytes_per_s=limit))
+    slow_core = parse(_board(core_bandwidth_bytes_per_s=limit))
     assert [slow_core.bandwidth(n) for n in (1, 2, 4, None)] == [2e9, 4e9, 5e9, 5e9]

@@ -72,11 +72,11 @@ def taking(seconds: float, drifted: bool = False) -> TimeNetworks:
     ) -> tuple[Measurement, ...]:
         return tuple(
             Measurement(
-                purpose,
-                device.target.key,
-                tuple(int(gene) for gene in genome),
-                space.decode(genome).key,
-                tuple(ExitTime(seconds, seconds, drifted=drifted) for _ in space.decode(genome).exits),
+                purpose=purpose,
+                target=device.target.key,
+                genome=tuple(int(gene) for gene in genome),
+                key=space.decode(genome).key,
+                exits=tuple(ExitTime(seconds, seconds, drifted=drifted) for _ in space.decode(genome).exits),
             )
             for genome in genomes
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from search_spaces.ir import Builder, Network, Ref
+from search_spaces.ir import Builder, Network
 from search_spaces.mobile import conv_bn, squeeze_excite
+from search_spaces.op import Ref
 
 IMAGE = (3, 224, 224)
 CLASSES = 1000

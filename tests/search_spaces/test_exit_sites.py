@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from nas.supernet.elastic import Supernet
-from search_spaces.ir import Builder, Network, Ref
+from search_spaces.ir import Builder, Network
 from search_spaces.mobile import conv_bn, linear_exit
+from search_spaces.op import Ref
 from search_spaces.operators import Shape
 from search_spaces.slots import (
     IMAGE,

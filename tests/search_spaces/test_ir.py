@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from search_spaces.ir import SCHEMA, Builder, Network, Op
+from search_spaces.ir import SCHEMA, Builder, Network
+from search_spaces.op import Op
 from search_spaces.operators import OPERATORS, ShapeError
 from tests.search_spaces.small import single_exit, three_exits
 

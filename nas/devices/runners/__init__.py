@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hardware_profiles import Target
+    from hardware_profiles.target import Runner as Name
     from nas.devices.runners.base import Runner
 
-RUNNERS: Final[dict[str, str]] = {
+RUNNERS: Final[dict[Name, str]] = {
     "onnxruntime": "nas.devices.runners.onnxruntime_runner:OnnxRuntime",
     "tvm": "nas.devices.runners.tvm_runner:Tvm",
 }

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from nas.deploy.cascade import Cascade
-from nas.devices.timing.measuring import Plan, measure
-from nas.devices.timing.readings import Readings
 
 if TYPE_CHECKING:
     from nas.deploy.onnx import SegmentFile
@@ -49,17 +46,6 @@ class Runner(Protocol):
         ...
 
 
-def run(runner: Runner, artefact: Path, *inputs: Array) -> Sequence[Array]:
-    """Load an artefact and run it once."""
-    return runner.load(artefact)(*inputs)
-
-
-def time(runner: Runner, artefact: Path, *inputs: Array, plan: Plan | None = None) -> Readings:
-    """Load an artefact and take readings of one call with these inputs, by default on the threads of the target."""
-    program = runner.load(artefact)
-    return measure({"": lambda: program(*inputs)}, plan or Plan(threads=runner.target.threads))[""]
-
-
 def load_cascade(
     runner: Runner, folder: Path, segments: Sequence[SegmentFile], thresholds: Sequence[float | None]
 ) -> Cascade:
@@ -70,9 +56,3 @@ def load_cascade(
         [segment.outputs for segment in segments],
         thresholds,
     )
-
-
-def random_inputs(shapes: Sequence[tuple[int, ...]], seed: int = 0) -> list[NDArray[np.float32]]:
-    """Normally distributed float32 arrays of the given shapes, batch included: time does not depend on the content."""
-    rng = np.random.default_rng(seed)
-    return [rng.standard_normal(shape, np.float32) for shape in shapes]

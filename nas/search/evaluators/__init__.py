@@ -1,7 +1,1 @@
-"""What judges genomes: metrics of networks without, or before, training them for real."""
-
-#: Evaluators by name; a YAML may also name its own `module:Class`.
-EVALUATORS: dict[str, str] = {
-    "supernet": "nas.search.evaluators.supernet:SupernetEvaluator",
-    "table": "nas.search.evaluators.table:TableEvaluator",
-}
+"""What judges genomes without training them for real: the supernet's weights in a run, a table in benchmarks."""

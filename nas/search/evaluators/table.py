@@ -39,13 +39,13 @@ class Rows:
         )
 
     def find(self, genomes: Genomes) -> NDArray[np.intp]:
-        """Return the row of each genome [n]; -1 where the table has none."""
+        """The row of each genome [n]; -1 where the table has none."""
         keys = self._seen.keys(np.asarray(genomes))
         place = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
         return np.where(self._sorted[place] == keys, self._order[place], -1)
 
     def nearest(self, genomes: Genomes) -> NDArray[np.intp]:
-        """Return the row of each genome [n], or that of the fewest differing positions, the first of several."""
+        """The row of each genome [n], or that of the fewest differing positions, the first of several."""
         rows = self.find(genomes)
         missing = rows < 0
         different, place = np.unique(np.asarray(genomes)[missing], axis=0, return_inverse=True)
@@ -71,7 +71,7 @@ class TableEvaluator:
         self.rows = Rows(table.ops)
 
     def __call__(self, genomes: Genomes) -> dict[str, Floats]:
-        """Return `accuracy` [n, datasets], a fraction, and `latency_s` [n, devices] of genomes [n, positions].
+        """`accuracy` [n, datasets], a fraction, and `latency_s` [n, devices] of genomes [n, positions].
 
         Raises InputError for a genome that the table does not have.
         """

@@ -26,9 +26,9 @@ class Augmentation:
             )
 
 
-# Mirrored digits are other signs, so digits are never flipped; of a user's own arrays we don't know.
-# CIFAR: pad by 4, crop and flip as He et al. 2016 (arXiv:1512.03385); cutout after DeVries & Taylor 2017, but 8 instead
-# of 16, since networks for small devices underfit rather than overfit.
+#: Mirrored digits are other signs, so digits are never flipped; of a user's own arrays we don't know.
+#: CIFAR: pad by 4, crop and flip as He et al. 2016 (arXiv:1512.03385); cutout after DeVries & Taylor 2017, but 8
+#: instead of 16, since networks for small devices underfit rather than overfit.
 DEFAULT_AUGMENTATION: Mapping[str, Augmentation] = MappingProxyType(
     {
         "digits": Augmentation(shift=1),
@@ -42,12 +42,12 @@ DEFAULT_AUGMENTATION: Mapping[str, Augmentation] = MappingProxyType(
 
 
 def default_augmentation(name: str) -> Augmentation:
-    """Return what suits the data set `name` of the registry, and no change at all for a set that is not ours."""
+    """What suits the data set `name` of the registry, and no change at all for a set that is not ours."""
     return DEFAULT_AUGMENTATION.get(name, Augmentation())
 
 
 def augment(images: Images, augmentation: Augmentation, rng: np.random.Generator) -> Images:
-    """Return changed copies of images [n, C, H, W], same shape and dtype; uncovered pixels are 0.
+    """Changed copies of images [n, C, H, W], same shape and dtype; uncovered pixels are 0.
 
     What happens to image i depends on `rng`, n, H, W and `augmentation` only. Cutout centres are uniform over the
     image, so a square may hang over the edge (DeVries & Taylor 2017, arXiv:1708.04552).
@@ -72,7 +72,7 @@ def augment(images: Images, augmentation: Augmentation, rng: np.random.Generator
 
 
 def _hidden(centres: npt.NDArray[np.int64], length: int, cutout: int) -> npt.NDArray[np.bool_]:
-    """Return [n, length]: the positions that a stretch of `cutout` around each of `centres` [n, 1] covers."""
+    """The positions [n, length] that a stretch of `cutout` around each of `centres` [n, 1] covers."""
     distance = np.arange(length) - (centres - cutout // 2)
     covered: npt.NDArray[np.bool_] = (distance >= 0) & (distance < cutout)
     return covered

@@ -8,7 +8,7 @@ from nas.errors import InputError
 
 
 def epoch_batches(n: int, batch_size: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Return [steps, batch_size] positions in 0..n-1 for one epoch, each at most once; the remainder is dropped.
+    """Positions [steps, batch_size] in 0..n-1 for one epoch, each at most once; the remainder is dropped.
 
     `seed` is a stage's own (`nas.seeds.derive_seed(run_seed, "supernet")`).
     Raises InputError when there are fewer images than a batch holds.
@@ -23,5 +23,5 @@ def epoch_batches(n: int, batch_size: int, seed: int, epoch: int) -> npt.NDArray
 
 
 def step_rng(seed: int, epoch: int, step: int) -> np.random.Generator:
-    """Return the generator for one training step (augmentation, sampling), so that a resumed run continues with it."""
+    """The generator for one training step (augmentation, sampling), so that a resumed run continues with it."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch, step)))

@@ -6,7 +6,7 @@ from nas.errors import InputError
 
 
 def existing_folder(path: str, expected: str) -> Path:
-    """Return `path` with ~ expanded; raises InputError with `expected` unless it is a folder."""
+    """`path` with ~ expanded; raises InputError with `expected` unless it is a folder."""
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder
@@ -15,7 +15,7 @@ def existing_folder(path: str, expected: str) -> Path:
 
 
 def read_bytes(file: Path, expected: str) -> bytes:
-    """Return the file's content; raises InputError with `expected` when it is missing or unreadable."""
+    """The file's content; raises InputError with `expected` when it is missing or unreadable."""
     try:
         return file.read_bytes()
     except FileNotFoundError:

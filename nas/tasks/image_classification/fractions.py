@@ -5,8 +5,8 @@ from typing import Literal
 
 from nas.errors import InputError
 
-# Thresholds and winners are chosen on val: 300 images give an accuracy of 90 % a standard error of 1.7 points,
-# 5,000 one of 0.4, where differences between candidates stop being the smaller number.
+#: Thresholds and winners are chosen on val: 300 images give an accuracy of 90 % a standard error of 1.7 points,
+#: 5,000 one of 0.4, where differences between candidates stop being the smaller number.
 MIN_VAL, MAX_VAL = 300, 5_000
 
 
@@ -31,7 +31,7 @@ class SplitFractions:
                 raise InputError(f"splits: {name} is {share}; give a share of the training data from 0 to below 1")
 
     def counts(self, n: int) -> dict[Literal["cert", "val", "arch"], int]:
-        """Return how many of n images go to cert, val and arch; the others are for training.
+        """How many of n images go to cert, val and arch; the others are for training.
 
         Raises InputError when the others are less than a tenth.
         """

@@ -18,7 +18,7 @@ UNSIGNED_BYTE = 0x08
 
 
 def read_idx(folder: Path, name: str, dimensions: int, expected: str) -> npt.NDArray[np.uint8]:
-    """Return the uint8 array in `folder/name`.gz or `folder/name`, whichever is there (the gzipped one first).
+    """The uint8 array in `folder/name`.gz or `folder/name`, whichever is there (the gzipped one first).
 
     Raises InputError when the file is missing, is no IDX file of unsigned bytes with that many dimensions, or is
     shorter or longer than its header says.

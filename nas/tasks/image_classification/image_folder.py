@@ -51,7 +51,7 @@ def _classes(folder: Path) -> tuple[str, ...]:
 
 
 def _files(folders: Sequence[Path], names: tuple[str, ...]) -> tuple[list[tuple[Path, int]], int]:
-    """Return every image below the folders with its class number, in the order of names, and how many other files."""
+    """Every image below the folders with its class number, in the order of names, and how many other files."""
     images: list[tuple[Path, int]] = []
     found = 0
     for folder in folders:
@@ -81,7 +81,7 @@ def _read(files: Sequence[tuple[Path, int]], size: int) -> tuple[Images, Labels]
 
 
 def _decode(file: Path, size: int) -> npt.NDArray[np.uint8]:
-    """Return one image [3, size, size], upright after its EXIF orientation; transparency is dropped."""
+    """One image [3, size, size], upright after its EXIF orientation; transparency is dropped."""
     from PIL import Image, ImageOps
 
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -12,20 +14,27 @@ def smoothed(labels: Array, classes: int, smoothing: float) -> Array:
     return jax.nn.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
 
 
+class Teacher(NamedTuple):
+    """Whom a network learns from: `probabilities` [n, classes], or itself where `itself`, a scalar, is 1."""
+
+    probabilities: Array
+    itself: Array
+
+
 def exits_loss(
-    logits: Array, legal: Array, targets: Array, teacher: Array, is_teacher: Array, distillation: float, exits: float
+    logits: Array, legal: Array, targets: Array, teacher: Teacher, distillation: float, exits: float
 ) -> Array:
     """Scalar loss of logits [positions, n, classes], the last position being the final exit.
 
     Every exit learns `distillation` parts of the teacher's probabilities and the rest of `targets`, both [n, classes].
-    Where `is_teacher` (a scalar, 0 or 1), the final exit learns from `targets` alone and is itself the early exits'
-    teacher: in-place distillation (BigNAS, arXiv 2003.11142). The final exit counts 1, the mean of the `legal` early
-    ones `exits`.
+    A network that is the teacher itself has its final exit learn from `targets` alone, and the early exits from that:
+    in-place distillation (BigNAS, arXiv 2003.11142). The final exit counts 1, the mean of the `legal` early ones
+    `exits`.
     """
     own = jax.lax.stop_gradient(jax.nn.softmax(logits[-1]))
-    soft = jnp.where(is_teacher > 0, own, teacher)
+    soft = jnp.where(teacher.itself > 0, own, teacher.probabilities)
     mixed = distillation * soft + (1 - distillation) * targets
-    last = jnp.where(is_teacher > 0, targets, mixed)
+    last = jnp.where(teacher.itself > 0, targets, mixed)
     log_probabilities = jax.nn.log_softmax(logits)
     final = -(last * log_probabilities[-1]).sum(-1).mean()
     early = -(mixed * log_probabilities[:-1]).sum(-1).mean(-1)

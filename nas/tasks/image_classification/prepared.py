@@ -24,21 +24,21 @@ class Dataset:
     preprocessing: Preprocessing
 
     def raw_images(self, part: Labelled | Literal["test"]) -> Images:
-        """Return a copy of the part's images [n, C, H, W] as the source gives them; augmentation works on these."""
+        """A copy of the part's images [n, C, H, W] as the source gives them; augmentation works on these."""
         if part == "test":
             return self.raw.test_x[self.splits.test]
         return self.raw.train_x[self._indices(part)]
 
     def images(self, part: Labelled | Literal["test"]) -> npt.NDArray[np.float32]:
-        """Return the part as the network's input, float32 [n, channels, *size]."""
+        """The part as the network's input, float32 [n, channels, *size]."""
         return self.preprocessing.apply(self.raw_images(part))
 
     def labels(self, part: Labelled) -> Labels:
-        """Return the part's labels [n]; those of the test part have a method of their own."""
+        """The part's labels [n]; those of the test part have a method of their own."""
         return self.raw.train_y[self._indices(part)]
 
     def test_labels(self) -> Labels:
-        """Return the labels of the test part [n]: to be read once, after verification, by the report alone."""
+        """The labels of the test part [n]: to be read once, after verification, by the report alone."""
         return self.raw.test_y[self.splits.test]
 
     def _indices(self, part: Labelled) -> Indices:
@@ -54,13 +54,13 @@ class Dataset:
 def prepare(
     raw: RawData, seed: int, size: tuple[int, int] | None = None, fractions: SplitFractions | None = None
 ) -> Dataset:
-    """Return `raw` split by the run seed, with preprocessing to `size` (height, width), by default the source's."""
+    """`raw` split by the run seed, with preprocessing to `size` (height, width), by default the source's."""
     splits = make_splits(raw, seed, fractions)
     return Dataset(raw, splits, fit_preprocessing(raw, splits.train, size))
 
 
 def fit_preprocessing(raw: RawData, train: Indices, size: tuple[int, int] | None = None) -> Preprocessing:
-    """Return the record whose output has mean 0 and standard deviation 1 per channel on the images `train`."""
+    """The record whose output has mean 0 and standard deviation 1 per channel on the images `train`."""
     channels, height, width = raw.image_shape
     size = size or (height, width)
     if min(size) < 1:
@@ -79,7 +79,7 @@ def fit_preprocessing(raw: RawData, train: Indices, size: tuple[int, int] | None
 
 
 def _moments(pixels: Images) -> tuple[float, float]:
-    """Return mean and standard deviation in float64; 8-bit pixels by their exact histogram."""
+    """Mean and standard deviation in float64; 8-bit pixels by their exact histogram."""
     if pixels.dtype == np.uint8:
         count = np.zeros(256, np.int64)
         # bincount widens what it is given to eight bytes a pixel; 1,024 images at a time keeps that in the cache.

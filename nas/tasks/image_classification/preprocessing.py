@@ -53,7 +53,7 @@ class Preprocessing:
             )
 
     def apply(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return float32 [n, channels, *size] from uint8 or float [n, channels, H, W] in the source's own units.
+        """The input, float32 [n, channels, *size], from uint8 or float [n, channels, H, W] in the source's own units.
 
         Raises ValueError for another type, rank or number of channels.
         """
@@ -73,7 +73,7 @@ class Preprocessing:
         return out
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON-able values; floats survive JSON exactly."""
+        """The record as JSON-able values; floats survive JSON exactly."""
         return {
             "schema": SCHEMA,
             "size": list(self.size),
@@ -86,7 +86,7 @@ class Preprocessing:
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Preprocessing:
-        """Return the record that `to_dict` wrote; raises ValueError for another schema or a missing field."""
+        """The record that `to_dict` wrote; raises ValueError for another schema or a missing field."""
         if record.get("schema") != SCHEMA:
             raise ValueError(
                 f"preprocessing: schema {record.get('schema')!r} is unknown to this version, "
@@ -108,7 +108,7 @@ class Preprocessing:
 
 
 def resize(images: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
-    """Return images [n, C, H, W] cropped centrally to the aspect ratio of `size` and resized to it.
+    """Images [n, C, H, W] cropped centrally to the aspect ratio of `size` and resized to it.
 
     Antialiased bilinear, as Pillow's BILINEAR: a triangle as wide as the step between outputs, at least one pixel.
     uint8 is rounded to uint8; floating point becomes float32. Images of that size already are returned as they are.
@@ -127,7 +127,7 @@ def resize(images: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
 
 
 def _triangle(source: int, target: int) -> npt.NDArray[np.float32]:
-    """Return the interpolation matrix [target, source]; each row sums to 1."""
+    """The interpolation matrix [target, source]; each row sums to 1."""
     step = source / target
     centres = (np.arange(target) + 0.5) * step
     distance = np.abs(np.arange(source) + 0.5 - centres[:, None]) / max(step, 1.0)

@@ -77,7 +77,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_pickle(file: Path, expected: str) -> Any:
-    """Return the pickle's content: numpy arrays, str (also for Python 2's), bytes, numbers, lists, tuples, dicts.
+    """The pickle's content: numpy arrays, str (also for Python 2's), bytes, numbers, lists, tuples, dicts.
 
     Raises InputError when the file is missing, damaged, or asks for anything else; nothing in it is ever executed.
     """
@@ -97,7 +97,7 @@ def load_pickle(file: Path, expected: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return `value` with every stand-in replaced by its array."""
+    """`value` with every stand-in replaced by its array."""
     if isinstance(value, _Array):
         if value.value is None:
             raise pickle.UnpicklingError("an array without content")

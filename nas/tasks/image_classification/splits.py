@@ -38,7 +38,7 @@ class Splits:
     left_out: int
 
     def record(self) -> dict[str, Any]:
-        """Return sizes and hashes for environment.json."""
+        """Sizes and hashes for environment.json."""
         parts: dict[Part, Indices] = {
             "train": self.train, "arch": self.arch, "val": self.val, "cert": self.cert, "test": self.test
         }  # fmt: skip
@@ -49,7 +49,7 @@ class Splits:
 
 
 def make_splits(raw: RawData, seed: int, fractions: SplitFractions | None = None) -> Splits:
-    """Return the splits of `raw` for the run seed `seed`; `fractions` default to the rules in `SplitFractions`.
+    """The splits of `raw` for the run seed `seed`; `fractions` default to the rules in `SplitFractions`.
 
     Raises InputError when a part that is wanted would be empty or a class has nothing left to train on.
     """
@@ -77,7 +77,7 @@ def make_splits(raw: RawData, seed: int, fractions: SplitFractions | None = None
 
 
 def split_off_test(x: Images, y: Labels, share: float = 0.2) -> tuple[Images, Labels, Images, Labels]:
-    """Return (train_x, train_y, test_x, test_y) for a source without a test part.
+    """(train_x, train_y, test_x, test_y) for a source without a test part.
 
     The same for every run seed, so that results of different seeds are comparable; stratified, identical images
     together.
@@ -93,7 +93,7 @@ def split_off_test(x: Images, y: Labels, share: float = 0.2) -> tuple[Images, La
 
 
 def limit_training(x: Images, y: Labels, limit: int | None, where: str) -> tuple[Images, Labels]:
-    """Return `limit` training images, the same share of every class and the same images in every run; None is all."""
+    """`limit` training images, the same share of every class and the same images in every run; None is all."""
     classes = len(np.unique(y))
     if limit is None:
         return x, y
@@ -104,12 +104,12 @@ def limit_training(x: Images, y: Labels, limit: int | None, where: str) -> tuple
 
 
 def image_digests(x: Images) -> Digests:
-    """Return the SHA-256 of every image's pixels, [n] of 32 bytes each."""
+    """The SHA-256 of every image's pixels, [n] of 32 bytes each."""
     return np.array([hashlib.sha256(image.tobytes()).digest() for image in x], "S32")
 
 
 def _distribute(digests: Digests, y: Labels, counts: Sequence[int], salt: str) -> list[Indices]:
-    """Return ascending positions for every part in `counts`, and last those that remain.
+    """Ascending positions for every part in `counts`, and last those that remain.
 
     Groups of identical images are walked in the order of their salted hash, class by class, and fill one part after
     the other. A part holds its count exactly unless groups of several images straddle its edge.
@@ -134,7 +134,7 @@ def _distribute(digests: Digests, y: Labels, counts: Sequence[int], salt: str) -
 
 
 def _shares(images: Indices, counts: Indices) -> Indices:
-    """Return [classes, parts]: how many images of each class a part takes, by largest remainders.
+    """How many images of each class a part takes [classes, parts], by largest remainders.
 
     Sums over classes are `counts`, as far as every class keeps an image that no part takes.
     """

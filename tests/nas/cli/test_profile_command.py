@@ -185,7 +185,11 @@ def unsteady(seconds: dict[int, float]) -> Callable[..., tuple[Measurement, ...]
         network = space.decode(genomes[0])
         exits = tuple(ExitTime(level * (1 + k), 2 * level * (1 + k)) for k in range(len(network.exits)))
         genome = tuple(int(gene) for gene in genomes[0])
-        return (Measurement(purpose, TARGET.key, genome, network.key, exits, reference_s=level),)
+        return (
+            Measurement(
+                purpose=purpose, target=TARGET.key, genome=genome, key=network.key, exits=exits, reference_s=level
+            ),
+        )
 
     return timed
 

@@ -9,9 +9,9 @@ import pytest
 
 from hardware_profiles import Target
 from nas.config import dump, parse
+from nas.config.component import ComponentSpec
 from nas.config.kinds import Default, Kind
 from nas.config.plugins import granted
-from nas.config.settings import ComponentSpec
 from nas.config.units import Seconds
 from nas.errors import InputError
 

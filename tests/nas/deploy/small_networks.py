@@ -10,7 +10,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.special import erf, expit, softmax
 
-from search_spaces.ir import Builder, Network, Ref
+from search_spaces.ir import Builder, Network
+from search_spaces.op import Ref
 from search_spaces.operators import conv_padding
 
 Array = NDArray[np.float32]

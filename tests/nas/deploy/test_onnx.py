@@ -9,7 +9,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from nas.deploy.onnx import IR_VERSION, OPSET, WRITERS, export_segments, to_onnx
+from nas.deploy.onnx import IR_VERSION, OPSET, export_segments, to_onnx
+from nas.deploy.onnx_operators import WRITERS
 from nas.errors import InputError
 from search_spaces.ir import Builder, Network
 from search_spaces.operators import OPERATORS

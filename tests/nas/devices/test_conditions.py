@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 from nas.devices.conditions import Conditions
@@ -44,4 +45,4 @@ def test_what_cannot_be_read_is_none(tmp_path: Path) -> None:
 
 def test_conditions_survive_a_line_of_json(tmp_path: Path) -> None:
     for found in (Conditions.now("tvm 0", 1, tmp_path), Conditions("tvm 0", 1, "performance", (1e9, 2e9), 40.0, 0.5)):
-        assert Conditions.from_dict(json.loads(to_line(found.to_dict()))) == found
+        assert Conditions.from_dict(json.loads(to_line(asdict(found)))) == found

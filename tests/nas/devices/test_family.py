@@ -17,7 +17,7 @@ from latency_models.calibration import Calibration, features_of
 from latency_models.features import FEATURES
 from latency_models.flops import Flops
 from latency_models.roofline import LinearModel, Roofline
-from nas.config.settings import ComponentSpec
+from nas.config.component import ComponentSpec
 from nas.devices import profiling
 from nas.devices.family import MOST, relatives, with_relatives
 from nas.devices.measurement import ExitTime, Measurement
@@ -156,7 +156,13 @@ def test_a_profile_is_calibrated_with_relatives_in_its_folder(tmp_path: Path) ->
     genome = tuple(random_genomes(SPACE, 1, np.random.default_rng(3))[0].tolist())
     network = SPACE.decode(genome)
     seconds = 3 * Roofline(NEW, TARGET).predict([network]).reach_s()[0]
-    row = Measurement("calibration", TARGET.key, genome, network.key, tuple(ExitTime(s, s) for s in seconds))
+    row = Measurement(
+        purpose="calibration",
+        target=TARGET.key,
+        genome=genome,
+        key=network.key,
+        exits=tuple(ExitTime(s, s) for s in seconds),
+    )
     head, setup = Head({}, SPACE.name, "", NEW), Setup(TARGET, "", {}, SPACE.input_shape, 10, 0)
     for there in (False, True):
         if there:

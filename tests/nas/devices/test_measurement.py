@@ -16,15 +16,15 @@ from nas.process.files import to_line
 
 HERE = Target("host", "onnxruntime")
 ROW = Measurement(
-    "winner",
-    HERE.key,
-    (1, 2, 3),
-    "key",
-    (ExitTime(1e-5, 2e-5), ExitTime(3e-5, 4e-5, contended=True)),
-    (1.1e-5, 3.2e-5),
-    (1e-6, 2e-6),
-    ("worst",),
-    "worst",
+    purpose="winner",
+    target=HERE.key,
+    genome=(1, 2, 3),
+    key="key",
+    exits=(ExitTime(1e-5, 2e-5), ExitTime(3e-5, 4e-5, contended=True)),
+    predicted_s=(1.1e-5, 3.2e-5),
+    predicted_std_s=(1e-6, 2e-6),
+    broken=("worst",),
+    budget="worst",
     reference_s=5e-6,
     conditions=Conditions("onnxruntime 1", 1, "performance", (1e9, 2e9), 41.5, 0.25, {"numpy": "2"}),
 )

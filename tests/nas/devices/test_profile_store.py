@@ -8,8 +8,14 @@ from nas.devices.profile_store import FEWEST, Reading, counting, to_fit
 
 def row(key: str, reference_s: float | None = 1e-3, disturbed: float = 0.0) -> Measurement:
     """A reading of a network of one exit."""
-    return Measurement("calibration", "t", (0,), key, (ExitTime(1e-3, 1e-3, disturbed=disturbed),), None,
-                       reference_s=reference_s)  # fmt: skip
+    return Measurement(
+        purpose="calibration",
+        target="t",
+        genome=(0,),
+        key=key,
+        exits=(ExitTime(1e-3, 1e-3, disturbed=disturbed),),
+        reference_s=reference_s,
+    )
 
 
 def test_the_last_stable_reading_of_a_network_counts() -> None:

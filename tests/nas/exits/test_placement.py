@@ -10,16 +10,16 @@ import pytest
 
 from nas.exits import placement
 from nas.exits.placement import best_placement, reach_of
-from nas.exits.thresholds import evaluate, solve
+from nas.exits.thresholds import Policies, evaluate
 
 Network = Callable[..., tuple[Any, Any, Any]]
 
 
-def test_every_head_and_decision_on_the_way_is_paid() -> None:
+def test_every_head_on_the_way_is_paid() -> None:
     body, head = np.array([1.0, 2.0, 4.0, 8.0]), np.array([0.1, 0.2, 0.4, 0.8])
-    assert reach_of((), body, head, 0.01).tolist() == [8.8]
-    assert reach_of((1,), body, head, 0.01) == pytest.approx([2.21, 9.01])
-    assert reach_of((0, 2), body, head, 0.01) == pytest.approx([1.11, 4.52, 9.32])
+    assert reach_of((), body, head).tolist() == [8.8]
+    assert reach_of((1,), body, head) == pytest.approx([2.2, 9.0])
+    assert reach_of((0, 2), body, head) == pytest.approx([1.1, 4.5, 9.3])
 
 
 def best_by_hand(scores: Any, right: Any, body: Any, head: Any, budget: float, kmax: int) -> float:
@@ -27,7 +27,7 @@ def best_by_hand(scores: Any, right: Any, body: Any, head: Any, budget: float, k
     for size in range(kmax + 1):
         for kept in combinations(range(early), size):
             columns = [*kept, early]
-            policy = solve(scores[:, columns], right[:, columns], reach_of(kept, body, head, 0.05), budget)
+            policy = Policies.of(scores[:, columns], right[:, columns], reach_of(kept, body, head)).best(budget)
             best = max(best, policy.accuracy if policy else -1.0)
     return best
 
@@ -36,8 +36,8 @@ def best_by_hand(scores: Any, right: Any, body: Any, head: Any, budget: float, k
 @pytest.mark.parametrize("budget", [1.5, 3.0, 4.5, 6.0])
 def test_the_best_of_all_subsets_is_found(network: Network, kmax: int, budget: float) -> None:
     scores, right, _ = network(200, 5)
-    body, head = np.arange(1.0, 6.0), np.full(5, 0.3)
-    found = best_placement(scores, right, body, head, 0.05, budget, kmax)
+    body, head = np.arange(1.0, 6.0), np.array([0.35] * 4 + [0.3])
+    found = best_placement(scores, right, body, head, budget, kmax)
     wanted = best_by_hand(scores, right, body, head, budget, kmax)
     if found is None:
         assert wanted == -1
@@ -46,16 +46,16 @@ def test_the_best_of_all_subsets_is_found(network: Network, kmax: int, budget: f
     assert len(found.positions) <= kmax
     columns = [*found.positions, 4]
     assert evaluate(found.policy.thresholds, scores[:, columns], right[:, columns], found.reach_s) == found.policy
-    assert found.reach_s == tuple(reach_of(found.positions, body, head, 0.05))
+    assert found.reach_s == tuple(reach_of(found.positions, body, head))
     assert found.policy.expected_s <= budget
 
 
 def test_the_short_search_ranks_the_best_subset_high_enough(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     scores, right, _ = network(400, 8, 2)
-    body, head = np.arange(1.0, 9.0), np.full(8, 0.2)
-    found = best_placement(scores, right, body, head, 0.05, 4.0, 3)
+    body, head = np.arange(1.0, 9.0), np.array([0.25] * 7 + [0.2])
+    found = best_placement(scores, right, body, head, 4.0, 3)
     monkeypatch.setattr(placement, "POLISHED", 10_000)
-    exact = best_placement(scores, right, body, head, 0.05, 4.0, 3)
+    exact = best_placement(scores, right, body, head, 4.0, 3)
     assert found is not None
     assert exact is not None
     assert found.policy.accuracy >= exact.policy.accuracy - 1 / 400
@@ -66,7 +66,7 @@ def test_dearer_heads_leave_fewer_exits(network: Network) -> None:
     body = np.arange(1.0, 7.0)
     kept = []
     for head in (0.0, 0.4, 3.0):
-        found = best_placement(scores, right, body, np.full(6, head), 0.0, 3.6 + head, 5)
+        found = best_placement(scores, right, body, np.full(6, head), 3.6 + head, 5)
         kept.append(len(found.positions) if found else 0)
     assert kept[0] > kept[1] >= kept[2]
 
@@ -74,8 +74,8 @@ def test_dearer_heads_leave_fewer_exits(network: Network) -> None:
 def test_nothing_fits_and_everything_fits(network: Network) -> None:
     scores, right, _ = network(100, 4)
     body, head = np.arange(1.0, 5.0), np.full(4, 0.1)
-    assert best_placement(scores, right, body, head, 0.0, 1.0, 3) is None
-    free = best_placement(scores, right, body, head, 0.0, math.inf, 3)
+    assert best_placement(scores, right, body, head, 1.0, 3) is None
+    free = best_placement(scores, right, body, head, math.inf, 3)
     assert free is not None
     assert free.policy.accuracy >= right[:, -1].mean()
 
@@ -84,7 +84,7 @@ def test_an_exit_that_gains_nothing_is_left_out(network: Network) -> None:
     scores, right, _ = network(300, 3)
     scores[:, 0] = 0.5  # parts nobody from anybody
     right[:, 0] = False
-    found = best_placement(scores, right, np.array([1.0, 2.0, 3.0]), np.full(3, 0.1), 0.0, math.inf, 2)
+    found = best_placement(scores, right, np.array([1.0, 2.0, 3.0]), np.full(3, 0.1), math.inf, 2)
     assert found is not None
     assert 0 not in found.positions
 
@@ -92,4 +92,4 @@ def test_an_exit_that_gains_nothing_is_left_out(network: Network) -> None:
 def test_too_many_subsets_are_refused(network: Network) -> None:
     scores, right, _ = network(10, 21)
     with pytest.raises(ValueError, match="20 positions with up to 8 exits have 263950 subsets"):
-        best_placement(scores, right, np.arange(1.0, 22.0), np.zeros(21), 0.0, math.inf, 8)
+        best_placement(scores, right, np.arange(1.0, 22.0), np.zeros(21), math.inf, 8)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nas.exits.frontier import expected_s, geometric, stopping
 from nas.exits.levels import Levels, grid_size
-from nas.exits.thresholds import GRID, Policies, curve, evaluate, expected_upper_s, last_exit, solve
+from nas.exits.thresholds import Policies, evaluate, expected_upper_s, last_exit
 
 Network = Callable[..., tuple[Any, Any, Any]]
 
@@ -40,7 +40,7 @@ def brute_force(confidence: Any, correct: Any, reach_s: Any, budget_s: float) ->
 def test_up_to_two_thresholds_on_few_samples_are_optimal(drawn: tuple[Any, Any, Any], fraction: float) -> None:
     confidence, correct, reach_s = (x[:12] if x.ndim == 2 else x for x in drawn)
     budget_s = fraction * reach_s[-1]
-    best = solve(confidence, correct, reach_s, budget_s)
+    best = Policies.of(confidence, correct, reach_s).best(budget_s)
     assert (best and best.accuracy) == brute_force(confidence, correct, reach_s, budget_s)
 
 
@@ -55,7 +55,7 @@ def test_the_last_exit_is_the_policy_of_infinite_thresholds(drawn: tuple[Any, An
 @pytest.mark.parametrize("fraction", [0.3, 0.5, 0.7, 1.0])
 def test_three_thresholds_are_within_one_sample_of_the_best(network: Network, seed: int, fraction: float) -> None:
     confidence, correct, reach_s = network(18, 4, seed)
-    best = solve(confidence, correct, reach_s, fraction * reach_s[-1])
+    best = Policies.of(confidence, correct, reach_s).best(fraction * reach_s[-1])
     wanted = brute_force(confidence, correct, reach_s, fraction * reach_s[-1])
     assert best is not None
     assert wanted is not None
@@ -67,7 +67,7 @@ def test_three_thresholds_are_within_one_sample_of_the_best(network: Network, se
 def test_the_budget_is_kept_on_the_given_data_ties_or_not(drawn: tuple[Any, Any, Any], fraction: float) -> None:
     confidence, correct, reach_s = drawn
     budget_s = fraction * reach_s[-1]
-    policy = solve(confidence, correct, reach_s, budget_s)
+    policy = Policies.of(confidence, correct, reach_s).best(budget_s)
     if policy is None:
         assert reach_s[0] > budget_s
     else:
@@ -92,7 +92,7 @@ def test_more_cost_always_buys_more_accuracy(drawn: tuple[Any, Any, Any]) -> Non
 @settings(max_examples=100, deadline=None)
 def test_a_larger_budget_never_lowers_accuracy(drawn: tuple[Any, Any, Any], fractions: list[float]) -> None:
     confidence, correct, reach_s = drawn
-    found = [solve(confidence, correct, reach_s, fraction * reach_s[-1]) for fraction in sorted(fractions)]
+    found = [Policies.of(confidence, correct, reach_s).best(fraction * reach_s[-1]) for fraction in sorted(fractions)]
     accuracies = [-1.0 if policy is None else policy.accuracy for policy in found]
     assert accuracies == sorted(accuracies)
 
@@ -101,7 +101,7 @@ def test_a_larger_budget_never_lowers_accuracy(drawn: tuple[Any, Any, Any], frac
 @pytest.mark.parametrize("fraction", [0.6, 0.7, 0.8])
 def test_where_depth_helps_the_budget_is_used_to_a_hundredth(network: Network, exits: int, fraction: float) -> None:
     confidence, correct, reach_s = network(2000, exits)
-    policy = solve(confidence, correct, reach_s, fraction * reach_s[-1])
+    policy = Policies.of(confidence, correct, reach_s).best(fraction * reach_s[-1])
     assert policy is not None
     assert 0.99 * fraction * reach_s[-1] <= policy.expected_s <= fraction * reach_s[-1]
 
@@ -128,7 +128,7 @@ def test_it_is_better_than_either_of_its_families_alone(network: Network, exits:
 def test_thresholds_hold_their_budget_and_accuracy_on_new_data(network: Network) -> None:
     confidence, correct, reach_s = network(22_000, 5, 3)
     for fraction in (0.4, 0.6, 0.8):
-        policy = solve(confidence[:2000], correct[:2000], reach_s, fraction * reach_s[-1])
+        policy = Policies.of(confidence[:2000], correct[:2000], reach_s).best(fraction * reach_s[-1])
         assert policy is not None
         fresh = evaluate(policy.thresholds, confidence[2000:], correct[2000:], reach_s)
         assert fresh.expected_s == pytest.approx(policy.expected_s, rel=0.03)
@@ -157,7 +157,7 @@ def test_the_upper_bound_never_exceeds_the_worst_case() -> None:
 
 def test_spending_less_is_legal_where_depth_hurts(network: Network) -> None:
     confidence, correct, reach_s = network(4000, 4, overthinking=0.3)
-    policy = solve(confidence, correct, reach_s, math.inf)
+    policy = Policies.of(confidence, correct, reach_s).best(math.inf)
     assert policy is not None
     assert policy.accuracy > correct[:, -1].mean() + 0.02
     assert policy.expected_s < 0.95 * reach_s[-1]
@@ -165,26 +165,26 @@ def test_spending_less_is_legal_where_depth_hurts(network: Network) -> None:
 
 def test_a_first_exit_over_the_budget_fits_nothing(network: Network) -> None:
     confidence, correct, reach_s = network(50, 3)
-    assert solve(confidence, correct, reach_s, np.nextafter(reach_s[0], 0)) is None
-    first = solve(confidence, correct, reach_s, reach_s[0])
+    assert Policies.of(confidence, correct, reach_s).best(np.nextafter(reach_s[0], 0)) is None
+    first = Policies.of(confidence, correct, reach_s).best(reach_s[0])
     assert first is not None
     assert first.rates == (1.0, 0.0, 0.0)
     assert first.expected_s == reach_s[0]
     # "Always" holds on data never seen, too.
     assert evaluate(first.thresholds, confidence * 0.0, correct, reach_s).rates == (1.0, 0.0, 0.0)
     distance = -confidence  # a score that is never positive
-    first = solve(distance, correct, reach_s, reach_s[0])
+    first = Policies.of(distance, correct, reach_s).best(reach_s[0])
     assert first is not None
     assert evaluate(first.thresholds, distance - 0.5, correct, reach_s).rates == (1.0, 0.0, 0.0)
 
 
 def test_without_early_exits_the_answer_is_the_network_itself(network: Network) -> None:
     confidence, correct, reach_s = network(100, 1)
-    policy = solve(confidence, correct, reach_s, math.inf)
+    policy = Policies.of(confidence, correct, reach_s).best(math.inf)
     assert policy is not None
     assert (policy.thresholds, policy.rates, policy.expected_s) == ((), (1.0,), reach_s[0])
     assert policy.accuracy == correct.mean()
-    assert solve(confidence, correct, reach_s, 0.99 * reach_s[0]) is None
+    assert Policies.of(confidence, correct, reach_s).best(0.99 * reach_s[0]) is None
     assert expected_upper_s(confidence, (), reach_s) == reach_s[0]
 
 
@@ -193,7 +193,7 @@ def test_heads_on_the_way_are_paid() -> None:
     reach_s = [1.75, 2.75]
     confidence = np.array([[0.9, 1.0], [0.8, 1.0], [0.2, 1.0], [0.1, 1.0]])
     correct = np.array([[1, 1], [1, 1], [0, 1], [0, 1]])
-    policy = solve(confidence, correct, reach_s, 2.3)
+    policy = Policies.of(confidence, correct, reach_s).best(2.3)
     assert policy is not None
     assert policy.thresholds == (0.5,)  # halfway between the surest that goes on and the least sure that leaves
     assert policy.expected_s == 0.5 * 1.75 + 0.5 * 2.75
@@ -204,7 +204,7 @@ def test_heads_on_the_way_are_paid() -> None:
 
 def test_confidences_of_another_runtime_leave_at_the_same_exits(network: Network) -> None:
     confidence, correct, reach_s = network(500, 4)
-    policy = solve(confidence, correct, reach_s, 0.6 * reach_s[-1])
+    policy = Policies.of(confidence, correct, reach_s).best(0.6 * reach_s[-1])
     assert policy is not None
     gaps = [np.abs(confidence[:, k] - t).min() for k, t in enumerate(policy.thresholds) if t not in (0.0, math.inf)]
     assert min(gaps) > 0
@@ -215,32 +215,22 @@ def test_confidences_of_another_runtime_leave_at_the_same_exits(network: Network
 def test_single_precision_confidences_survive_the_text_form(network: Network) -> None:
     confidence, correct, reach_s = network(300, 3)
     confidence = confidence.astype(np.float32)
-    policy = solve(confidence, correct, reach_s, 0.7 * reach_s[-1])
+    policy = Policies.of(confidence, correct, reach_s).best(0.7 * reach_s[-1])
     assert policy is not None
     again = json.loads(json.dumps([t if math.isfinite(t) else None for t in policy.thresholds]))
     assert evaluate([math.inf if t is None else t for t in again], confidence, correct, reach_s) == policy
 
 
-def test_the_curve_is_the_solution_at_each_fraction(network: Network) -> None:
-    confidence, correct, reach_s = network(800, 4)
-    points = curve(confidence, correct, reach_s)
-    assert [point.fraction for point in points] == list(GRID)
-    for fraction, cost, accuracy in points:
-        policy = solve(confidence, correct, reach_s, fraction * reach_s[-1])
-        assert policy is not None
-        assert (policy.expected_s, policy.accuracy) == (cost, accuracy)
-    # Without early exits nothing but the worst case is in reach.
-    assert [point.fraction for point in curve(*network(50, 1))] == [1.0]
-
-
 def test_equal_input_equal_output(network: Network) -> None:
     confidence, correct, reach_s = network(500, 5)
-    assert solve(confidence, correct, reach_s, 3e-3) == solve(confidence.copy(), correct, list(reach_s), 3e-3)
+    assert Policies.of(confidence, correct, reach_s).best(3e-3) == Policies.of(
+        confidence.copy(), correct, list(reach_s)
+    ).best(3e-3)
 
 
 def test_many_exits_do_not_overflow(network: Network) -> None:
     confidence, correct, reach_s = network(200, 16)
-    policy = solve(confidence, correct, reach_s, 0.5 * reach_s[-1])
+    policy = Policies.of(confidence, correct, reach_s).best(0.5 * reach_s[-1])
     assert policy is not None
     assert evaluate(policy.thresholds, confidence, correct, reach_s) == policy
 
@@ -265,7 +255,7 @@ def test_few_exits_have_as_many_levels_as_can_be_enumerated() -> None:
 def test_malformed_data_is_refused(change: dict[str, Any], message: str) -> None:
     data = {"confidence": np.zeros((4, 2)), "correct": np.ones((4, 2)), "reach_s": [1.0, 2.0], **change}
     with pytest.raises(ValueError, match=message):
-        solve(**data, budget_s=1.0)
+        Policies.of(**data)
 
 
 def test_a_wrong_number_of_thresholds_is_refused(network: Network) -> None:

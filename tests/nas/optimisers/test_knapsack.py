@@ -48,7 +48,7 @@ def test_genes_that_stand_alone(options: tuple[int, ...], seed: int, share: floa
     preference, cost = padded(problem, rng), separate(problem, rng)
     every = np.sort(cost.seconds(problem.every()))
     limit = float(every[0] + share * (every[-1] - every[0]))
-    genomes, seconds = derive(problem, preference, cost, limit, np.zeros(len(options), np.int64), 16, floor)
+    genomes, seconds = derive(problem, preference, cost, limit, np.zeros(len(options), np.int64), floor)
     wanted, in_band = enumerated(problem, preference, cost, limit, floor)
     assert (seconds <= limit).all() and np.allclose(seconds, cost.seconds(genomes))
     # Where two networks share a cell the better one counts; it may be the one just above the limit.
@@ -67,7 +67,7 @@ def test_genes_that_share_factors_and_genes_that_may_have_no_effect(
     preference, cost = padded(problem, rng), chained(problem, rng)
     every = np.sort(cost.seconds(problem.every()))
     limit = float(every[0] + share * (every[-1] - every[0])) * (1 + 1e-9)
-    genomes, seconds = derive(problem, preference, cost, limit, np.zeros(len(options), np.int64), 16, 0.0)
+    genomes, seconds = derive(problem, preference, cost, limit, np.zeros(len(options), np.int64), 0.0)
     wanted = enumerated(problem, preference, cost, limit, 0.0)[0]
     assert (seconds <= limit).all()
     reached = total(problem, preference, genomes[:1])[0]
@@ -124,7 +124,7 @@ def test_a_space_of_networks_is_solved_through_its_tables() -> None:
     for share in (0.2, 0.5, 0.8):
         limit = float(np.quantile(cost.seconds(every), share))
         preference = padded(problem, rng)
-        genomes, seconds = derive(problem, preference, cost, limit, every[0], 16, 0.0)
+        genomes, seconds = derive(problem, preference, cost, limit, every[0], 0.0)
         value = total(problem, preference, every)[cost.seconds(every) <= limit]
         assert (seconds <= limit).all()
         assert np.array_equal(genomes, problem.canonical(genomes))
@@ -139,7 +139,7 @@ def test_a_loose_limit_leaves_as_many_proposals_as_a_tight_one() -> None:
     problem = Choices((4,) * 5)
     preference, cost = padded(problem, rng), separate(problem, rng)
     genomes, _ = derive(problem, preference, cost, 1e3 * float(cost.seconds(problem.every()).max()), problem.every()[0])
-    assert len(genomes) == 16
+    assert len(genomes) >= 16
     assert genomes[0].tolist() == preference.argmax(axis=1).tolist()
 
 
@@ -180,7 +180,7 @@ def test_cells_that_all_read_the_same_genes_are_enumerated(monkeypatch: pytest.M
     preference = padded(problem, rng)
     every = problem.every()
     limit = float(np.median(cost.seconds(every)))
-    genomes, seconds = derive(problem, preference, cost, limit, every[0], 4, 0.0)
+    genomes, seconds = derive(problem, preference, cost, limit, every[0], 0.0)
     best = total(problem, preference, every)[cost.seconds(every) <= limit].max()
     assert total(problem, preference, genomes[:1])[0] == pytest.approx(best) and (seconds <= limit).all()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -110,7 +111,7 @@ def test_a_file_system_without_locks_is_said_to_be_one(tmp_path: Path, monkeypat
     def flock(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(folder_module.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(RunFolderError, match=r"cannot be locked .*local disk"):
         RunFolder.open(tmp_path, resume=False)
 

@@ -14,7 +14,7 @@ from nas.deploy.onnx import to_onnx
 from nas.deploy.parity import compare_exits
 from nas.deploy.tvm import to_tvm
 from nas.devices.runners import runner_for
-from nas.devices.runners.base import load_cascade, run
+from nas.devices.runners.base import load_cascade
 from nas.devices.runners.tvm_runner import Tvm
 from nas.errors import InputError
 from tests.nas.deploy.small_networks import one_exit, random_inputs, random_weights
@@ -27,7 +27,7 @@ def test_a_library_gives_all_exits_in_order(compiled: Any) -> None:
     assert isinstance(runner, Tvm)
     assert runner.suffix == ".so"
     assert runner.version.startswith("tvm ")
-    outputs = run(runner, compiled.folder / "model.so", compiled.sample)
+    outputs = runner.load(compiled.folder / "model.so")(compiled.sample)
     for output, expected in zip(outputs, compiled.logits, strict=True):
         np.testing.assert_allclose(output, expected, rtol=1e-5, atol=2e-6)
 

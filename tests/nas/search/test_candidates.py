@@ -13,7 +13,7 @@ from nas.config.settings import Budget
 from nas.devices.measurement import ExitTime, Measurement
 from nas.run.trial import Trial
 from nas.search.budget_loop import Step
-from nas.search.candidates import GAIN, next_step, seconds_of
+from nas.search.candidates import GAIN, Candidates, next_step, seconds_of
 from search_spaces.slots import random_genomes
 from search_spaces.toy import toy
 
@@ -33,13 +33,18 @@ ACCURACY = 0.8 + 0.1 * np.argsort(np.argsort(SECONDS)) / len(POOL)
 def reading(number: int, seconds: float, broken: tuple[str, ...] = ()) -> Measurement:
     trial = POOL[number]
     return Measurement(
-        "candidate", TARGET.key, trial.genome, trial.key, (ExitTime(0.9 * seconds, seconds, False),), broken=broken
+        purpose="candidate",
+        target=TARGET.key,
+        genome=trial.genome,
+        key=trial.key,
+        exits=(ExitTime(0.9 * seconds, seconds, False),),
+        broken=broken,
     )
 
 
 def step(limit_s: float, rows: list[Measurement], left: int = 4) -> Step:
     budget = Budget(limit_s, "worst_case", "b")
-    return next_step(SPACE, budget, RATES, ACCURACY, POOL, {row.key: row for row in rows}, MODEL, left)
+    return next_step(SPACE, budget, Candidates(POOL, RATES, ACCURACY), {row.key: row for row in rows}, MODEL, left)
 
 
 def test_the_most_accurate_network_is_taken_where_everything_fits() -> None:

@@ -6,7 +6,8 @@ import pytest
 from hardware_profiles import Target, load
 from latency_models.additive import Additive, compile
 from latency_models.roofline import Roofline
-from nas.config.settings import Budget, ComponentSpec, Experiment, SearchSettings
+from nas.config.component import ComponentSpec
+from nas.config.settings import Budget, Experiment, SearchSettings
 from nas.exits.placement import reach_of
 from nas.optimisers.exit_shares import Exitless
 from nas.run.trial import AtBudget
@@ -95,7 +96,7 @@ def test_parts_add_up_to_every_choice_of_exits(
         reach = tables[PI].reach_s(chosen[None])[0]
         body_s, head_s = problem.parts(genome, PI)
         kept = np.flatnonzero(~np.isnan(reach))
-        assert reach_of(kept[:-1].tolist(), body_s, head_s, 0.0) == pytest.approx(reach[kept], rel=1e-9)
+        assert reach_of(kept[:-1].tolist(), body_s, head_s) == pytest.approx(reach[kept], rel=1e-9)
 
 
 def test_the_allowance_leaves_room_for_the_models_error(problem: BudgetProblem) -> None:

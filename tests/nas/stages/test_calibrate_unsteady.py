@@ -57,7 +57,16 @@ class Machine:
                 ExitTime(level * (1 + k), level * (1 + k), disturbed=0.9 * shared) for k in range(len(network.exits))
             ]
             genes = tuple(int(gene) for gene in genome)
-            rows.append(Measurement(purpose, device.target.key, genes, network.key, tuple(exits), reference_s=1e-4))
+            rows.append(
+                Measurement(
+                    purpose=purpose,
+                    target=device.target.key,
+                    genome=genes,
+                    key=network.key,
+                    exits=tuple(exits),
+                    reference_s=1e-4,
+                )
+            )
         self.asked.append([list(self.read).index(row.key) for row in rows])
         return tuple(rows)
 

@@ -14,8 +14,9 @@ from nas.nn.weights import cut, extract, initialise, supernet_shapes
 from nas.supernet.elastic import Supernet
 from nas.supernet.sampling import largest, smallest
 from nas.tolerances import MASK_TO_EXTRACTED
-from search_spaces.ir import Builder, Network, Ref
+from search_spaces.ir import Builder, Network
 from search_spaces.mobile import conv_bn, linear_exit, mobile
+from search_spaces.op import Ref
 from search_spaces.slots import SearchSpace, Slot, random_genomes
 from search_spaces.staged import StagedSpace
 from search_spaces.toy import toy

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from nas.supernet.union import plan
-from search_spaces.ir import Builder, Ref
+from search_spaces.ir import Builder
 from search_spaces.mobile import conv_bn
+from search_spaces.op import Ref
 from search_spaces.slots import SearchSpace, Slot, SpaceError, exit_positions
 from search_spaces.toy import OPERATORS, toy
 

@@ -4,10 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas.config.registry import load
 from nas.nn.interpreter import apply
 from nas.nn.weights import Weights, cut, initialise, supernet_shapes
-from nas.search.evaluators import EVALUATORS
 from nas.search.evaluators.supernet import SupernetEvaluator
 from search_spaces.mobile import mobile
 from search_spaces.slots import SearchSpace, exit_positions, random_genomes
@@ -23,10 +21,6 @@ def space() -> SearchSpace:
 @pytest.fixture(scope="module")
 def params(space: SearchSpace) -> Weights:
     return initialise({k: v for k, v in supernet_shapes(space).items() if v.trainable}, 0)
-
-
-def test_registry_names_it() -> None:
-    assert load(EVALUATORS["supernet"]) is SupernetEvaluator
 
 
 def test_logits(space: SearchSpace, params: Weights, monkeypatch: pytest.MonkeyPatch) -> None:

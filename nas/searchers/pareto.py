@@ -1,7 +1,7 @@
-"""Pareto dominance for minimisation: ranks under constraint domination, crowding distance, front, hypervolume.
+"""Pareto dominance for minimisation: ranks under constraint domination, and crowding distance.
 
 Constraint domination and crowding follow Deb, Pratap, Agarwal and Meyarivan, "A fast and elitist multiobjective genetic
-algorithm: NSGA-II" (IEEE TEVC 2002); sorting of feasible points and hypervolumes are moocore's.
+algorithm: NSGA-II" (IEEE TEVC 2002); feasible points are sorted by moocore.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def pareto_rank(values: Floats, violation: Floats | None = None) -> NDArray[np.i
 
 
 def crowding_distance(values: Floats, ranks: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return how much room each point [n, m], finite, has within its rank [n]: inf at the ends of a front.
+    """How much room each point [n, m], finite, has within its rank [n]: inf at the ends of a front.
 
     Per objective the distance between the two neighbours, over the front's range. Among equal points of a rank one
     has the distance and the others 0: copies add nothing to a front.
@@ -56,28 +56,3 @@ def crowding_distance(values: Floats, ranks: NDArray[np.int64]) -> NDArray[np.fl
     result = np.zeros(len(values))
     result[firsts] = distance
     return result
-
-
-def pareto_front(values: Floats, violation: Floats | None = None) -> NDArray[np.bool_]:
-    """Mark the feasible points of [n, m] that no feasible point dominates; equal points are marked together."""
-    mask = np.ones(len(values), dtype=np.bool_) if violation is None else violation <= 0
-    if mask.any():
-        mask[mask] = moocore.is_nondominated(np.asarray(values[mask], dtype=np.float64), keep_weakly=True)
-    return mask
-
-
-def reference_point(*fronts: Floats) -> NDArray[np.float64]:
-    """Return the worst value [m] of each objective in all `fronts` [n, m], made worse by a tenth of its range.
-
-    Hypervolumes are comparable only under one reference, so all fronts that are compared go in together.
-    """
-    union = np.concatenate(fronts)
-    worst: NDArray[np.float64] = union.max(axis=0) + 0.1 * np.ptp(union, axis=0)
-    return worst
-
-
-def hypervolume(values: Floats, reference: Floats) -> float:
-    """Return the volume that points [n, m] dominate up to `reference` [m]; points beyond it add nothing."""
-    if len(values) == 0:
-        return 0.0
-    return float(moocore.hypervolume(np.asarray(values, dtype=np.float64), ref=np.asarray(reference, dtype=np.float64)))

@@ -1,0 +1,64 @@
+"""A folder that one process at a time may write in."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from nas.process.files import TEMPORARY, RunFolderError
+
+LOCK: Final = ".lock"
+
+
+def lock(folder: Path, check: Callable[[], None] = lambda: None) -> int:
+    """Create the folder where it is missing, lock it, and remove the temporary files of a process that was killed.
+
+    Returns the descriptor whose closing gives the folder back. `check` is called while the lock is held: others may
+    have come and gone before. Raises RunFolderError where another process has the folder, and for one that cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise RunFolderError(f"cannot create {folder}: {error.strerror}; choose another folder with --out") from error
+    # Whatever goes wrong, an interrupted start must not keep the folder locked.
+    with contextlib.ExitStack() as undo:
+        undo.callback(os.close, descriptor)
+        _take(descriptor, folder)
+        check()
+        for leftover in folder.rglob(f"{TEMPORARY}*"):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        undo.pop_all()
+    return descriptor
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder; raises RunFolderError as `lock` does."""
+    descriptor = lock(folder)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        raise RunFolderError(
+            f"{folder} is in use by process {owner} or one that it started; "
+            "wait until it has ended, end it, or choose another --out"
+        ) from error
+    except OSError as error:
+        raise RunFolderError(
+            f"{folder} cannot be locked ({error.strerror}); choose a folder on a local disk with --out"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
