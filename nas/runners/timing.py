@@ -1,11 +1,14 @@
 """Taking readings: warm, interleaved, on both clocks, and again where the machine was not what it usually is.
 
-Several things are measured in rounds, a block of each per round in an order that changes, so that a machine that
-drifts drifts under all of them. On one thread a program that has its core to itself uses as much CPU time as wall
-time; a block whose wall time is 10 % above was contended and is taken again after the others. What CPU time cannot
-show is contention for caches and memory, or a lower clock: those show in a reference program that runs between the
-rounds, and in the spread of the blocks. Another tenant on the other thread of a core shows in a probe beside each
-reading. `nas.runners.rounds` has the order of things, `nas.runners.probe` what a probe is.
+What is estimated is the time on an undisturbed core: what the program takes while nobody else has its core. Several
+things are measured in rounds, a block of each per round in an order that changes, so that a machine that drifts drifts
+under all of them. On one thread a program that has its core to itself uses as much CPU time as wall time; a reading
+whose wall time is 10 % above waited for the core, and another one takes its place. So both clocks are read around every
+reading, never around a stretch of which some readings are then dropped: the share of a core in such a stretch belongs
+to other readings. Where a CPU clock is too coarse for that, it says whether a stretch was contended, and corrects
+nothing. What CPU time cannot show is contention for caches and memory, or a lower clock: those show in a reference
+program that runs between the rounds, and in the spread of the blocks. Another tenant on the other thread of a core
+shows in a probe beside each reading. `nas.runners.rounds` has the order of things, `nas.runners.probe` what a probe is.
 """
 
 from __future__ import annotations
@@ -21,14 +24,18 @@ from typing import Any
 
 import numpy as np
 
+from nas.runners.clocks import Precision, precision
 from nas.runners.probe import Probe, shared
-from nas.runners.readings import Readings, Statistic
+from nas.runners.readings import Readings
 from nas.runners.rounds import Block, Job, run
+from nas.tolerances import CONTENDED_WALL_TO_CPU
 
 Clock = Callable[[], float]
 
 #: A block takes at most this many times the readings it is to have, in search of undisturbed ones.
 _PATIENCE = 3
+#: A block of a short stream may take that long, so that one slice of somebody else's does not end the search.
+_SEARCH_S = 0.2
 #: How long the machine is looked at before the first reading.
 _LOOK_S = 0.2
 
@@ -52,8 +59,8 @@ class Plan:
 
     A reading lasts at least `reading_s`, for which short calls are made several times in a row; so the timers, which
     take a microsecond together, stay under 1 %. It lasts longer where a block would else have over `max_readings`.
-    Half of a block's readings are kept, those beside which the core was least disturbed; where too few are quiet, a
-    block takes longer.
+    Half of a block's readings are kept: those that did not wait for the core, and beside which it was least disturbed;
+    where too few are quiet, a block takes longer.
     Contended blocks are repeated in up to `repeats` further rounds. Between two rounds there are `gap_s` seconds of
     rest, so that the blocks of one thing see the machine at different times.
     """
@@ -91,20 +98,20 @@ def measure_together(
     `reference` is run before, between and after the rounds: where it takes another time than it usually does, the
     machine was not the same, and the round is taken again.
 
-    A stream's block is one pass over `inputs` in order; `block_s` and the number of readings of the plan do not apply.
-    Its CPU time is taken per block, as reading that clock costs more than a short sample can bear. The names of calls
-    and streams must differ. Raises ValueError for streams without inputs.
+    A stream's block is one pass over `inputs` in order, and more over those samples that were disturbed; `block_s` and
+    the number of readings of the plan do not apply. The names of calls and streams must differ. Raises ValueError for
+    streams without inputs.
     """
     plan, clocks = plan or Plan(), clocks or Clocks()
     if streams and not inputs:
         raise ValueError("a stream needs at least one sample")
-    tick = _tick(clocks.cpu)
+    known = precision(clocks.cpu, clocks.wall)
     probe = clocks.probe or shared()
     probe.warm_up(_LOOK_S)
     with _no_garbage_collection():
-        jobs = {name: _repeated(call, plan, clocks, probe, tick) for name, call in calls.items()}
-        jobs |= {name: _streamed(call, inputs, plan, clocks, probe) for name, call in streams.items()}
-        watch = None if reference is None else _repeated(reference, plan, clocks, probe, tick)
+        jobs = {name: _repeated(call, plan, clocks, probe, known) for name, call in calls.items()}
+        jobs |= {name: _streamed(call, inputs, plan, clocks, probe, known) for name, call in streams.items()}
+        watch = None if reference is None else _repeated(reference, plan, clocks, probe, known)
         return run(jobs, plan, probe, watch)
 
 
@@ -131,43 +138,49 @@ def measure_stream(
     return measure_together({}, calls, inputs, plan, clocks)
 
 
-def _repeated(call: Callable[[], object], plan: Plan, clocks: Clocks, probe: Probe, tick: float) -> Job:
+def _repeated(call: Callable[[], object], plan: Plan, clocks: Clocks, probe: Probe, known: Precision) -> Job:
     per_call = _warm_up(call, plan.warm_up_s, clocks.wall)
     calls, n = plan.calls_and_readings(per_call)
     # Half of the readings are enough, so that a core that is shared half of the time costs no time.
     enough = max(plan.min_readings, n // 2)
-    fine = tick <= 0.01 * calls * per_call
+    fine, alone = known.fine(calls * per_call), plan.threads == 1
     wall, cpu = clocks.wall, clocks.cpu
 
     def block() -> Block:
-        taken: list[tuple[float, float, float]] = []
+        taken: list[tuple[float, float, float, bool]] = []
         start, begin, quiet, before = cpu(), wall(), 0, probe()
-        while len(taken) < n or (quiet < enough and len(taken) < _PATIENCE * n):
+        while (
+            len(taken) < n
+            or (quiet < enough and len(taken) < _PATIENCE * n)
+            or (not fine and wall() - begin < known.stretch_s)
+        ):
             c = cpu()
             w = wall()
             for _ in repeat(None, calls):
                 call()
             wall_s = wall() - w
-            cpu_s = cpu() - c
+            cpu_s = cpu() - c - known.cost_s
             after = probe()
             level = max(before, after)
-            taken.append((wall_s, cpu_s, level))
+            waited = fine and alone and wall_s > CONTENDED_WALL_TO_CPU * cpu_s
+            taken.append((wall_s, cpu_s, level, waited))
             # With several threads the probe would see the runtime's own, which spin for a while after a call.
-            quiet += plan.threads > 1 or probe.quiet(level)
+            quiet += not alone or (not waited and probe.quiet(level))
             before = after
-        share = (cpu() - start) / (wall() - begin)
-        wall_s, cpu_s, level_s = np.array(taken).T
+        stretch = wall() - begin, cpu() - start
+        wall_s, cpu_s, level_s, waited = np.array(taken).T
         # The least disturbed ones, in the order in which they were taken.
-        kept = np.sort(np.argsort(level_s, kind="stable")[:enough])
-        if not fine:
-            cpu_s = wall_s * share
-        statistic: Statistic = "median" if fine else "mean"
-        return Block.of(wall_s[kept] / calls, cpu_s[kept] / calls, statistic, level_s[kept])
+        kept = np.sort(np.lexsort((level_s, waited))[:enough])
+        if fine:
+            return Block.of(wall_s[kept] / calls, cpu_s[kept] / calls, "median", level_s[kept])
+        return Block.of_stretch(wall_s[kept] / calls, level_s[kept], stretch, known.step_s)
 
     return Job(block, "median", calls, fine)
 
 
-def _streamed(call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, clocks: Clocks, probe: Probe) -> Job:
+def _streamed(
+    call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, clocks: Clocks, probe: Probe, known: Precision
+) -> Job:
     position = 0
 
     def step() -> None:
@@ -175,32 +188,42 @@ def _streamed(call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, 
         call(inputs[position % len(inputs)])
         position += 1
 
-    _warm_up(step, plan.warm_up_s, clocks.wall)
+    per_call = _warm_up(step, plan.warm_up_s, clocks.wall)
+    n, fine, alone = len(inputs), known.fine(per_call), plan.threads == 1
     wall, cpu = clocks.wall, clocks.cpu
 
     def block() -> Block:
-        wall_s, level_s = np.empty(len(inputs)), np.full(len(inputs), math.inf)
+        wall_s, cpu_s = np.empty(n), np.full(n, math.nan)
+        level_s, waited = np.full(n, math.inf), np.ones(n, np.bool_)
         start, begin = cpu(), wall()
-        waiting: Sequence[int] = range(len(inputs))
-        for _ in range(_PATIENCE):
+        again: Sequence[int] = range(n)
+        last, enough_s = -1, math.inf
+        while wall() - begin < (enough_s if again else 0.0 if fine else known.stretch_s):
             before = probe()
-            for i in waiting:
+            for i in again or range(n):
+                if i != (last + 1) % n:
+                    # A sample taken again comes after the one before it, as in the pass: neither is in a cache.
+                    call(inputs[i - 1])
+                    before = probe()
                 sample = inputs[i]
+                c = cpu()
                 w = wall()
                 call(sample)
-                seconds = wall() - w
+                wall_of_one = wall() - w
+                cpu_of_one = cpu() - c - known.cost_s
                 after = probe()
-                if max(before, after) < level_s[i]:
-                    wall_s[i], level_s[i] = seconds, max(before, after)
-                before = after
-            waiting = [i for i in waiting if plan.threads == 1 and not probe.quiet(level_s[i])]
-            if not waiting:
-                break
-        # No CPU clock is fine enough for single samples; they keep their shares of what the block used.
-        share = (cpu() - start) / (wall() - begin)
-        return Block.of(wall_s, wall_s * share, "mean", level_s)
+                level = max(before, after)
+                waits = fine and alone and wall_of_one > CONTENDED_WALL_TO_CPU * cpu_of_one
+                if (waits, level) < (waited[i], level_s[i]):
+                    wall_s[i], cpu_s[i], level_s[i], waited[i] = wall_of_one, cpu_of_one, level, waits
+                before, last = after, i
+            enough_s = min(enough_s, max(_PATIENCE * (wall() - begin), _SEARCH_S))
+            again = [i for i in again if alone and (waited[i] or not probe.quiet(level_s[i]))]
+        if fine:
+            return Block.of(wall_s, cpu_s, "mean", level_s)
+        return Block.of_stretch(wall_s, level_s, (wall() - begin, cpu() - start), known.step_s)
 
-    return Job(block, "mean", 1, False)
+    return Job(block, "mean", 1, fine)
 
 
 def _warm_up(call: Callable[[], object], seconds: float, wall: Clock) -> float:
@@ -214,17 +237,6 @@ def _warm_up(call: Callable[[], object], seconds: float, wall: Clock) -> float:
         if number >= 2 and after - start >= seconds:
             break
     return best
-
-
-def _tick(clock: Clock, tries: int = 2000) -> float:
-    """The smallest step of a clock, in seconds; infinite for one so coarse that it stood still all the while."""
-    smallest, last = math.inf, clock()
-    for _ in range(tries):
-        now = clock()
-        if now > last:
-            smallest = min(smallest, now - last)
-        last = now
-    return smallest
 
 
 @contextlib.contextmanager
