@@ -48,7 +48,8 @@ class ExitTime:
     `repeated` counts blocks that were thrown away because somebody else was using the core or the reference network
     had moved. `drift` is the largest relative move of the reference next to the blocks that were kept, and `drifted`
     whether that is more than `nas.tolerances` allows. `disturbed` is the share of readings beside which a probe found
-    the core shared.
+    the core shared. `refused` says why the time could not be measured and is empty where it could; then `median_s` is
+    more than it and the bound is infinite. `cpu_s` is empty where the clock is too coarse.
     """
 
     median_s: float
@@ -60,6 +61,7 @@ class ExitTime:
     drift: float = 0.0
     drifted: bool = False
     disturbed: float = 0.0
+    refused: str = ""
 
     @staticmethod
     def of(readings: Readings) -> ExitTime:
@@ -70,11 +72,12 @@ class ExitTime:
             readings.upper_95_s,
             readings.contended,
             tuple(centre(readings.wall_s, axis=1).tolist()),
-            tuple(centre(readings.cpu_s, axis=1).tolist()),
+            tuple(centre(readings.cpu_s, axis=1).tolist()) if readings.cpu_per_reading else (),
             readings.repeated,
             readings.drift,
             readings.drifted,
             readings.disturbed,
+            readings.refused,
         )
 
     @staticmethod
@@ -82,7 +85,8 @@ class ExitTime:
         """Read back what JSON made of it; an infinite bound became null."""
         bound = math.inf if record["upper_95_s"] is None else record["upper_95_s"]
         clocks: dict[str, Any] = {name: tuple(record.get(name, ())) for name in ("wall_s", "cpu_s")}
-        later = {name: record[name] for name in ("repeated", "drift", "drifted", "disturbed") if name in record}
+        names = ("repeated", "drift", "drifted", "disturbed", "refused")
+        later = {name: record[name] for name in names if name in record}
         return ExitTime(record["median_s"], bound, record["contended"], **clocks, **later)
 
 
@@ -134,6 +138,12 @@ class Measurement:
     def contended(self) -> bool:
         """Whether others kept using the core, so that CPU time was taken for some exit."""
         return any(exit_.contended for exit_ in self.exits)
+
+    @property
+    def refused(self) -> str:
+        """Why the time to some exit, or over the stream, could not be measured; empty where all could."""
+        times = self.exits if self.stream is None else (*self.exits, self.stream)
+        return next((time.refused for time in times if time.refused), "")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values of one line."""

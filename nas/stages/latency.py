@@ -160,7 +160,7 @@ def _trusted(context: Context, target: Target) -> tuple[Measurement, ...]:
             left = "too few others remain, and predictions will be poor"
         context.console.print(
             f"[yellow]{target.key}: while {unstable} of {len(readings)} networks were measured, the core was shared or "
-            f"its clock moved; {left}.[/]"
+            f"busy, or its clock moved; {left}.[/]"
         )
     return rows
 

@@ -121,7 +121,7 @@ def _tighten(context: Context, winner: Winner) -> None:
         policy = solve_thresholds(context, winner, allowed)
         cascade = load_cascade(folder, target, policy.thresholds)
         readings = measure_stream({"": cascade}, samples, plan_of(context, target))[""]
-        if kept(readings, budget.latency_s):
+        if readings.refused or kept(readings, budget.latency_s):
             break
         allowed *= min(0.98, budget.latency_s / readings.upper_95_s)
     found = manifest.load(folder)
@@ -165,19 +165,26 @@ def _judged(context: Context, winner: Winner, found: Mapping[str, _Times]) -> tu
     """The record of a winner that was timed, and whether it kept its budget.
 
     An expected latency has two estimates, the mean over images and the exits' times weighed by their rates; the larger
-    bound counts, because where they differ the machine was not the same all the while.
+    bound counts, because where they differ the machine was not the same all the while. Readings that were refused
+    break no budget and keep none.
     """
     budget, times = winner.budget, found[winner.budget.name]
     decisive = times.to_exits[-1] if times.stream is None else times.stream
-    upper_s = decisive.upper_95_s
+    upper_s, refused = decisive.upper_95_s, decisive.refused
     if times.stream is not None:
-        upper_s = max(upper_s, float(np.dot(times.rates, [readings.upper_95_s for readings in times.to_exits])))
+        left = [(rate, readings) for rate, readings in zip(times.rates, times.to_exits, strict=True) if rate > 0]
+        upper_s = max(upper_s, sum(float(rate) * readings.upper_95_s for rate, readings in left))
+        refused = refused or next((readings.refused for _, readings in left if readings.refused), "")
     within = upper_s <= budget.latency_s
     row = _row(context, winner, times)
-    append_measurements(context, [replace(row, broken=() if within else (budget.name,))])
+    append_measurements(context, [replace(row, broken=() if within or refused else (budget.name,))])
     before = budget.name in measured(context, budget)[winner.trial.key].broken
+    if refused and not before:
+        reason = f"not measurable: {refused}; end other programs and run `nas verify {context.run.path}`"
+        watched = {"contended": decisive.contended, "disturbed": decisive.disturbed}
+        return {**_unmeasured(context, winner), **watched, "reason": reason}, True
     reason = "" if within else "the upper 95 % bound of the measured latency is above the budget"
-    if within and before:
+    if before and (within or refused):
         reason = "it broke its budget in an earlier measurement of this run"
     record = {
         **_common(context, winner, _policy(context, winner, winner_folder(context, budget)), row.reach_s),
