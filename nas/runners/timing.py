@@ -189,36 +189,45 @@ def _streamed(
         position += 1
 
     per_call = _warm_up(step, plan.warm_up_s, clocks.wall)
-    n, fine, alone = len(inputs), known.fine(per_call), plan.threads == 1
+    # As many samples between two looks at probe and CPU clock as calls in a reading: looking costs the next one time.
+    calls, n = plan.calls_and_readings(per_call)[0], len(inputs)
+    groups = [range(first, min(first + calls, n)) for first in range(0, n, calls)]
+    fine, alone = known.fine(calls * per_call), plan.threads == 1
     wall, cpu = clocks.wall, clocks.cpu
 
     def block() -> Block:
-        wall_s, cpu_s = np.empty(n), np.full(n, math.nan)
-        level_s, waited = np.full(n, math.inf), np.ones(n, np.bool_)
+        wall_s, cpu_s, level_s = np.empty(n), np.full(n, math.nan), np.full(n, math.inf)
+        waited, took_s = np.ones(len(groups), np.bool_), np.empty(calls)
         start, begin = cpu(), wall()
-        again: Sequence[int] = range(n)
+        again: Sequence[int] = range(len(groups))
         last, enough_s = -1, math.inf
         while wall() - begin < (enough_s if again else 0.0 if fine else known.stretch_s):
             before = probe()
-            for i in again or range(n):
-                if i != (last + 1) % n:
-                    # A sample taken again comes after the one before it, as in the pass: neither is in a cache.
-                    call(inputs[i - 1])
+            for number in again or range(len(groups)):
+                group = groups[number]
+                if number != (last + 1) % len(groups):
+                    # Samples taken again come after the one before them, as in the pass: neither is in a cache.
+                    call(inputs[group.start - 1])
                     before = probe()
-                sample = inputs[i]
                 c = cpu()
-                w = wall()
-                call(sample)
-                wall_of_one = wall() - w
-                cpu_of_one = cpu() - c - known.cost_s
+                for place, i in enumerate(group):
+                    sample = inputs[i]
+                    w = wall()
+                    call(sample)
+                    took_s[place] = wall() - w
+                used_s = cpu() - c - known.cost_s
                 after = probe()
-                level = max(before, after)
-                waits = fine and alone and wall_of_one > CONTENDED_WALL_TO_CPU * cpu_of_one
-                if (waits, level) < (waited[i], level_s[i]):
-                    wall_s[i], cpu_s[i], level_s[i], waited[i] = wall_of_one, cpu_of_one, level, waits
-                before, last = after, i
+                level, of_group = max(before, after), took_s[: len(group)]
+                whole_s = of_group.sum()
+                share = used_s / whole_s if whole_s > 0 else 1.0
+                waits = fine and alone and bool(whole_s > CONTENDED_WALL_TO_CPU * used_s)
+                if (waits, level) < (waited[number], level_s[group.start]):
+                    span = slice(group.start, group.stop)
+                    wall_s[span], cpu_s[span], level_s[span] = of_group, of_group * share, level
+                    waited[number] = waits
+                before, last = after, number
             enough_s = min(enough_s, max(_PATIENCE * (wall() - begin), _SEARCH_S))
-            again = [i for i in again if alone and (waited[i] or not probe.quiet(level_s[i]))]
+            again = [k for k in again if alone and (waited[k] or not probe.quiet(level_s[groups[k].start]))]
         if fine:
             return Block.of(wall_s, cpu_s, "mean", level_s)
         return Block.of_stretch(wall_s, level_s, (wall() - begin, cpu() - start), known.step_s)
