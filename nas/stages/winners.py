@@ -172,7 +172,7 @@ def measured(context: Context, budget: Budget) -> dict[str, Measurement]:
     """
     rows: dict[str, Measurement] = {}
     for row in candidate_rows(context, budget):
-        if row.refused and row.key in rows:
+        if row.refused and row.key in rows and not rows[row.key].refused:
             continue
         before = rows[row.key].broken if row.key in rows else ()
         rows[row.key] = replace(row, broken=tuple(dict.fromkeys((*before, *row.broken))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from nas import config, judge
 from nas.errors import InputError
 from nas.measurement import ExitTime, Measurement
 from nas.run_folder import EXPERIMENT, RunFolder, append_jsonl, atomic_write_bytes, atomic_write_text, read_jsonl
+from nas.runners import timing
 from nas.runners.readings import Readings
 from nas.stages import latency, search, supernet, train, verify, winners
 from nas.stages import test as testing
@@ -392,6 +394,50 @@ def test_winners_that_break_their_budget_in_the_end_are_not_called_kept(
         tried = [row["key"] for row in rows if row["purpose"] == "winner"]
         assert len(tried) == len(set(tried)) == SMALL["winners"]["attempts"]
         assert all(row["broken"] == [name] for row in rows if row["purpose"] == "winner")
+
+
+#: A CPU clock of milliseconds that says that we have the core half of the time.
+BUSY_AND_COARSE = timing.Clocks(cpu=lambda: round(time.process_time() / 2, 3))
+
+
+def test_a_winner_that_cannot_be_measured_neither_keeps_nor_breaks_its_budget(
+    run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "_GAP_S", 0.0)
+    with monkeypatch.context() as busy:
+        busy.setattr(timing, "Clocks", lambda: BUSY_AND_COARSE)
+        done = nas("verify", str(run))
+    assert done.code == 3 and "not measurable: the core was busy in 3 of 3 blocks" in " ".join(done.out.split())
+    record = json.loads((run / "verify.json").read_text())
+    assert record["kept"] is False
+    for winner in record["winners"]:
+        assert winner["kept"] is winner["within_budget"] is winner["measured_s"] is winner["upper_95_s"] is None
+        assert winner["contended"] and winner["reason"].startswith("not measurable: the core was busy")
+    rows = [Measurement.from_dict(row) for row in read_jsonl(run / "measurements.jsonl")]
+    refused = [row for row in rows if row.refused]
+    assert len(refused) == len(SMALL["budgets"]) and not any(row.broken for row in refused)
+    assert all(row.worst_upper_s == np.inf and row.contended and row.exits[-1].cpu_s == () for row in refused)
+    assert nas("report", str(run)).code == 0
+    assert nas("verify", str(run)).code == 0, "the machine is quiet again"
+    assert json.loads((run / "verify.json").read_text())["kept"] is True
+
+
+def test_candidates_that_cannot_be_measured_are_said_to_be_so_and_are_measured_later(
+    run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewind(run, "search")
+    monkeypatch.setattr(verify, "_GAP_S", 0.0)
+    monkeypatch.setattr(train, "_train", untrained)
+    with monkeypatch.context() as busy:
+        busy.setattr(timing, "Clocks", lambda: BUSY_AND_COARSE)
+        assert nas("run", write(run.parent, SMALL), "--out", str(run), "--resume").code == 3
+    unmet = json.loads((run / "verify.json").read_text())["unmet"]
+    assert [record["budget"]["name"] for record in unmet] == [budget["name"] for budget in SMALL["budgets"]]
+    for record in unmet:
+        assert "2 were not measurable: the core was busy in 3 of 3 blocks" in record["statement"]
+    with opened(run) as context:
+        found, unmet = winners.choose(context)
+    assert list(found) == [budget["name"] for budget in SMALL["budgets"]] and not unmet
 
 
 def test_an_artefact_that_answers_otherwise_is_no_winner(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
