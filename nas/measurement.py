@@ -85,8 +85,7 @@ class ExitTime:
         """Read back what JSON made of it; an infinite bound became null."""
         bound = math.inf if record["upper_95_s"] is None else record["upper_95_s"]
         clocks: dict[str, Any] = {name: tuple(record.get(name, ())) for name in ("wall_s", "cpu_s")}
-        names = ("repeated", "drift", "drifted", "disturbed", "refused")
-        later = {name: record[name] for name in names if name in record}
+        later = {k: record[k] for k in ("repeated", "drift", "drifted", "disturbed", "refused") if k in record}
         return ExitTime(record["median_s"], bound, record["contended"], **clocks, **later)
 
 
