@@ -11,7 +11,7 @@ sees the sources' rows of the pool only, and --samples random networks of the po
 
     open_loop         the most accurate network whose predicted latency is within the budget
     margin_1, _2      the same with one or two standard deviations added to the prediction
-    closed_loop       `nas.budget_loop`: up to --extra further readings, one at a time
+    closed_loop       `nas.search.budget_loop`: up to --extra further readings, one at a time
 
 Readings are the table's value times log-normal noise, and every answer is judged by the table's value. The loop is told
 the noise, as a measuring tool tells its spread; with --unknown-noise it has to find out.
@@ -39,7 +39,7 @@ import numpy as np
 
 from latency_models.few_shot import LatencyPosterior, learn
 from latency_models.table import load_table
-from nas.budget_loop import Floats, Indices, Rules, noise_of, search
+from nas.search.budget_loop import Floats, Indices, Rules, noise_of, search
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 OF_THE_FASTEST = (0.5, 0.9, 1.0)

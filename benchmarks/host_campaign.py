@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from hardware_profiles import DeviceProfile, Target, load
 from hardware_profiles.schema import parse
 from latency_models.kernels import distinct_of_space
-from nas.kernel_table import kernel_seconds
-from nas.measurement import Measurement, time_networks
+from nas.devices.kernel_table import kernel_seconds
+from nas.devices.measurement import Measurement, time_networks
 from search_spaces.mobile import TABLES, mobile
 from search_spaces.slots import SearchSpace, random_genomes, sizes
 

@@ -37,7 +37,7 @@ from latency_models.flops import Flops
 from latency_models.kernels import KernelTable, Signature
 from latency_models.lookup import LookUp
 from latency_models.roofline import LinearModel, Roofline
-from nas.heap import keep_heap
+from nas.process.heap import keep_heap
 from search_spaces.ir import Network
 from search_spaces.slots import SearchSpace, random_genomes, sizes
 

@@ -40,17 +40,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from nas import config, registry
-from nas.measurement import time_networks
+from nas.devices.measurement import time_networks
 from nas.optimisers.differentiable import Differentiable
-from nas.pareto import pareto_rank
-from nas.problem import BudgetProblem, objective_columns
-from nas.run_folder import append_jsonl, read_jsonl
+from nas.process.files import append_jsonl, read_jsonl
+from nas.run.context import Context
+from nas.run.trial import Trial
+from nas.search.pareto import pareto_rank
+from nas.search.problem import BudgetProblem, objective_columns
 from nas.searchers.base import Searcher
 from nas.searchers.seeded import Seeded
 from nas.stages import optimise
-from nas.stages.context import Context
 from nas.stages.search import Judge, problem_of
-from nas.trial import Trial
 from search_spaces.slots import random_genomes
 
 #: The share of the CPU seconds that goes into the distribution before anything is judged.

@@ -12,10 +12,10 @@ from rich.console import Console
 from scipy.stats import kendalltau
 
 from nas import config
-from nas.data.seeds import derive_seed
-from nas.run_folder import EXPERIMENT, RunFolder, append_jsonl, read_jsonl
+from nas.process.files import EXPERIMENT, RunFolder, append_jsonl, read_jsonl
+from nas.run.context import Context, materials, open_context
+from nas.seeds import derive_seed
 from nas.stages import latency, supernet
-from nas.stages.context import Context, materials, open_context
 from search_spaces.ir import Network
 from search_spaces.slots import random_genomes
 
@@ -58,7 +58,7 @@ def opened(out: Path, seed: int, epochs: int) -> Context:
 
 def unseen(context: Context, genomes: NDArray[np.int64]) -> Floats:
     """Accuracy [n] of the last exit by shared weights, on test images, which no method sees."""
-    from nas.evaluators.supernet import SupernetEvaluator
+    from nas.search.evaluators.supernet import SupernetEvaluator
 
     calibration = supernet.training_set(context, False).sample(512, context.seed("batch-norm"))
     evaluator = SupernetEvaluator(
@@ -76,7 +76,7 @@ def answers(network: Network, weights: dict[str, Any], images: NDArray[np.float3
     """The class [n] that the last exit of a trained network gives to each image."""
     import jax
 
-    from nas.supernet import interpreter
+    from nas.nn import interpreter
 
     params, stats = interpreter.split(network, weights)
 
@@ -91,8 +91,8 @@ def trained(out: Path, networks: int, again: int, epochs: int, shared_epochs: in
     """Accuracy on unseen images of random networks trained briefly from scratch, the first `again` of them twice."""
     import jax
 
-    from nas.supernet.loop import Recipe
-    from nas.supernet.static import NetworkTrainer
+    from nas.nn.loop import Recipe
+    from nas.nn.static import NetworkTrainer
 
     path = out / "networks.jsonl"
     context = opened(out, 0, shared_epochs)

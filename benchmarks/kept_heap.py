@@ -1,5 +1,5 @@
 """Imported first: tells the C heap to keep freed memory before numpy starts its threads, as the command `nas` does."""
 
-from nas.heap import keep_heap
+from nas.process.heap import keep_heap
 
 keep_heap()

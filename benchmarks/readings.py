@@ -42,13 +42,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
-from nas.export.onnx import export_segments
-from nas.measurement import random_weights
-from nas.runners import runner_for
-from nas.runners.base import load_cascade
-from nas.runners.cascade import Cascade, confidence
-from nas.runners.readings import Readings
-from nas.runners.timing import Plan, measure_together
+from nas.deploy.cascade import Cascade, confidence
+from nas.deploy.onnx import export_segments
+from nas.devices.measurement import random_weights
+from nas.devices.runners import runner_for
+from nas.devices.runners.base import load_cascade
+from nas.devices.timing.measuring import Plan, measure_together
+from nas.devices.timing.readings import Readings
 from search_spaces.mobile import mobile
 from search_spaces.slots import random_genomes
 

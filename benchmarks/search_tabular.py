@@ -3,7 +3,7 @@
     python benchmarks/search_tabular.py --latency LATENCY.npz --accuracy ACCURACY.npz [--seeds 10] [--json OUT]
 
 A task is a device and a budget, a quantile of its latencies; its oracle is the best accuracy within the budget, all
-read from the tables (`nas.evaluators.table`). Regret is the oracle less the best accuracy evaluated so far, in
+read from the tables (`nas.search.evaluators.table`). Regret is the oracle less the best accuracy evaluated so far, in
 points. Every searcher may ask the latency table for free; pymoo and Optuna get the same filter (`search_peers`), and a
 row is left out with a sentence where one is not installed. Violations count evaluated networks beyond the budget;
 `fall-back` is the share of a peer's networks that the filter drew at random because the peer proposed none. Differences
@@ -30,8 +30,8 @@ from scipy.stats import wilcoxon
 from search_peers import PEERS, Filtered
 
 from latency_models.table import HELP_TEST, load_table
-from nas.evaluators.table import Rows, TableProblem, load_accuracy
 from nas.registry import load
+from nas.search.evaluators.table import Rows, TableProblem, load_accuracy
 from nas.searchers import SEARCHERS
 
 QUERIES = (50, 100, 200)

@@ -35,13 +35,13 @@ from typing import Any
 
 import numpy as np
 
-from nas.data.preprocessing import Preprocessing
-from nas.supernet import backend, native
-from nas.supernet.batches import TrainingSet
-from nas.supernet.loop import Recipe
+from nas.nn import backend, native
+from nas.nn.batches import TrainingSet
+from nas.nn.loop import Recipe
+from nas.nn.static import NetworkTrainer
 from nas.supernet.sampling import largest
-from nas.supernet.static import NetworkTrainer
 from nas.supernet.training import SupernetTrainer
+from nas.tasks.image_classification.preprocessing import Preprocessing
 from search_spaces.ir import Network
 from search_spaces.mobile import TABLES, mobile
 from search_spaces.operators import conv_padding

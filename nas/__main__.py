@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from nas.heap import keep_heap
+from nas.process.heap import keep_heap
 
 OK, MALFORMED, NOT_KEPT, INTERRUPTED = 0, 2, 3, 4
 
@@ -113,8 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors of the user's input are one line on standard error."""
     args = _parser().parse_args(arguments)
     keep_heap()
-    from nas import commands, interrupt
+    from nas import commands
     from nas.errors import NothingFits
+    from nas.process import interrupt
 
     handlers: dict[str, Callable[[argparse.Namespace], int]] = {
         "run": commands.run,

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import interrupt
-from .errors import InputError
+from nas.errors import InputError
+from nas.process import interrupt
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,23 +35,23 @@ def _console() -> Console:
 
 def run(args: argparse.Namespace) -> int:
     """`nas run`: every stage, in order."""
-    from .experiment import run as run_all
+    from nas.stages.order import run as run_all
 
     return _start(args, run_all)
 
 
 def search(args: argparse.Namespace) -> int:
     """`nas search`: up to the front."""
-    from .experiment import search as run_search
+    from nas.stages.order import search as run_search
 
     return _start(args, run_search)
 
 
 @interrupt.deferred()
 def _start(args: argparse.Namespace, work: object) -> int:
-    from . import config
-    from .run_folder import RunFolder
-    from .stages.context import materials, open_context
+    from nas import config
+    from nas.process.files import RunFolder
+    from nas.run.context import materials, open_context
 
     overrides = [*args.set, *([f"seed={args.seed}"] if args.seed is not None else [])]
     experiment = config.load(Path(args.experiment), tuple(overrides))
@@ -67,9 +67,10 @@ def _start(args: argparse.Namespace, work: object) -> int:
 @interrupt.deferred()
 def stage(args: argparse.Namespace) -> int:
     """`nas train|export|verify|report`: one stage of an existing run."""
-    from . import config, experiment
-    from .run_folder import EXPERIMENT, RunFolder
-    from .stages.context import materials, open_context
+    from nas import config
+    from nas.process.files import EXPERIMENT, RunFolder
+    from nas.run.context import materials, open_context
+    from nas.stages import order as experiment
 
     folder_path = Path(args.run)
     if not (folder_path / EXPERIMENT).is_file():
@@ -125,7 +126,7 @@ def doctor(args: argparse.Namespace) -> int:
     """`nas doctor`: what works on this machine; exit code 0 if the main path does."""
     from rich.markup import escape
 
-    from .doctor import diagnose
+    from nas.doctor import diagnose
 
     console = _console()
     findings = diagnose()
@@ -137,14 +138,14 @@ def doctor(args: argparse.Namespace) -> int:
 
 def profile(args: argparse.Namespace) -> int:
     """`nas profile`: measure this machine."""
-    from .profile_command import profile as measure
+    from nas.profile_command import profile as measure
 
     return measure(args, _console())
 
 
 def latency(args: argparse.Namespace) -> int:
     """`nas latency fit|eval`: few-shot latency from a table."""
-    from . import latency_command
+    from nas import latency_command
 
     return {"fit": latency_command.fit, "eval": latency_command.evaluate}[args.action](args, _console())
 
@@ -153,19 +154,18 @@ def check(args: argparse.Namespace) -> int:
     """`nas check`: an experiment file, or the contract of a search space."""
     from rich.markup import escape
 
+    from nas.registry import is_reference
     from search_spaces import SPACES
-
-    from .registry import is_reference
 
     console = _console()
     if (args.subject in SPACES or is_reference(args.subject)) and not Path(args.subject).exists():
-        from .space_check import check_space
+        from nas.space_check import check_space
 
         for line in check_space(args.subject):
             console.print(f"[green]ok[/] {escape(line)}")
         return 0
-    from . import config
-    from .stages.context import materials
+    from nas import config
+    from nas.run.context import materials
 
     experiment = config.load(Path(args.subject))
     found = materials(experiment)

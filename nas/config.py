@@ -20,14 +20,13 @@ from pydantic import BeforeValidator, ConfigDict, PydanticUserError, TypeAdapter
 
 from hardware_profiles import Target
 from latency_models import LATENCY_MODELS
+from nas import plain_yaml, registry, settings
+from nas.errors import InputError
+from nas.optimisers import OPTIMISERS
+from nas.searchers import SEARCHERS
+from nas.tasks.image_classification import DATASETS
+from nas.units import Unit, parse_quantity
 from search_spaces import SPACES
-
-from . import plain_yaml, registry, settings
-from .data import DATASETS
-from .errors import InputError
-from .optimisers import OPTIMISERS
-from .searchers import SEARCHERS
-from .units import Unit, parse_quantity
 
 #: Parameters that the program fills in, by kind of part: every part of that kind has them, a YAML may not give them.
 _GIVEN: Mapping[str, tuple[str, ...]] = {
@@ -162,10 +161,12 @@ def _check_kind(made: Callable[..., Any], takes: Mapping[str, _Parameter], kind:
     if missing := [name for name in _GIVEN[kind] if name not in names]:
         raise InputError(f"{what} is no {kind}: it has no parameter {missing[0]!r}")
     if kind == "data":
-        from .data.dataset import RawData
+        from nas.tasks.image_classification.dataset import RawData
 
         if typing.get_type_hints(made).get("return") is not RawData:
-            raise InputError(f"{what} is no loader of data: it has to be annotated to return nas.data.dataset.RawData")
+            raise InputError(
+                f"{what} is no loader of data: it has to be annotated to return nas.tasks.image_classification.dataset.RawData"
+            )
     if kind == "optimiser" and not callable(getattr(made, "begin", None)):
         raise InputError(f"{what} is no optimiser: it has no method `begin` (nas.optimisers.base.Optimiser)")
 

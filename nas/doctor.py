@@ -56,9 +56,8 @@ def _onnxruntime() -> str:
     import numpy as np
     import onnxruntime
 
+    from nas.deploy.onnx import to_onnx
     from search_spaces.ir import Builder
-
-    from .export.onnx import to_onnx
 
     b = Builder()
     network = b.network(b("relu", "relu", b.input("image", (1, 2, 2))))
@@ -79,7 +78,7 @@ def _tvm() -> str:
 
 
 def _compiler() -> Finding:
-    from .export.tvm import compiler
+    from nas.deploy.tvm import compiler
 
     found = compiler()
     if found.command is None:
@@ -96,7 +95,7 @@ def _optional(package: str, purpose: str, extra: str) -> Finding:
 
 
 def _data() -> Finding:
-    from .data.fashion_mnist import DEBIAN_FOLDER
+    from nas.tasks.image_classification.fashion_mnist import DEBIAN_FOLDER
 
     present = Path(DEBIAN_FOLDER).is_dir()
     detail = DEBIAN_FOLDER if present else "not found; on Debian: apt-get install dataset-fashion-mnist"

@@ -19,10 +19,9 @@ from latency_models import metrics
 from latency_models.base import Floats
 from latency_models.few_shot import DevicePrior, learn, load, save
 from latency_models.table import POOL, LatencyTable, load_table
-
-from .data.seeds import derive_seed
-from .errors import InputError
-from .run_folder import atomic_write_bytes, atomic_write_json
+from nas.errors import InputError
+from nas.process.files import atomic_write_bytes, atomic_write_json
+from nas.seeds import derive_seed
 
 if TYPE_CHECKING:
     from rich.console import Console

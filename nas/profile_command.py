@@ -15,16 +15,16 @@ from rich.markup import escape
 
 from hardware_profiles import Target
 from hardware_profiles.registry import shipped_as
+from nas import registry
+from nas.devices.profile_store import CALIBRATION, FEWEST, READINGS, TABLE, Setup
+from nas.devices.profiling import Result
+from nas.devices.profiling import profile as measure
+from nas.errors import InputError
+from nas.process import interrupt
+from nas.process.files import RunFolderError
+from nas.tolerances import REFERENCE_DRIFT
+from nas.units import format_seconds
 from search_spaces import SPACES
-
-from . import interrupt, registry
-from .errors import InputError
-from .profile_store import CALIBRATION, FEWEST, READINGS, TABLE, Setup
-from .profiling import Result
-from .profiling import profile as measure
-from .run_folder import RunFolderError
-from .tolerances import REFERENCE_DRIFT
-from .units import format_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from nas.errors import InputError
 
 
 def nearest(word: str, choices: Collection[str]) -> str:

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hardware_profiles import Target
-
-from .data.fractions import SplitFractions
-from .errors import InputError
-from .units import Seconds, format_seconds
+from nas.errors import InputError
+from nas.tasks.image_classification.fractions import SplitFractions
+from nas.units import Seconds, format_seconds
 
 BudgetOf = Literal["worst_case", "expected"]
 Objective = Literal[

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from nas import config, registry
+from nas.supernet.union import plan
 from search_spaces.slots import SearchSpace, SpaceError, random_genomes, sizes
-
-from . import config, registry
-from .supernet.union import plan
 
 _IMAGE, _CLASSES, _SAMPLES, _NEIGHBOURHOODS = (3, 32, 32), 10, 64, 3
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated
 
-from .errors import InputError
+from nas.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)

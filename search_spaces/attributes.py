@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from .operators import OPERATORS, REQUIRED, Attrs, Shape, ShapeError
+from search_spaces.operators import OPERATORS, REQUIRED, Attrs, Shape, ShapeError
 
 #: The attributes that are not integers, and what to call what they must be.
 _FORMS: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from .attributes import resolve
-from .memory import peak_memory
-from .operators import OPERATORS, Shape, ShapeError, Weight
+from search_spaces.attributes import resolve
+from search_spaces.memory import peak_memory
+from search_spaces.operators import OPERATORS, Shape, ShapeError, Weight
 
 #: (index of an operator, index of its output); all present operators have one output.
 Ref = tuple[int, int]

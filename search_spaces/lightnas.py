@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .ir import Builder, Ref
-from .mobile import conv_bn, inverted_residual, linear_exit
-from .operators import Shape
-from .slots import SpaceError
-from .staged import Stage, StagedSpace
+from search_spaces.ir import Builder, Ref
+from search_spaces.mobile import conv_bn, inverted_residual, linear_exit
+from search_spaces.operators import Shape
+from search_spaces.slots import SpaceError
+from search_spaces.staged import Stage, StagedSpace
 
 #: The operators of every layer in the order of the genes, as the published tables have them.
 OPERATORS: Final = ("k3e3", "k3e6", "k5e3", "k5e6", "k7e3", "k7e6", "skip")

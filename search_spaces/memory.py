@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .operators import ACTIVATIONS, VIEWS
+from search_spaces.operators import ACTIVATIONS, VIEWS
 
 if TYPE_CHECKING:
-    from .ir import Network
+    from search_spaces.ir import Network
 
 
 def peak_memory(network: Network) -> int:

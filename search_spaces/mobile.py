@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from .ir import Builder, Ref
-from .operators import Shape
-from .slots import SpaceError
-from .staged import Stage, StagedSpace
+from search_spaces.ir import Builder, Ref
+from search_spaces.operators import Shape
+from search_spaces.slots import SpaceError
+from search_spaces.staged import Stage, StagedSpace
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:

@@ -23,9 +23,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .ir import Builder, Network, Ref
-from .operators import Shape
-from .slots import IMAGE, Gene, Genome, Genomes, Slot, SpaceError, check, fold
+from search_spaces.ir import Builder, Network, Ref
+from search_spaces.operators import Shape
+from search_spaces.slots import IMAGE, Gene, Genome, Genomes, Slot, SpaceError, check, fold
 
 #: Order of the genes and of the architecture string: edge (source, target).
 EDGES: Final = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))

@@ -12,8 +12,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .ir import DTYPE_BYTES, Builder, Network, Op, Ref
-from .operators import ACTIVATIONS, VIEWS
+from search_spaces.ir import DTYPE_BYTES, Builder, Network, Op, Ref
+from search_spaces.operators import ACTIVATIONS, VIEWS
 
 Weights = Mapping[str, NDArray[np.float32]]
 

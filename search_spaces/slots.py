@@ -16,8 +16,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .ir import Builder, Network, Ref
-from .operators import Shape
+from search_spaces.ir import Builder, Network, Ref
+from search_spaces.operators import Shape
 
 Genomes = NDArray[np.integer[Any]]
 #: One genome: any sequence or row of integers.

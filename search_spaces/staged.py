@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .ir import Builder, Network, Ref
-from .lots import by_lot
-from .operators import Shape
-from .slots import IMAGE, Gene, Genome, Genomes, Slot, SpaceError, check, fold
+from search_spaces.ir import Builder, Network, Ref
+from search_spaces.lots import by_lot
+from search_spaces.operators import Shape
+from search_spaces.slots import IMAGE, Gene, Genome, Genomes, Slot, SpaceError, check, fold
 
 
 @dataclass(frozen=True)

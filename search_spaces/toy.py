@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .ir import Builder, Ref
-from .mobile import conv_bn, linear_exit
-from .operators import Shape
-from .staged import Stage, StagedSpace
+from search_spaces.ir import Builder, Ref
+from search_spaces.mobile import conv_bn, linear_exit
+from search_spaces.operators import Shape
+from search_spaces.staged import Stage, StagedSpace
 
 OPERATORS: Final = ("conv3", "depthwise5", "pool", "skip")
 

@@ -20,12 +20,14 @@ import numpy as np
 import pytest
 
 from latency_models import features
-from nas import config, measurement, plain_yaml, trial
+from nas import config, plain_yaml
 from nas.__main__ import _parser, main
-from nas.data.preprocessing import Preprocessing
-from nas.export import manifest
-from nas.export.onnx import SegmentFile, export_segments, to_onnx
-from nas.stages.context import materials
+from nas.deploy import manifest
+from nas.deploy.onnx import SegmentFile, export_segments, to_onnx
+from nas.devices import measurement
+from nas.run import trial
+from nas.run.context import materials
+from nas.tasks.image_classification.preprocessing import Preprocessing
 from search_spaces.toy import toy
 
 ROOT = Path(__file__).parents[1]
@@ -229,7 +231,7 @@ def fields(kind: Any, prefix: str = "") -> set[str]:
         ("manifest.json", fields(manifest.Manifest) | fields(SegmentFile, "exits[].") | {"schema", "exits[].outputs"}),
         ("front.json", keys_written("nas.stages.search", "_front")),
         ("optimiser", keys_written("nas.stages.optimise", "_for_budget", "_record")),
-        ("environment.json", keys_written("nas.stages.context", "open_context")),
+        ("environment.json", keys_written("nas.run.context", "open_context")),
     ],
 )
 def test_the_fields_of_files_are_described(heading: str, wanted: set[str]) -> None:

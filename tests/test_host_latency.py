@@ -12,7 +12,7 @@ import pytest
 from hardware_profiles import Target, load
 from latency_models import mlp
 from latency_models.roofline import Roofline
-from nas.measurement import ExitTime, Measurement
+from nas.devices.measurement import ExitTime, Measurement
 from search_spaces.ir import Network
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .levels import ENUMERABLE, Floats, Indices, Levels
+from nas.exits.levels import ENUMERABLE, Floats, Indices, Levels
 
 GEOMETRIC = 32
 PRICES = 24

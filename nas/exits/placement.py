@@ -14,9 +14,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .frontier import expected_s, frontier
-from .levels import Levels
-from .thresholds import Policies, Policy
+from nas.exits.frontier import expected_s, frontier
+from nas.exits.levels import Levels
+from nas.exits.thresholds import Policies, Policy
 
 MOST_SUBSETS = 5000
 POLISHED = 32

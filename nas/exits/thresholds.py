@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .frontier import expected_s, frontier
-from .levels import Floats, Levels
+from nas.exits.frontier import expected_s, frontier
+from nas.exits.levels import Floats, Levels
 
 GRID = (0.4, 0.6, 0.8, 1.0)
 """Fractions of a network's own worst case at which a search without a budget looks at it."""

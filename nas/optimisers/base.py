@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..searchers.base import Genomes, Problem
+from nas.searchers.base import Genomes, Problem
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from latency_models.additive import Tables
-
-from ..searchers.base import Genomes, Problem
-from ..searchers.screen import Screen, uniform
-from .base import Cost, Floats, Ints
+from nas.optimisers.base import Cost, Floats, Ints
+from nas.searchers.base import Genomes, Problem
+from nas.searchers.screen import Screen, uniform
 
 #: Networks drawn; those that take at least the share of the limit count, or so many of the slowest within it.
 _DRAWN, _NEAR, _FEWEST = 800, 0.9, 20

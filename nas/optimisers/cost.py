@@ -14,9 +14,8 @@ import numpy as np
 
 from latency_models.additive import Tables
 from latency_models.choice_table import ChoiceTable
-
-from ..searchers.base import Genomes
-from .base import Bools, Floats
+from nas.optimisers.base import Bools, Floats
+from nas.searchers.base import Genomes
 
 
 @dataclass(frozen=True, eq=False)

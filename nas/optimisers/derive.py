@@ -13,13 +13,13 @@ import math
 
 import numpy as np
 
-from ..errors import NothingFits
-from ..searchers.base import Genomes, Problem
-from ..searchers.fastest import fastest
-from ..searchers.screen import ENUMERABLE
-from .base import Cost, Floats, Ints, legal, total
-from .cost import Additive
-from .knapsack import affordable_cells, best_per_cell
+from nas.errors import NothingFits
+from nas.optimisers.base import Cost, Floats, Ints, legal, total
+from nas.optimisers.cost import Additive
+from nas.optimisers.knapsack import affordable_cells, best_per_cell
+from nas.searchers.base import Genomes, Problem
+from nas.searchers.fastest import fastest
+from nas.searchers.screen import ENUMERABLE
 
 #: The share of the limit that a proposal should use.
 FLOOR = 0.99

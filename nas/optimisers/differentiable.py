@@ -14,14 +14,14 @@ from typing import Final
 
 import numpy as np
 
-from ..errors import InputError
-from ..searchers.base import Problem
-from .base import Cost, Feedback, Floats, Ints, Loss, Result, Smooth, active, legal
-from .controller import Controller
-from .derive import FLOOR, derive, fastest_within
-from .effects import Effects, GateMeans, LossRegression
-from .exits_cost import ExpectedExits
-from .policy import draw, entropy, fair, probabilities, standardised, temperature
+from nas.errors import InputError
+from nas.optimisers.base import Cost, Feedback, Floats, Ints, Loss, Result, Smooth, active, legal
+from nas.optimisers.controller import Controller
+from nas.optimisers.derive import FLOOR, derive, fastest_within
+from nas.optimisers.effects import Effects, GateMeans, LossRegression
+from nas.optimisers.exits_cost import ExpectedExits
+from nas.optimisers.policy import draw, entropy, fair, probabilities, standardised, temperature
+from nas.searchers.base import Problem
 
 #: What a state has beside the search's own arrays: effects from gradients, from losses, and of choices on seconds.
 _PARTS: Final = ("gates", "losses", "seconds")

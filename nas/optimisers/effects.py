@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .base import Bools, Feedback, Floats, Ints
+from nas.optimisers.base import Bools, Feedback, Floats, Ints
 
 
 class Effects(Protocol):

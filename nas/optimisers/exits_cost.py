@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from latency_models.additive import Tables
-
-from ..searchers.base import Genomes
-from .base import Floats
-from .cost import Factor, contract
+from nas.optimisers.base import Floats
+from nas.optimisers.cost import Factor, contract
+from nas.searchers.base import Genomes
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Floats, Ints
-from .cost import Additive, Factor
+from nas.optimisers.base import Floats, Ints
+from nas.optimisers.cost import Additive, Factor
 
 #: Cells up to the limit. Seconds are off by half a cell per factor at worst: 0.05 % of the limit for 21 factors.
 CELLS = 20_000

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .base import Bools, Floats, Ints
+from nas.optimisers.base import Bools, Floats, Ints
 
 
 def probabilities(logits: Floats) -> Floats:

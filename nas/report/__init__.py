@@ -9,10 +9,9 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from nas.process.files import atomic_write_text
+from nas.report import page, reading, words
 from search_spaces.slots import SearchSpace
-
-from ..run_folder import atomic_write_text
-from . import page, reading, words
 
 REPORT = "report.html"
 #: The functions of `words` that the template uses.

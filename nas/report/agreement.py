@@ -8,11 +8,11 @@ from statistics import median
 
 from markupsafe import Markup
 
-from . import svg, words
-from .axes import Frame, draw, latency_unit
-from .records import Pair
-from .scales import Scale, fitted
-from .svg import Node, Point
+from nas.report import svg, words
+from nas.report.axes import Frame, draw, latency_unit
+from nas.report.records import Pair
+from nas.report.scales import Scale, fitted
+from nas.report.svg import Node, Point
 
 #: Predictions within this share of the measurement are within the band that is drawn.
 WITHIN = 0.10

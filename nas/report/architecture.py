@@ -11,13 +11,12 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
+from nas.report import svg, words
+from nas.report.exits import colour
+from nas.report.records import ExitRow
+from nas.report.svg import Node
 from search_spaces.ir import Op
 from search_spaces.slots import SearchSpace, Slot
-
-from . import svg, words
-from .exits import colour
-from .records import ExitRow
-from .svg import Node
 
 _WIDTH = 336.0
 _CENTRE, _WIDEST, _LABELS = 120.0, 132.0, 200.0

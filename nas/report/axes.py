@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from . import svg
-from .scales import Scale, tick_labels
-from .svg import Box, Node
+from nas.report import svg
+from nas.report.scales import Scale, tick_labels
+from nas.report.svg import Box, Node
 
 #: Seconds per unit of a latency axis, by the largest value on it.
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))

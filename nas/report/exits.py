@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from . import svg, words
-from .axes import Frame, draw, latency_unit
-from .records import ExitRow, Winner
-from .scales import Scale, fitted
-from .svg import Named, Node
+from nas.report import svg, words
+from nas.report.axes import Frame, draw, latency_unit
+from nas.report.records import ExitRow, Winner
+from nas.report.scales import Scale, fitted
+from nas.report.svg import Named, Node
 
 #: Classes of exits in order; the final exit always has the last.
 _COLOURS = 4

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from . import svg, words
-from .axes import Frame, draw, latency_unit
-from .reading import Run
-from .records import BudgetRow, Winner
-from .scales import Scale, fitted
-from .svg import SHAPES, Box, Named, Node, Point
+from nas.report import svg, words
+from nas.report.axes import Frame, draw, latency_unit
+from nas.report.reading import Run
+from nas.report.records import BudgetRow, Winner
+from nas.report.scales import Scale, fitted
+from nas.report.svg import SHAPES, Box, Named, Node, Point
 
 #: More networks than this are drawn as one path, without a text for each.
 _MOST_TITLES = 600

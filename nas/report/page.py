@@ -8,13 +8,12 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from nas import tolerances
+from nas.report import agreement, architecture, exits, front, svg, words
+from nas.report.agreement import Agreement
+from nas.report.reading import Run
+from nas.report.records import BudgetRow, Pair, State, Winner
 from search_spaces.slots import SearchSpace, SpaceError
-
-from .. import tolerances
-from . import agreement, architecture, exits, front, svg, words
-from .agreement import Agreement
-from .reading import Run
-from .records import BudgetRow, Pair, State, Winner
 
 _WIDE, _NARROW = (960.0, 520.0), (358.0, 430.0)
 _MOST_FILES = 200

@@ -14,15 +14,14 @@ import yaml
 
 from hardware_profiles import ProfileError, Target
 from latency_models import LATENCY_MODELS
+from nas import registry
+from nas.errors import InputError
+from nas.process.files import read_jsonl
+from nas.report.loose import Loose
+from nas.report.records import BudgetRow, Optimised, Pair, Winner, budget_row, optimised, pair, winner
+from nas.run.trial import Trial
 from search_spaces.operators import ShapeError
 from search_spaces.slots import SearchSpace, SpaceError
-
-from .. import registry
-from ..errors import InputError
-from ..run_folder import read_jsonl
-from ..trial import Trial
-from .loose import Loose
-from .records import BudgetRow, Optimised, Pair, Winner, budget_row, optimised, pair, winner
 
 _MODEL = "latency_model.npz"
 

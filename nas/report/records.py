@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..units import parse_quantity
-from .loose import Loose
+from nas.report.loose import Loose
+from nas.units import parse_quantity
 
 State = Literal["kept", "not kept", "not measured"]
 

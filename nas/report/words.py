@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from ..units import format_bytes, format_joules, format_seconds
+from nas.units import format_bytes, format_joules, format_seconds
 
 NOTHING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"

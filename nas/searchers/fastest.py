@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Genomes, Problem, Values, least_violation
+from nas.searchers.base import Genomes, Problem, Values, least_violation
 
 
 def fastest(

@@ -11,11 +11,11 @@ from typing import Final
 
 import numpy as np
 
-from ..errors import InputError
-from .base import Genomes, Problem
-from .moves import mutate
-from .predictor import Pool, Predictor
-from .screen import uniform
+from nas.errors import InputError
+from nas.searchers.base import Genomes, Problem
+from nas.searchers.moves import mutate
+from nas.searchers.predictor import Pool, Predictor
+from nas.searchers.screen import uniform
 
 #: Offspring that are bred and scored at a time.
 _BROOD: Final = 16384

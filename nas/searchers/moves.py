@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Genomes
+from nas.searchers.base import Genomes
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]

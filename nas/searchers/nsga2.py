@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import InputError
-from .base import Genomes, Problem, Values
-from .moves import mutate
-from .screen import Screen, uniform
-from .told import Told
+from nas.errors import InputError
+from nas.searchers.base import Genomes, Problem, Values
+from nas.searchers.moves import mutate
+from nas.searchers.screen import Screen, uniform
+from nas.searchers.told import Told
 
 
 class NSGA2:

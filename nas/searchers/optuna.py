@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
-from .base import Genomes, Problem, Values
-from .screen import Screen, uniform
-from .told import judge
+from nas.errors import InputError
+from nas.searchers.base import Genomes, Problem, Values
+from nas.searchers.screen import Screen, uniform
+from nas.searchers.told import judge
 
 if TYPE_CHECKING:
     import optuna

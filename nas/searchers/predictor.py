@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from hardware_profiles.blas import blas_threads
-
-from ..errors import InputError
-from .base import Genomes, Problem, Values, least_violation
-from .moves import change
-from .prior import Prior
-from .screen import Screen
-from .surrogate import Encoding, Floats, Points, Surrogate, normal_scores
-from .told import Told
+from nas.errors import InputError
+from nas.searchers.base import Genomes, Problem, Values, least_violation
+from nas.searchers.moves import change
+from nas.searchers.prior import Prior
+from nas.searchers.screen import Screen
+from nas.searchers.surrogate import Encoding, Floats, Points, Surrogate, normal_scores
+from nas.searchers.told import Told
 
 #: Genomes whose uncertainty is computed, the most promising by their mean.
 _SHORTLIST: Final = 512

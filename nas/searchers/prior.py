@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from .base import Genomes
+from nas.errors import InputError
+from nas.searchers.base import Genomes
 
 #: Share of the draws that ignore the prior, so that nothing is ruled out by it.
 _DOUBT: Final = 0.2

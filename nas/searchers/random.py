@@ -5,8 +5,8 @@ Li and Talwalkar, "Random search and reproducibility for neural architecture sea
 
 from __future__ import annotations
 
-from .base import Genomes, Problem, Values
-from .screen import Screen, uniform
+from nas.searchers.base import Genomes, Problem, Values
+from nas.searchers.screen import Screen, uniform
 
 
 class RandomSearch:

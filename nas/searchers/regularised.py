@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import InputError
-from .base import Genomes, Problem, Values
-from .moves import change
-from .screen import Screen, uniform
-from .told import Told
+from nas.errors import InputError
+from nas.searchers.base import Genomes, Problem, Values
+from nas.searchers.moves import change
+from nas.searchers.screen import Screen, uniform
+from nas.searchers.told import Told
 
 
 class RegularisedEvolution:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Genomes, Listed, Problem, least_violation
-from .fastest import descend
+from nas.searchers.base import Genomes, Listed, Problem, least_violation
+from nas.searchers.fastest import descend
 
 Source = Callable[[np.random.Generator, int, int], Genomes]
 """(generator, number of genomes, round) -> genomes [number, G]; later rounds may stray further."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Genomes, Problem, Searcher, Values
-from .screen import Seen
+from nas.searchers.base import Genomes, Problem, Searcher, Values
+from nas.searchers.screen import Seen
 
 
 class Seeded:

@@ -17,7 +17,7 @@ from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import ndtri
 
-from .base import Genomes
+from nas.searchers.base import Genomes
 
 Floats = NDArray[np.float64]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pareto import crowding_distance, pareto_rank
-from .base import Genomes, Values, least_violation
+from nas.search.pareto import crowding_distance, pareto_rank
+from nas.searchers.base import Genomes, Values, least_violation
 
 
 def judge(values: Values, violation: Values) -> tuple[Values, NDArray[np.float64]]:

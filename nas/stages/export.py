@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.markup import escape
 
-from ..errors import InputError
-from ..exits.thresholds import Policies, Policy, expected_upper_s
-from ..export import manifest
-from ..export.onnx import SegmentFile, export_segments, to_onnx
-from ..export.tvm import available, compiler, segments_to_tvm
-from ..run_folder import RunFolderError
-from ..settings import Budget
-from .context import Context
-from .train import WEIGHTS, load_network, val_scores
-from .winners import Winner, standing, winner_folder
+from nas.deploy import manifest
+from nas.deploy.onnx import SegmentFile, export_segments, to_onnx
+from nas.deploy.tvm import available, compiler, segments_to_tvm
+from nas.errors import InputError
+from nas.exits.thresholds import Policies, Policy, expected_upper_s
+from nas.process.files import RunFolderError
+from nas.run.context import Context
+from nas.settings import Budget
+from nas.stages.train import WEIGHTS, load_network, val_scores
+from nas.stages.winners import Winner, standing, winner_folder
 
 MODEL = "model.onnx"
 #: What TVM, its linker and its libraries raise; the ONNX artefacts do not depend on them.
@@ -132,7 +132,7 @@ def exit_seconds(context: Context, winner: Winner) -> NDArray[np.float64]:
     """Seconds to each exit of a winner [exits]: measured, or predicted for a device that is not here."""
     if winner.measurement is not None:
         return np.maximum.accumulate(winner.measurement.reach_s)
-    from .latency import load_model
+    from nas.stages.latency import load_model
 
     model = load_model(context, context.experiment.target_of(winner.budget))
     return np.asarray(model.predict([context.space.decode(winner.genome)]).reach_s()[0])

@@ -23,13 +23,13 @@ from latency_models.additive import Additive
 from latency_models.additive import compile as compile_tables
 from latency_models.calibration import Calibration
 from latency_models.roofline import LinearModel
-
-from .. import profile_store, registry
-from ..errors import InputError
-from ..measurement import BLOCKS, BLOCK_S, HOST, Measurement, reference_genomes, time_networks
-from ..relatives import with_relatives
-from ..run_folder import append_jsonl, atomic_write_bytes, read_jsonl
-from .context import Context
+from nas import registry
+from nas.devices import profile_store
+from nas.devices.family import with_relatives
+from nas.devices.measurement import BLOCKS, BLOCK_S, HOST, Measurement, reference_genomes, time_networks
+from nas.errors import InputError
+from nas.process.files import append_jsonl, atomic_write_bytes, read_jsonl
+from nas.run.context import Context
 
 MEASUREMENTS = "measurements.jsonl"
 #: The search uses the model as calibrated before it; later measurements correct the choice of winners only.

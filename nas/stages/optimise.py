@@ -16,19 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_models.additive import Additive, Tables
+from nas import registry
+from nas.errors import InputError, NothingFits
+from nas.process.files import atomic_write_bytes, atomic_write_json
+from nas.run.context import Context
+from nas.search import scoring as judge
+from nas.search.problem import BudgetProblem
+from nas.settings import Budget
+from nas.stages.supernet import load_supernet, steps_progress, training_set
 from search_spaces.slots import Genomes, SearchSpace, exit_positions, random_genomes, switched, with_exits
 
-from .. import judge, registry
-from ..errors import InputError, NothingFits
-from ..problem import BudgetProblem
-from ..run_folder import atomic_write_bytes, atomic_write_json
-from ..settings import Budget
-from .context import Context
-from .supernet import load_supernet, steps_progress, training_set
-
 if TYPE_CHECKING:
-    from ..evaluators.paths import PathLoss, Paths
-    from ..optimisers.base import Bools, Cost, Floats, Ints, Optimiser, Result, Steps
+    from nas.optimisers.base import Bools, Cost, Floats, Ints, Optimiser, Result, Steps
+    from nas.optimisers.paths import PathLoss, Paths
 
 FOLDER: Final = "optimiser"
 SCHEMA: Final = 1
@@ -114,7 +114,7 @@ def optimise(context: Context, problem: BudgetProblem) -> None:
 
 def open_paths(context: Context) -> Paths:
     """Networks on images kept for architecture, by the run's shared weights."""
-    from ..evaluators.paths import Paths
+    from nas.optimisers.paths import Paths
 
     data = training_set(context, False, "arch")
     batch = min(_BATCH, len(data))
@@ -122,7 +122,7 @@ def open_paths(context: Context) -> Paths:
 
 
 def _for_budget(context: Context, problem: BudgetProblem, number: int, optimiser: Optimiser, paths: Paths) -> None:
-    from ..optimisers import collapse
+    from nas.optimisers import collapse
 
     budget = context.experiment.budgets[number]
     tables = problem.tables[context.experiment.target_of(budget)]
@@ -190,9 +190,9 @@ def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[Pa
 
     So too for a mean where nobody leaves early: exits would only cost time there.
     """
-    from ..evaluators.paths import PathLoss
-    from ..optimisers.cost import of_tables
-    from ..optimisers.exits_cost import ExpectedExits
+    from nas.optimisers.cost import of_tables
+    from nas.optimisers.exits_cost import ExpectedExits
+    from nas.optimisers.paths import PathLoss
 
     budget = problem.experiment.budgets[number]
     tables = problem.tables[problem.experiment.target_of(budget)]
@@ -261,7 +261,7 @@ def _windows(
 def _rates(logs: Floats, labels: NDArray[np.int32], reach: Floats, limit_s: float) -> Floats | None:
     """Share of the samples that leaves at each exit [exits], for log-probabilities [exits, n, classes]; None if the
     budget cannot be kept."""
-    from ..exits.thresholds import Policies
+    from nas.exits.thresholds import Policies
 
     found = judge.scores(np.moveaxis(logs, 0, 1).astype(np.float32), labels)
     policy = Policies.of(found.confidence, found.correct, reach).best(limit_s)

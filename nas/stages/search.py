@@ -13,24 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
+from nas import registry
+from nas.errors import InputError, NothingFits
+from nas.exits.placement import MOST_SUBSETS, best_placement
+from nas.process.files import append_jsonl, atomic_write_json
+from nas.process.interrupt import stop_if_asked
+from nas.run.context import Context
+from nas.run.trial import Trial, load_batches
+from nas.search import scoring as judge
+from nas.search.pareto import pareto_rank
+from nas.search.problem import BudgetProblem, objective_columns
+from nas.searchers.base import Searcher
+from nas.searchers.fastest import fastest
+from nas.searchers.seeded import Seeded
+from nas.stages import optimise
+from nas.stages.latency import MODEL_VERSION, load_tables
+from nas.stages.supernet import load_evaluator
+from nas.units import format_seconds
 from search_spaces.slots import with_exits
-
-from .. import judge, registry
-from ..errors import InputError, NothingFits
-from ..exits.placement import MOST_SUBSETS, best_placement
-from ..interrupt import stop_if_asked
-from ..pareto import pareto_rank
-from ..problem import BudgetProblem, objective_columns
-from ..run_folder import append_jsonl, atomic_write_json
-from ..searchers.base import Searcher
-from ..searchers.fastest import fastest
-from ..searchers.seeded import Seeded
-from ..trial import Trial, load_batches
-from ..units import format_seconds
-from . import optimise
-from .context import Context
-from .latency import MODEL_VERSION, load_tables
-from .supernet import load_evaluator
 
 TRIALS, FRONT = "trials.jsonl", "front.json"
 SCHEMA = 1

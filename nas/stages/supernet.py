@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..data.augment import Augmentation, default_augmentation
-from ..interrupt import stop_if_asked
-from ..reuse import take_weights
-from ..run_folder import PLANS, SUPERNET, atomic_write_bytes, atomic_write_json
-from .context import Context
+from nas.process.files import PLANS, SUPERNET, atomic_write_bytes, atomic_write_json
+from nas.process.interrupt import stop_if_asked
+from nas.run.context import Context
+from nas.run.reuse import take_weights
+from nas.tasks.image_classification.augment import Augmentation, default_augmentation
 
 if TYPE_CHECKING:
-    from ..evaluators.supernet import SupernetEvaluator
-    from ..supernet.batches import TrainingSet
-    from ..supernet.training import SupernetTrainer
+    from nas.nn.batches import TrainingSet
+    from nas.search.evaluators.supernet import SupernetEvaluator
+    from nas.supernet.training import SupernetTrainer
 
 #: A checkpoint at least this many times per training; each costs a few milliseconds.
 _CHECKPOINTS = 20
@@ -31,7 +31,7 @@ _CHECKPOINTS = 20
 
 def training_set(context: Context, augment: bool, part: Literal["train", "arch"] = "train") -> TrainingSet:
     """The run's training images, or those kept for architecture, as a training loop reads them."""
-    from ..supernet.batches import TrainingSet
+    from nas.nn.batches import TrainingSet
 
     data = context.data
     augmentation = default_augmentation(context.experiment.data.name) if augment else Augmentation()
@@ -45,7 +45,7 @@ def planned_steps(
 
     The answer is written down, so that a resumed training has the same length.
     """
-    from ..supernet.loop import steps_within
+    from nas.nn.loop import steps_within
 
     if max_time_s is None:
         return most
@@ -75,7 +75,7 @@ def steps_progress(context: Context, what: str, steps: int, done: int) -> Iterat
 
 def train_supernet(context: Context) -> None:
     """Train to the last planned step, from the checkpoint if there is one."""
-    from ..supernet import native
+    from nas.nn import native
 
     path = context.path(SUPERNET)
     if context.experiment.supernet.reuse is not None and not path.exists():
@@ -94,8 +94,8 @@ def train_supernet(context: Context) -> None:
 
 
 def _trainer(context: Context) -> SupernetTrainer:
-    from ..supernet.loop import Recipe
-    from ..supernet.training import SupernetTrainer
+    from nas.nn.loop import Recipe
+    from nas.supernet.training import SupernetTrainer
 
     settings = context.experiment.supernet
     data = training_set(context, settings.augment)
@@ -113,7 +113,7 @@ def _trainer(context: Context) -> SupernetTrainer:
 
 def load_supernet(context: Context) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
     """The trained shared weights by name."""
-    from ..supernet.training import shared_weights
+    from nas.supernet.training import shared_weights
 
     trainer = _trainer(context)
     return dict(shared_weights(trainer.load(context.path(SUPERNET).read_bytes())))
@@ -121,7 +121,7 @@ def load_supernet(context: Context) -> dict[str, np.ndarray[Any, np.dtype[np.flo
 
 def load_evaluator(context: Context, images: int) -> SupernetEvaluator:
     """The evaluator that judges networks on the first `images` validation images of the run's order."""
-    from ..evaluators.supernet import SupernetEvaluator
+    from nas.search.evaluators.supernet import SupernetEvaluator
 
     calibration = training_set(context, False).sample(
         context.experiment.search.calibration_images, context.seed("batch-norm")

@@ -16,23 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
-
-from ..errors import InputError
-from ..exits.confidence import max_probability, wilson
-from ..exits.thresholds import leave_at
-from ..export import manifest
-from ..measurement import HOST
-from ..run_folder import atomic_write_json
-from ..runners import runner_for
-from ..runners.cascade import Cascade
-from ..runners.parity import compare_exits
-from ..runners.timing import measure
-from ..units import format_seconds
-from .context import Context
-from .export import MODEL, why_no_tvm
-from .train import network_logits
-from .verify import VERIFY, libraries, load_cascade, plan_of
-from .winners import Winner, standing, winner_folder
+from nas.deploy import manifest
+from nas.deploy.cascade import Cascade
+from nas.deploy.parity import compare_exits
+from nas.devices.measurement import HOST
+from nas.devices.runners import runner_for
+from nas.devices.timing.measuring import measure
+from nas.errors import InputError
+from nas.exits.confidence import max_probability, wilson
+from nas.exits.thresholds import leave_at
+from nas.process.files import atomic_write_json
+from nas.run.context import Context
+from nas.stages.export import MODEL, why_no_tvm
+from nas.stages.train import network_logits
+from nas.stages.verify import VERIFY, libraries, load_cascade, plan_of
+from nas.stages.winners import Winner, standing, winner_folder
+from nas.units import format_seconds
 
 _BATCH = 256
 
@@ -149,7 +148,7 @@ def _tvm(
     record: dict[str, Any],
 ) -> dict[str, Any]:
     """Parity of the TVM libraries, in this process and through an RPC server on loopback, and what they take."""
-    from ..runners.tvm_rpc import Device, RpcError, local_server
+    from nas.devices.runners.tvm_rpc import Device, RpcError, local_server
 
     found = manifest.load(folder)
     if not found.libraries:

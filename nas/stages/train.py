@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.errors import InputError
+from nas.process.files import atomic_write_bytes
+from nas.run.context import Context
+from nas.search import scoring as judge
+from nas.seeds import derive_seed
+from nas.stages.supernet import load_supernet, planned_steps, steps_progress, training_set
+from nas.stages.winners import Winner, choose, winner_folder
 from search_spaces.ir import Network
-
-from .. import judge
-from ..data.seeds import derive_seed
-from ..errors import InputError
-from ..run_folder import atomic_write_bytes
-from .context import Context
-from .supernet import load_supernet, planned_steps, steps_progress, training_set
-from .winners import Winner, choose, winner_folder
 
 WEIGHTS, CHECKPOINT, SCORES = "weights.safetensors", "training.safetensors", "scores.npz"
 _CHECKPOINTS = 10
@@ -49,16 +48,16 @@ def train_winners(context: Context) -> None:
 
 
 def _trained(folder: Path, winner: Winner) -> bool:
-    from ..supernet.weights import from_bytes
+    from nas.nn.weights import from_bytes
 
     path = folder / WEIGHTS
     return path.exists() and from_bytes(path.read_bytes())[1].get("network") == winner.trial.key
 
 
 def _train(context: Context, winner: Winner, folder: Path) -> None:
-    from ..supernet.loop import Recipe
-    from ..supernet.static import NetworkTrainer
-    from ..supernet.weights import extract, to_bytes
+    from nas.nn.loop import Recipe
+    from nas.nn.static import NetworkTrainer
+    from nas.nn.weights import extract, to_bytes
 
     settings, shared = context.experiment.winners, context.experiment.supernet
     data = training_set(context, shared.augment)
@@ -109,7 +108,7 @@ def _with_statistics(network: Network, context: Context) -> dict[str, NDArray[np
 
 def load_network(context: Context, winner: Winner) -> tuple[Network, dict[str, NDArray[np.float32]]]:
     """A trained winner and its weights; raises InputError where it is not trained yet."""
-    from ..supernet.weights import from_bytes
+    from nas.nn.weights import from_bytes
 
     folder = winner_folder(context, winner.budget)
     if not _trained(folder, winner):
@@ -122,7 +121,7 @@ def network_logits(context: Context, winner: Winner, images: NDArray[Any]) -> ND
     import jax
     import jax.numpy as jnp
 
-    from ..supernet import interpreter
+    from nas.nn import interpreter
 
     network, weights = load_network(context, winner)
     params, stats = interpreter.split(network, weights)

@@ -18,22 +18,21 @@ from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from latency_models.energy import call_energy_j, peak_memory_bytes
-
-from ..conditions import Conditions
-from ..errors import InputError
-from ..exits.thresholds import Policy
-from ..export import manifest
-from ..measurement import ExitTime, Measurement
-from ..run_folder import atomic_write_json
-from ..runners import runner_for
-from ..runners.cascade import Cascade
-from ..runners.readings import Readings, kept
-from ..runners.timing import Plan, measure_stream, measure_together
-from .context import Context
-from .export import budget_record, exit_seconds, solve_thresholds, write_manifest
-from .latency import append_measurements, load_model
-from .train import val_scores
-from .winners import Winner, attempts, measured, standing, winner_folder
+from nas.deploy import manifest
+from nas.deploy.cascade import Cascade
+from nas.devices.conditions import Conditions
+from nas.devices.measurement import ExitTime, Measurement
+from nas.devices.runners import runner_for
+from nas.devices.timing.measuring import Plan, measure_stream, measure_together
+from nas.devices.timing.readings import Readings, kept
+from nas.errors import InputError
+from nas.exits.thresholds import Policy
+from nas.process.files import atomic_write_json
+from nas.run.context import Context
+from nas.stages.export import budget_record, exit_seconds, solve_thresholds, write_manifest
+from nas.stages.latency import append_measurements, load_model
+from nas.stages.train import val_scores
+from nas.stages.winners import Winner, attempts, measured, standing, winner_folder
 
 VERIFY = "verify.json"
 SCHEMA = 1
@@ -219,7 +218,7 @@ def _row(context: Context, winner: Winner, times: _Times) -> Measurement:
 
 def _policy(context: Context, winner: Winner, folder: Path) -> Policy:
     """What the manifest's thresholds give on validation images."""
-    from ..exits.thresholds import evaluate
+    from nas.exits.thresholds import evaluate
 
     thresholds = [np.inf if t is None else t for t in manifest.load(folder).thresholds]
     found = val_scores(context, winner)

@@ -19,17 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_models.roofline import LinearModel
-
-from ..errors import InputError
-from ..measurement import Measurement, time_networks
-from ..run_folder import atomic_write_json
-from ..settings import Budget
-from ..trial import Trial, load_batches
-from ..units import format_seconds
-from .candidates import next_step, seconds_of
-from .context import Context
-from .latency import append_measurements, load_model, read_measurements, refit
-from .search import FRONT, TRIALS, impossible, problem_of
+from nas.devices.measurement import Measurement, time_networks
+from nas.errors import InputError
+from nas.process.files import atomic_write_json
+from nas.run.context import Context
+from nas.run.trial import Trial, load_batches
+from nas.search.candidates import next_step, seconds_of
+from nas.settings import Budget
+from nas.stages.latency import append_measurements, load_model, read_measurements, refit
+from nas.stages.search import FRONT, TRIALS, impossible, problem_of
+from nas.units import format_seconds
 
 ARCHITECTURE, UNMET = "architecture.json", "unmet.json"
 SCHEMA = 1

@@ -14,12 +14,11 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
+from nas.nn.interpreter import Arrays, Mode, to_ir, to_private
+from nas.nn.normalisation import scale_gradient
+from nas.supernet.masks import Program, Run, program
+from nas.supernet.union import SlotPlan, plan
 from search_spaces.slots import IMAGE, Genomes, SearchSpace, exit_positions
-
-from .interpreter import Arrays, Mode, to_ir, to_private
-from .masks import Program, Run, program
-from .normalisation import scale_gradient
-from .union import SlotPlan, plan
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from numpy.typing import NDArray
 
+from nas.nn.interpreter import FORMS, Arrays, Call, Mode, merged_activations, to_private
+from nas.nn.layers import Kernels
+from nas.supernet.union import NEUTRAL, Member, Union
 from search_spaces.ir import Op
 from search_spaces.operators import OPERATORS
-
-from .interpreter import FORMS, Arrays, Call, Mode, merged_activations, to_private
-from .layers import Kernels
-from .union import NEUTRAL, Member, Union
 
 #: f(0) = 0, so that inactive channels stay zero.
 _KEEPS_ZERO: Final = frozenset({"relu", "relu6", "hard_swish", "silu", "gelu", "avg_pool", "max_pool", "global_pool"})

@@ -19,14 +19,15 @@ import optax
 from jax import Array
 from numpy.typing import NDArray
 
+from nas.nn import backend, loop
+from nas.nn.batches import Batches, TrainingSet
+from nas.nn.loop import Params, Recipe, State
+from nas.nn.weights import initialise, residual_norms, slot_networks, supernet_shapes
+from nas.seeds import derive_seed
+from nas.supernet import sampling
+from nas.supernet.elastic import Supernet
+from nas.tasks.image_classification import losses
 from search_spaces.slots import SearchSpace
-
-from ..data.seeds import derive_seed
-from . import backend, loop, losses, sampling
-from .batches import Batches, TrainingSet
-from .elastic import Supernet
-from .loop import Params, Recipe, State
-from .weights import initialise, residual_norms, slot_networks, supernet_shapes
 
 
 class SupernetTrainer:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas import run_folder
+from nas.process import files as run_folder
 from nas.stages import verify
 from tests.nas.small_runs import SMALL, Command, hashes, small, write
 

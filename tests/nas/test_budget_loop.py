@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 
 from latency_models.few_shot.readings import rounding_step
-from nas.budget_loop import NOISE, Floats, Indices, Outcome, Readings, Rules, decide, noise_of, search
+from nas.search.budget_loop import NOISE, Floats, Indices, Outcome, Readings, Rules, decide, noise_of, search
 
 POSITIONS, OPERATORS = 5, 3
 

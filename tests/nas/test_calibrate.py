@@ -14,10 +14,10 @@ from rich.console import Console
 
 from hardware_profiles import Target
 from nas import config
-from nas.measurement import ExitTime, Measurement
-from nas.run_folder import RunFolder, append_jsonl, read_jsonl
+from nas.devices.measurement import ExitTime, Measurement
+from nas.process.files import RunFolder, append_jsonl, read_jsonl
+from nas.run.context import Context, materials, open_context
 from nas.stages import latency
-from nas.stages.context import Context, materials, open_context
 from tests.nas.small_runs import small
 
 HERE = Target("host", "onnxruntime")

@@ -9,11 +9,11 @@ import pytest
 
 from hardware_profiles import Target, load
 from latency_models.roofline import Roofline
-from nas.budget_loop import Step
-from nas.measurement import ExitTime, Measurement
+from nas.devices.measurement import ExitTime, Measurement
+from nas.run.trial import Trial
+from nas.search.budget_loop import Step
+from nas.search.candidates import GAIN, next_step, seconds_of
 from nas.settings import Budget
-from nas.stages.candidates import GAIN, next_step, seconds_of
-from nas.trial import Trial
 from search_spaces.slots import random_genomes
 from search_spaces.toy import toy
 

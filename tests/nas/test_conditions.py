@@ -4,8 +4,8 @@ import json
 import os
 from pathlib import Path
 
-from nas.conditions import Conditions
-from nas.run_folder import to_line
+from nas.devices.conditions import Conditions
+from nas.process.files import to_line
 
 
 def write(path: Path, text: str) -> None:

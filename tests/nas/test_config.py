@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas import config, plain_yaml
-from nas.data import DATASETS
 from nas.errors import InputError
 from nas.searchers import SEARCHERS
 from nas.settings import Experiment
+from nas.tasks.image_classification import DATASETS
 from search_spaces import SPACES
 from search_spaces.staged import Stage
 from tests.nas.small_runs import Command, small, write
@@ -228,7 +228,7 @@ def test_stages_of_a_space_are_written_as_tables() -> None:
 OWN = """
 from __future__ import annotations
 import numpy as np
-from nas.data.dataset import RawData
+from nas.tasks.image_classification.dataset import RawData
 from nas.units import Seconds
 from search_spaces.toy import toy
 
@@ -298,7 +298,7 @@ def test_parts_of_your_own_are_checked_before_they_are_called(
 def test_a_module_that_is_broken_is_said_to_be(own: Command) -> None:
     Path("own_broken.py").write_text("def f(:\n")
     assert "own_broken.py, line 1: " in own("check", write(Path(), small(data="own_broken:f"))).error
-    Path("own_missing.py").write_text("from nas.data import no_such_thing\n")
+    Path("own_missing.py").write_text("from nas.tasks.image_classification import no_such_thing\n")
     assert "cannot import name 'no_such_thing'" in own("check", write(Path(), small(data="own_missing:f"))).error
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.run_folder import read_jsonl
+from nas.process.files import read_jsonl
+from nas.run.trial import load_batches
 from nas.tolerances import ARTEFACT_RELATIVE
-from nas.trial import load_batches
 from search_spaces.ir import Network
 from tests.nas.small_runs import SMALL, Command, hashes, small, write
 
@@ -94,8 +94,8 @@ def test_verify_json_says_per_budget_what_was_promised_and_measured(finished: Pa
 
 
 def test_the_architecture_is_the_network_that_was_trained_and_exported(finished: Path) -> None:
-    from nas.export import manifest
-    from nas.supernet.weights import from_bytes
+    from nas.deploy import manifest
+    from nas.nn.weights import from_bytes
 
     for winner in verified(finished)["winners"]:
         folder = finished / "winners" / winner["name"]
@@ -193,7 +193,7 @@ def test_an_artefact_that_was_exchanged_is_exported_again(finished: Path, nas: C
 
 @pytest.mark.slow
 def test_libraries_of_tvm_answer_like_the_network(nas: Command, tmp_path: Path) -> None:
-    from nas.export.tvm import available, compiler
+    from nas.deploy.tvm import available, compiler
 
     if not available()[0] or compiler().command is None:
         pytest.skip("TVM or a compiler is missing")

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from nas.heap import keep_heap
+from nas.process.heap import keep_heap
 
 GLIBC = sys.platform == "linux" and "musl" not in sys.implementation._multiarch
 
 PROBE = """
 import resource, sys
-from nas.heap import keep_heap
+from nas.process.heap import keep_heap
 early = sys.argv[1] == "early"
 if early: keep_heap()
 import numpy as np

@@ -6,8 +6,8 @@ import pytest
 from hardware_profiles import Target, load
 from latency_models.kernels import distinct_of_space
 from latency_models.lookup import LookUp
+from nas.devices.kernel_table import LEAST_S, kernel_seconds, measure_table
 from nas.errors import InputError
-from nas.kernel_table import LEAST_S, kernel_seconds, measure_table
 from search_spaces.ir import Builder
 from search_spaces.slots import random_genomes
 from search_spaces.toy import toy

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from hardware_profiles import Target
-from nas.conditions import Conditions
+from nas.devices.conditions import Conditions
+from nas.devices.measurement import ExitTime, Measurement, random_weights, reference_genomes, time_networks
 from nas.errors import InputError
-from nas.measurement import ExitTime, Measurement, random_weights, reference_genomes, time_networks
-from nas.run_folder import to_line
+from nas.process.files import to_line
 from nas.tolerances import REFERENCE_DRIFT
 from search_spaces.slots import random_genomes, with_exits
 from search_spaces.toy import toy

@@ -17,10 +17,10 @@ import yaml
 from nas import config
 from nas.errors import InputError
 from nas.optimisers.differentiable import Differentiable
-from nas.run_folder import EXPERIMENT
+from nas.process.files import EXPERIMENT
+from nas.run.trial import load_batches
 from nas.searchers.prior import Prior
 from nas.stages import optimise, search
-from nas.trial import load_batches
 from tests.nas.small_runs import Command, small, write
 from tests.nas.test_stages import opened, rewind
 

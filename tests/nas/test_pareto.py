@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nas.pareto import crowding_distance, hypervolume, pareto_front, pareto_rank, reference_point
+from nas.search.pareto import crowding_distance, hypervolume, pareto_front, pareto_rank, reference_point
 
 Array = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from hardware_profiles import Target, load
 from latency_models.additive import Additive, compile
 from latency_models.roofline import Roofline
 from nas.exits.placement import reach_of
-from nas.problem import METRIC_OF, BudgetProblem, objective_columns
+from nas.run.trial import AtBudget
+from nas.search.problem import METRIC_OF, BudgetProblem, objective_columns
 from nas.settings import Budget, Experiment, Part, SearchSettings
-from nas.trial import AtBudget
 from search_spaces.mobile import mobile
 from search_spaces.slots import exit_positions, random_genomes, with_exits
 from search_spaces.staged import StagedSpace

@@ -21,10 +21,11 @@ import hardware_profiles
 from hardware_profiles import Target, host
 from latency_models.calibration import Calibration
 from latency_models.table import load_table
-from nas import interrupt, profile_store, profiling
-from nas.export.tvm import available, compiler
-from nas.measurement import ExitTime, Loader, Measurement, reference_genomes, time_loaded
-from nas.run_folder import read_jsonl
+from nas.deploy.tvm import available, compiler
+from nas.devices import profile_store, profiling
+from nas.devices.measurement import ExitTime, Loader, Measurement, reference_genomes, time_loaded
+from nas.process import interrupt
+from nas.process.files import read_jsonl
 from nas.stages import latency
 from search_spaces.toy import toy
 from tests.nas.small_runs import Command, hashes, small, write
@@ -316,7 +317,7 @@ def test_tvm_is_profiled_too(nas: Command) -> None:
 def test_tvm_without_a_compiler_is_refused(nas: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     if not available()[0]:
         pytest.skip("TVM is not installed")
-    from nas.export import tvm
+    from nas.deploy import tvm
 
     monkeypatch.setattr(tvm, "compiler", lambda triple=None: tvm.Compiler(None, "there is no C++ compiler"))
     error = nas("profile", "bench", "--runner", "tvm", *ARGUMENTS[2:]).error

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from nas.measurement import ExitTime, Measurement
-from nas.profile_store import FEWEST, Reading, counting, to_fit
+from nas.devices.measurement import ExitTime, Measurement
+from nas.devices.profile_store import FEWEST, Reading, counting, to_fit
 
 
 def row(key: str, reference_s: float | None = 1e-3, disturbed: float = 0.0) -> Measurement:

@@ -17,12 +17,12 @@ from latency_models.calibration import Calibration, features
 from latency_models.features import FEATURES
 from latency_models.flops import Flops
 from latency_models.roofline import LinearModel, Roofline
-from nas import profiling
-from nas.measurement import ExitTime, Measurement
-from nas.profile_store import CALIBRATION, READINGS, Head, Reading, Setup, folder_of
-from nas.profiling import MODEL
-from nas.relatives import MOST, relatives, with_relatives
-from nas.run_folder import append_jsonl
+from nas.devices import profiling
+from nas.devices.family import MOST, relatives, with_relatives
+from nas.devices.measurement import ExitTime, Measurement
+from nas.devices.profile_store import CALIBRATION, READINGS, Head, Reading, Setup, folder_of
+from nas.devices.profiling import MODEL
+from nas.process.files import append_jsonl
 from nas.stages import latency
 from search_spaces.mobile import mobile
 from search_spaces.slots import SearchSpace, random_genomes

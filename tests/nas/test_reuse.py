@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from nas.reuse import take_weights
-from nas.run_folder import read_jsonl
-from nas.supernet.weights import from_bytes, to_bytes
+from nas.nn.weights import from_bytes, to_bytes
+from nas.process.files import read_jsonl
+from nas.run.reuse import take_weights
 from tests.nas.small_runs import SMALL, Command, small, write
 from tests.nas.test_stages import opened
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nas import run_folder
 from nas.errors import InputError
-from nas.run_folder import (
+from nas.process import files as run_folder
+from nas.process.files import (
     RunFolder,
     RunFolderError,
     append_jsonl,
@@ -105,7 +105,9 @@ def test_a_folder_copied_without_hidden_files_is_still_a_run(tmp_path: Path) -> 
 
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(run_folder.__file__).parents[1])}
-HOLD = "import sys, nas.run_folder as r; f = r.RunFolder.open(sys.argv[1], True); print(flush=True); sys.stdin.read()"
+HOLD = (
+    "import sys, nas.process.files as r; f = r.RunFolder.open(sys.argv[1], True); print(flush=True); sys.stdin.read()"
+)
 
 
 def test_a_folder_is_locked_until_its_process_dies_however_it_dies(tmp_path: Path) -> None:
@@ -241,7 +243,7 @@ def test_numbers_of_every_kind_become_valid_json(tmp_path: Path) -> None:
 
 
 WRITE = """
-import sys, pathlib, nas.run_folder as r
+import sys, pathlib, nas.process.files as r
 path = pathlib.Path(sys.argv[1])
 for i in range(10**9):
     r.atomic_write_json(path / "state.json", {"i": i, "data": "x" * 200_000})

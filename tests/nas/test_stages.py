@@ -17,17 +17,18 @@ import yaml
 from rich.console import Console
 
 from hardware_profiles import Target, load
-from nas import config, judge
+from nas import config
+from nas.devices.measurement import ExitTime, Measurement
+from nas.devices.timing import measuring as timing
+from nas.devices.timing.readings import Readings
 from nas.errors import InputError
-from nas.measurement import ExitTime, Measurement
-from nas.run_folder import EXPERIMENT, RunFolder, append_jsonl, atomic_write_bytes, atomic_write_text, read_jsonl
-from nas.runners import timing
-from nas.runners.readings import Readings
+from nas.nn.weights import extract, to_bytes
+from nas.process.files import EXPERIMENT, RunFolder, append_jsonl, atomic_write_bytes, atomic_write_text, read_jsonl
+from nas.run.context import Context, materials, open_context
+from nas.run.trial import load_batches
+from nas.search import scoring as judge
 from nas.stages import latency, search, supernet, train, verify, winners
 from nas.stages import test as testing
-from nas.stages.context import Context, materials, open_context
-from nas.supernet.weights import extract, to_bytes
-from nas.trial import load_batches
 from search_spaces.slots import sizes
 from tests.nas.small_runs import SMALL, Command, small, write
 

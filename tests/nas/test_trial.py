@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.errors import InputError
-from nas.run_folder import append_jsonl
-from nas.trial import AtBudget, Trial, complete_batches, load_batches
+from nas.process.files import append_jsonl
+from nas.run.trial import AtBudget, Trial, complete_batches, load_batches
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
 not_nan = st.floats(allow_nan=False, min_value=0)

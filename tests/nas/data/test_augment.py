@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.data.augment import Augmentation, augment, default_augmentation
 from nas.errors import InputError
+from nas.tasks.image_classification.augment import Augmentation, augment, default_augmentation
 
 
 def images(n: int = 64, height: int = 8, width: int = 6, dtype: Any = np.uint8) -> Any:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.data.batches import epoch_batches, step_rng
 from nas.errors import InputError
+from nas.tasks.image_classification.batches import epoch_batches, step_rng
 
 
 @settings(max_examples=30, deadline=None)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.data.cifar import cifar10, cifar100
-from nas.data.safe_pickle import load_pickle
 from nas.errors import InputError
+from nas.tasks.image_classification.cifar import cifar10, cifar100
+from nas.tasks.image_classification.safe_pickle import load_pickle
 
 NAMES = ["airplane", "automobile", "bird", "cat"]
 RNG = np.random.default_rng(0)

@@ -8,9 +8,9 @@ import typing
 
 import pytest
 
-from nas.data import DATASETS
-from nas.data.augment import DEFAULT_AUGMENTATION
-from nas.data.dataset import RawData
+from nas.tasks.image_classification import DATASETS
+from nas.tasks.image_classification.augment import DEFAULT_AUGMENTATION
+from nas.tasks.image_classification.dataset import RawData
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -35,6 +35,6 @@ def test_loaders_import_nothing_heavy() -> None:
 
 
 def test_reading_the_registry_and_the_fractions_needs_no_numpy() -> None:
-    program = "import sys, nas.data, nas.data.fractions; print('numpy' in sys.modules)"
+    program = "import sys, nas.tasks.image_classification, nas.tasks.image_classification.fractions; print('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.data.dataset import RawData
 from nas.errors import InputError
+from nas.tasks.image_classification.dataset import RawData
 
 
 def parts(**changes: Any) -> dict[str, Any]:

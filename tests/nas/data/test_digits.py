@@ -6,8 +6,8 @@ import importlib.util
 import numpy as np
 import pytest
 
-from nas.data.digits import digits
 from nas.errors import InputError
+from nas.tasks.image_classification.digits import digits
 
 
 def test_digits_are_scikit_learns() -> None:

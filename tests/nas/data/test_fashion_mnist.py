@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.data.fashion_mnist import CLASS_NAMES, DEBIAN_FOLDER, fashion_mnist
 from nas.errors import InputError
+from nas.tasks.image_classification.fashion_mnist import CLASS_NAMES, DEBIAN_FOLDER, fashion_mnist
 
 TRAIN_X, TRAIN_Y = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_X, TEST_Y = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.data.image_folder import image_folder
-from nas.data.preprocessing import resize
 from nas.errors import InputError
+from nas.tasks.image_classification.image_folder import image_folder
+from nas.tasks.image_classification.preprocessing import resize
 
 
 def picture(file: Path, seed: int = 0, size: tuple[int, int] = (10, 8), mode: str = "RGB") -> Any:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.data.files import existing_folder
-from nas.data.npz import npz
 from nas.errors import InputError
+from nas.tasks.image_classification.files import existing_folder
+from nas.tasks.image_classification.npz import npz
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (40, 3, 5, 6), np.uint8)

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nas.data.dataset import RawData
-from nas.data.prepared import Dataset, fit_preprocessing, prepare
 from nas.errors import InputError
+from nas.tasks.image_classification.dataset import RawData
+from nas.tasks.image_classification.prepared import Dataset, fit_preprocessing, prepare
 
 
 def raw_data(float_images: bool = False) -> RawData:

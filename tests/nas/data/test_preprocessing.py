@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import nas.data.preprocessing
-from nas.data.preprocessing import Preprocessing, resize
+import nas.tasks.image_classification.preprocessing
+from nas.tasks.image_classification.preprocessing import Preprocessing, resize
 
 
 def record(**changes: Any) -> Preprocessing:
@@ -142,7 +142,7 @@ def test_a_flat_image_stays_flat(source: tuple[int, int], size: tuple[int, int],
 
 
 def test_the_file_stands_alone_on_python_3_8() -> None:
-    source = Path(nas.data.preprocessing.__file__).read_text(encoding="utf-8")
+    source = Path(nas.tasks.image_classification.preprocessing.__file__).read_text(encoding="utf-8")
     tree = ast.parse(source, feature_version=(3, 8))
     guarded = {id(node) for block in ast.walk(tree) if isinstance(block, ast.If) for node in ast.walk(block)}
     imported = set()

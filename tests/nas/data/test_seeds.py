@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.data.seeds import derive_seed
+from nas.seeds import derive_seed
 
 
 def test_seeds_do_not_change_between_versions() -> None:

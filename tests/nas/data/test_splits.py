@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.data.dataset import RawData
-from nas.data.prepared import Labelled
-from nas.data.splits import SplitFractions, Splits, limit_training, make_splits, split_off_test
 from nas.errors import InputError
+from nas.tasks.image_classification.dataset import RawData
+from nas.tasks.image_classification.prepared import Labelled
+from nas.tasks.image_classification.splits import SplitFractions, Splits, limit_training, make_splits, split_off_test
 
 PARTS: tuple[Labelled, ...] = ("train", "arch", "val", "cert")
 

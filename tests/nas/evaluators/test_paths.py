@@ -4,12 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas.data.preprocessing import Preprocessing
 from nas.errors import InputError
-from nas.evaluators.paths import PathLoss, Paths, cascade_loss
-from nas.supernet.batches import TrainingSet
-from nas.supernet.interpreter import apply
-from nas.supernet.weights import cut, initialise, supernet_shapes
+from nas.nn.batches import TrainingSet
+from nas.nn.interpreter import apply
+from nas.nn.weights import cut, initialise, supernet_shapes
+from nas.optimisers.paths import PathLoss, Paths, cascade_loss
+from nas.tasks.image_classification.preprocessing import Preprocessing
 from search_spaces.mobile import mobile
 from search_spaces.slots import exit_positions, random_genomes
 from search_spaces.staged import Stage

@@ -4,11 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas.evaluators import EVALUATORS
-from nas.evaluators.supernet import SupernetEvaluator
+from nas.nn.interpreter import apply
+from nas.nn.weights import Weights, cut, initialise, supernet_shapes
 from nas.registry import load
-from nas.supernet.interpreter import apply
-from nas.supernet.weights import Weights, cut, initialise, supernet_shapes
+from nas.search.evaluators import EVALUATORS
+from nas.search.evaluators.supernet import SupernetEvaluator
 from search_spaces.mobile import mobile
 from search_spaces.slots import SearchSpace, exit_positions, random_genomes
 from search_spaces.staged import Stage
@@ -30,7 +30,7 @@ def test_registry_names_it() -> None:
 
 
 def test_logits(space: SearchSpace, params: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.evaluators.supernet._CHUNK", 8)
+    monkeypatch.setattr("nas.search.evaluators.supernet._CHUNK", 8)
     rng = np.random.default_rng(0)
     calibration, images = rng.normal(size=(2, 21, 1, 8, 8)).astype(np.float32)
     evaluator = SupernetEvaluator(space, params, calibration, images)

@@ -10,7 +10,7 @@ import pytest
 
 from latency_models.table import LatencyTable
 from nas.errors import InputError
-from nas.evaluators.table import Rows, TableEvaluator, TableProblem, load_accuracy
+from nas.search.evaluators.table import Rows, TableEvaluator, TableProblem, load_accuracy
 from nas.searchers.regularised import RegularisedEvolution
 
 

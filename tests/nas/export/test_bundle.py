@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.data.preprocessing import Preprocessing
-from nas.export.manifest import Manifest, add_scripts, load, write
-from nas.export.onnx import export_segments, to_onnx
-from nas.runners.cascade import confidence
+from nas.deploy.cascade import confidence
+from nas.deploy.manifest import Manifest, add_scripts, load, write
+from nas.deploy.onnx import export_segments, to_onnx
+from nas.tasks.image_classification.preprocessing import Preprocessing
 from tests.nas.export.small_networks import PREPROCESSING, random_weights, reference, three_exits
 
 RNG = np.random.default_rng(3)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from hardware_profiles import Target
-from nas.export.onnx import export_segments, to_onnx
-from nas.runners.base import load_cascade
-from nas.runners.onnxruntime_runner import OnnxRuntime
-from nas.runners.parity import compare_exits
-from nas.supernet.interpreter import Arrays, apply, split
+from nas.deploy.onnx import export_segments, to_onnx
+from nas.deploy.parity import compare_exits
+from nas.devices.runners.base import load_cascade
+from nas.devices.runners.onnxruntime_runner import OnnxRuntime
+from nas.nn.interpreter import Arrays, apply, split
 from search_spaces.ir import Network
 from search_spaces.mobile import mobile
 from search_spaces.slots import random_genomes

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import nas
+from nas.deploy.manifest import NAME, Manifest, add_scripts, differences, load, write
+from nas.deploy.onnx import export_segments, to_onnx
 from nas.errors import InputError
-from nas.export.manifest import NAME, Manifest, add_scripts, differences, load, write
-from nas.export.onnx import export_segments, to_onnx
 from tests.nas.export.small_networks import PREPROCESSING, random_weights, three_exits
 
 

@@ -9,8 +9,8 @@ import onnx
 import onnxruntime
 import pytest
 
+from nas.deploy.onnx import IR_VERSION, OPSET, WRITERS, export_segments, to_onnx
 from nas.errors import InputError
-from nas.export.onnx import IR_VERSION, OPSET, WRITERS, export_segments, to_onnx
 from search_spaces.ir import Builder, Network
 from search_spaces.operators import OPERATORS
 from tests.nas.export.small_networks import random_inputs, random_weights, reference, singles, three_exits

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from hardware_profiles import Target, load, names
+from nas.deploy import tvm as module
+from nas.deploy.onnx import to_onnx
+from nas.deploy.tvm import Compiler, available, compiler, to_tvm
+from nas.devices.runners.tvm_runner import Tvm
 from nas.errors import InputError
-from nas.export import tvm as module
-from nas.export.onnx import to_onnx
-from nas.export.tvm import Compiler, available, compiler, to_tvm
-from nas.runners.tvm_runner import Tvm
 from tests.nas.export.small_networks import one_exit, random_inputs, random_weights, reference, singles
 
 HERE = {"kind": "llvm", "num-cores": 1}

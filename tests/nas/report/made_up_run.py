@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.run_folder import append_jsonl, atomic_write_json, atomic_write_text
-from nas.trial import AtBudget, Trial
+from nas.process.files import append_jsonl, atomic_write_json, atomic_write_text
+from nas.run.trial import AtBudget, Trial
 from search_spaces.ir import Network
 from search_spaces.mobile import mobile
 from search_spaces.slots import SearchSpace, random_genomes

@@ -16,8 +16,8 @@ from hardware_profiles import Target
 from hardware_profiles import load as load_profile
 from latency_models.roofline import Roofline
 from nas.errors import InputError
+from nas.process.files import append_jsonl, atomic_write_json, read_jsonl
 from nas.report import words, write_report
-from nas.run_folder import append_jsonl, atomic_write_json, read_jsonl
 from tests.nas.report.made_up_run import BUDGETS, STAGES, TARGET, space, write_run
 
 _VOID = {"meta", "link", "br", "img", "hr", "input"}

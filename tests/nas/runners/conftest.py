@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.export.onnx import SegmentFile, export_segments, to_onnx
-from nas.export.tvm import available, compiler, segments_to_tvm, to_tvm
+from nas.deploy.onnx import SegmentFile, export_segments, to_onnx
+from nas.deploy.tvm import available, compiler, segments_to_tvm, to_tvm
 from tests.nas.export.small_networks import Array, random_inputs, random_weights, reference, three_exits
 
 

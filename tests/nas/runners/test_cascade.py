@@ -16,10 +16,10 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
 
 from hardware_profiles import Target
-from nas.runners import cascade as module
-from nas.runners import runner_for
-from nas.runners.base import load_cascade
-from nas.runners.cascade import Cascade, confidence
+from nas.deploy import cascade as module
+from nas.deploy.cascade import Cascade, confidence
+from nas.devices.runners import runner_for
+from nas.devices.runners.base import load_cascade
 
 
 def load(exported: Any, thresholds: Sequence[float | None]) -> Cascade:

@@ -11,12 +11,12 @@ import pytest
 
 from hardware_profiles import Target
 from hardware_profiles.target import RUNNERS as NAMES
+from nas.deploy.onnx import to_onnx
+from nas.devices.runners import RUNNERS, runner_for
+from nas.devices.runners.base import random_inputs, run, time
+from nas.devices.runners.onnxruntime_runner import OnnxRuntime
+from nas.devices.timing.measuring import Plan
 from nas.errors import InputError
-from nas.export.onnx import to_onnx
-from nas.runners import RUNNERS, runner_for
-from nas.runners.base import random_inputs, run, time
-from nas.runners.onnxruntime_runner import OnnxRuntime
-from nas.runners.timing import Plan
 from tests.nas.export.small_networks import one_exit, random_weights
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from nas.runners.parity import compare, compare_exits
+from nas.deploy.parity import compare, compare_exits
 from nas.tolerances import ARTEFACT_RELATIVE, TOP1_DISAGREEMENT_SHARE
 
 RNG = np.random.default_rng(0)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom, t
 
-from nas.run_folder import plain
-from nas.runners.readings import Readings, kept, median_bound, t_bound
+from nas.devices.timing.readings import Readings, kept, median_bound, t_bound
+from nas.process.files import plain
 
 
 def readings(wall: object, **other: object) -> Readings:

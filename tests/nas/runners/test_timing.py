@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from nas.runners.probe import Probe
-from nas.runners.readings import kept
-from nas.runners.timing import Clocks, Plan, measure, measure_stream
+from nas.devices.timing.measuring import Clocks, Plan, measure, measure_stream
+from nas.devices.timing.probe import Probe
+from nas.devices.timing.readings import kept
 
 PLAN = Plan(blocks=3, block_s=1.0, warm_up_s=0.1, reading_s=0.01, min_readings=5, max_readings=1000)
 

@@ -17,9 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
-from nas.export.tvm import compiler
-from nas.runners.timing import Plan
-from nas.runners.tvm_rpc import Device, LocalServer, RpcError, local_server
+from nas.deploy.tvm import compiler
+from nas.devices.runners.tvm_rpc import Device, LocalServer, RpcError, local_server
+from nas.devices.timing.measuring import Plan
 
 LONG = Plan(blocks=3, block_s=60.0, warm_up_s=0.0)
 
@@ -123,7 +123,7 @@ def test_nothing_is_left_behind(compiled: Any) -> None:
 def test_the_server_ends_with_the_process_that_started_it(compiled: Any) -> None:
     code = """if True:
         import os, sys, time
-        from nas.runners.tvm_rpc import local_server
+        from nas.devices.runners.tvm_rpc import local_server
         with local_server() as running:
             print(running.process.pid, running.folder, flush=True)
             time.sleep(60)

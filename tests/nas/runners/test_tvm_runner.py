@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from hardware_profiles import Target
+from nas.deploy.onnx import to_onnx
+from nas.deploy.parity import compare_exits
+from nas.deploy.tvm import to_tvm
+from nas.devices.runners import runner_for
+from nas.devices.runners.base import load_cascade, run
+from nas.devices.runners.tvm_runner import Tvm
 from nas.errors import InputError
-from nas.export.onnx import to_onnx
-from nas.export.tvm import to_tvm
-from nas.runners import runner_for
-from nas.runners.base import load_cascade, run
-from nas.runners.parity import compare_exits
-from nas.runners.tvm_runner import Tvm
 from tests.nas.export.small_networks import one_exit, random_inputs, random_weights
 
 TARGET = Target("host", "tvm")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nas.errors import InputError
-from nas.pareto import hypervolume, pareto_front
+from nas.search.pareto import hypervolume, pareto_front
 from nas.searchers.base import Searcher
 from nas.searchers.nsga2 import NSGA2
 from nas.searchers.random import RandomSearch

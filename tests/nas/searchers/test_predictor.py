@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nas.errors import InputError
-from nas.pareto import hypervolume, pareto_front
+from nas.search.pareto import hypervolume, pareto_front
 from nas.searchers import joint
 from nas.searchers.base import Genomes
 from nas.searchers.joint import Joint

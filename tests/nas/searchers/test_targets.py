@@ -13,11 +13,11 @@ import pytest
 from hardware_profiles import Target, load
 from latency_models.additive import compile as compile_tables
 from latency_models.roofline import Roofline
-from nas.problem import METRIC_OF, objective_columns
+from nas.run.trial import AtBudget
+from nas.search.problem import METRIC_OF, objective_columns
 from nas.searchers import SEARCHERS
 from nas.searchers.base import Genomes, Searcher
 from nas.settings import Objective
-from nas.trial import AtBudget
 from search_spaces.mobile import mobile
 from search_spaces.slots import sizes
 

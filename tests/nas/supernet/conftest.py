@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from nas.data.preprocessing import Preprocessing
-from nas.supernet.batches import TrainingSet
+from nas.nn.batches import TrainingSet
+from nas.tasks.image_classification.preprocessing import Preprocessing
 from search_spaces.mobile import mobile
 from search_spaces.slots import SearchSpace
 from search_spaces.staged import Stage

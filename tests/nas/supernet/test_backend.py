@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from nas.supernet.backend import cache_folder, prepare
+from nas.nn.backend import cache_folder, prepare
 
 
 def test_the_users_compilation_cache_is_respected(tmp_path: Path) -> None:

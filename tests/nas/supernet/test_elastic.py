@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from jax import Array
 
+from nas.nn.interpreter import apply, split
+from nas.nn.weights import cut, extract, initialise, supernet_shapes
 from nas.supernet.elastic import Supernet
-from nas.supernet.interpreter import apply, split
 from nas.supernet.sampling import largest, smallest
-from nas.supernet.weights import cut, extract, initialise, supernet_shapes
 from nas.tolerances import MASK_TO_EXTRACTED
 from search_spaces.ir import Builder, Network, Ref
 from search_spaces.mobile import conv_bn, linear_exit, mobile

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nas.supernet.interpreter import FORMS, apply, split
-from nas.supernet.module import NetworkModule
-from nas.supernet.weights import initialise
+from nas.nn.interpreter import FORMS, apply, split
+from nas.nn.module import NetworkModule
+from nas.nn.weights import initialise
 from search_spaces.ir import Builder, Network
 from search_spaces.operators import OPERATORS, Shape
 from search_spaces.slots import SearchSpace, random_genomes

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import Array
 
-from nas.supernet import layers, normalisation
+from nas.nn import layers, normalisation
 
 
 @pytest.fixture(autouse=True)

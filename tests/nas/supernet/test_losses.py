@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas.supernet.losses import equilibrium, exits_loss, smoothed
+from nas.tasks.image_classification.losses import equilibrium, exits_loss, smoothed
 
 LOGITS = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5, 4)), jnp.float32)
 TARGETS = smoothed(jnp.asarray([0, 1, 2, 3, 0]), 4, 0.1)

@@ -6,8 +6,7 @@ import numpy as np
 
 from nas.supernet.elastic import Supernet
 from search_spaces.nasbench201 import nasbench201
-
-from .test_elastic import check_equal
+from tests.nas.supernet.test_elastic import check_equal
 
 GENOMES = np.array([
     [3, 1, 2, 4, 3, 1],  # every edge in use, every operator once

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.supernet import layers, native
-from nas.supernet.backend import cache_folder
+from nas.nn import layers, native
+from nas.nn.backend import cache_folder
 
 
 @pytest.fixture(scope="module")

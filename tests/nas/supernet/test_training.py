@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas.data.augment import Augmentation
 from nas.errors import InputError
-from nas.supernet.batches import Batches, TrainingSet
-from nas.supernet.interpreter import apply, split
-from nas.supernet.loop import Params, Recipe, State, load, run, save, start, steps_within
+from nas.nn.batches import Batches, TrainingSet
+from nas.nn.interpreter import apply, split
+from nas.nn.loop import Params, Recipe, State, load, run, save, start, steps_within
+from nas.nn.static import NetworkTrainer
+from nas.nn.weights import cut
 from nas.supernet.sampling import smallest
-from nas.supernet.static import NetworkTrainer
 from nas.supernet.training import SupernetTrainer, shared_weights
-from nas.supernet.weights import cut
+from nas.tasks.image_classification.augment import Augmentation
 from search_spaces.slots import SearchSpace, with_exits
 
 RECIPE = Recipe(20, batch_size=16, learning_rate=0.05)

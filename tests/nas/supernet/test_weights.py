@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.supernet.weights import (
+from nas.nn.weights import (
     cut,
     extract,
     from_bytes,

@@ -1,0 +1,190 @@
+"""Measuring this machine into a device profile: a few networks per target, a calibration and a table made of them.
+
+The readings are the state: a command that was killed goes on with what is missing, and what was measured is not
+measured again, but for readings during which the machine was not the same.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_profiles import DeviceProfile
+from hardware_profiles.host import detect, differences, identity
+from latency_models.roofline import LinearModel
+from latency_models.table import LatencyTable, save_table
+from nas import registry
+from nas.devices.family import with_relatives
+from nas.devices.measurement import Loader, Measurement, reference_genomes, time_loaded
+from nas.devices.profile_store import (
+    CALIBRATION,
+    READINGS,
+    TABLE,
+    Head,
+    Reading,
+    Setup,
+    counting,
+    existing,
+    folder_of,
+    load,
+    to_fit,
+)
+from nas.errors import InputError
+from nas.process.files import RunFolder, append_jsonl, atomic_path, atomic_write_bytes, atomic_write_text, read_jsonl
+from nas.process.interrupt import stop_if_asked
+from nas.tolerances import REFERENCE_DRIFT
+from search_spaces.slots import SearchSpace
+
+#: The latency model that a calibration is of.
+MODEL: Final = "latency_models.roofline:Roofline"
+#: How often a network is measured again because the machine was not the same.
+_REPEATS: Final = 2
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `profile` found: the readings that count, the model fitted to them, and how many were taken just now."""
+
+    folder: Path
+    head: Head
+    readings: tuple[Reading, ...]
+    model: LinearModel
+    taken: int
+
+    @property
+    def unstable(self) -> int:
+        """Networks whose reading is not to be trusted."""
+        return sum(not reading.stable for reading in self.readings)
+
+
+def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int], None]) -> Result:
+    """Measure what is missing, fit, and write profile, calibration and table.
+
+    `progress` is told how many networks are done, of how many. Raises InputError for a profile of another machine, or
+    readings that were begun otherwise, and KeyboardInterrupt if asked to stop.
+    """
+    space = setup.space()
+    known = existing(out, setup.target.device)
+    loader = Loader(space, setup.target, setup.seed)
+    folder = folder_of(out, setup.target, space)
+    if read_jsonl(folder / READINGS):
+        _check(folder, setup, loader)
+    with RunFolder.open(folder, resume=folder.is_dir() and any(folder.iterdir())):
+        if not read_jsonl(folder / READINGS):
+            named = known or _named(setup.target.device)
+            head = Head(setup.to_dict(), space.name, loader.runner.version, named)
+            append_jsonl(folder / READINGS, [head.to_dict()])
+        head, rows = load(folder)
+        genomes = reference_genomes(space, networks, setup.seed)
+        wanted = {space.decode(genome).key: genome for genome in genomes}
+        before = len(rows)
+        for row in _take(loader, wanted, list(rows), progress):
+            append_jsonl(folder / READINGS, [row.to_dict()])
+        found = counting(load(folder)[1])
+        model = _fitted(out, head, setup, space, found)
+        _write(out, folder, known or head.profile, setup, found, model)
+    return Result(folder, head, found, model, len(load(folder)[1]) - before)
+
+
+def _take(
+    loader: Loader,
+    wanted: Mapping[str, NDArray[np.int64]],
+    rows: list[Measurement],
+    progress: Callable[[int, int], None],
+) -> Iterator[Measurement]:
+    """Readings of networks that have none; then again of those during which the machine was not the same."""
+    reference: Callable[[], object] | None = None
+    while True:
+        stable = {reading.row.key: reading.stable for reading in counting(rows)}
+        tries = {key: sum(row.key == key for row in rows) for key in wanted}
+        missing = [key for key in wanted if not tries[key]]
+        again = [key for key in wanted if not stable.get(key, True) and tries[key] <= _REPEATS]
+        progress(len(wanted) - len(missing), len(wanted))
+        if not missing and not again:
+            return
+        stop_if_asked()
+        # The one with the fewest tries first, so that tries of the same network lie apart in time.
+        key = missing[0] if missing else min(again, key=lambda key: tries[key])
+        reference = reference or loader.reference()
+        (row,) = time_loaded(loader, reference, [wanted[key]], "calibration")
+        yield row
+        rows.append(row)
+
+
+def _named(name: str) -> DeviceProfile:
+    here = detect()
+    return replace(here, id=name, machine=identity())
+
+
+def _check(folder: Path, setup: Setup, loader: Loader) -> None:
+    head, _ = load(folder)
+    remedy = f"; delete {folder} to measure anew"
+    for key, value in setup.to_dict().items():
+        if head.setup.get(key) != value:
+            raise InputError(f"{folder} was begun with {key} {head.setup.get(key)!r}, now it is {value!r}{remedy}")
+    if head.runtime != loader.runner.version:
+        raise InputError(f"{folder} was measured with {head.runtime}, here is {loader.runner.version}{remedy}")
+    if problems := differences(head.profile.machine):
+        raise InputError(f"{folder} was measured on another machine ({'; '.join(problems)}); choose another name")
+
+
+def _fitted(out: Path, head: Head, setup: Setup, space: SearchSpace, found: Sequence[Reading]) -> LinearModel:
+    """The model calibrated on the readings that can be trusted, as far as there are enough."""
+    rows = to_fit(found)
+    seconds = np.full((len(rows), max(len(row.exits) for row in rows)), np.nan)
+    for number, row in enumerate(rows):
+        seconds[number, : len(row.exits)] = row.reach_s
+    model = with_relatives(registry.load(MODEL)(head.profile, setup.target), head.profile, space, (out,))
+    return model.fit([space.decode(row.genome) for row in rows], seconds)
+
+
+def _write(
+    out: Path, folder: Path, base: DeviceProfile, setup: Setup, found: Sequence[Reading], model: LinearModel
+) -> None:
+    """The files that are made of the readings; the profile last, so that one that is there is complete.
+
+    In the table, a network counts as not measured if its reading is not to be trusted.
+    """
+    data = io.BytesIO()
+    model.save(data)
+    atomic_write_bytes(folder / CALIBRATION, data.getvalue())
+    table = LatencyTable(
+        latency_s=np.array([[reading.row.reach_s[-1] if reading.stable else np.nan] for reading in found]),
+        devices=(setup.target.device,),
+        ops=np.array([reading.row.genome for reading in found], np.int64),
+        families=(base.family,),
+        batch=(setup.target.batch,),
+    )
+    with atomic_path(folder / TABLE) as temporary:
+        save_table(temporary, table)
+    about = f"{setup.target.key}, {folder.name}: "
+    notes = [note for note in base.notes if not note.startswith(about)]
+    atomic_write_text(out / f"{base.id}.yaml", _yaml(replace(base, notes=(*notes, about + _verdict(found)))))
+
+
+def _verdict(found: Sequence[Reading]) -> str:
+    unstable = sum(not reading.stable for reading in found)
+    contended = sum(reading.row.contended for reading in found)
+    text = f"{len(found)} networks measured"
+    if unstable:
+        text += (
+            f"; UNSTABLE, in {unstable} readings the core was shared, or its clock moved by over {REFERENCE_DRIFT:.0%}"
+        )
+    if refused := sum(bool(reading.row.refused) for reading in found):
+        text += f"; NOT MEASURABLE in {refused} readings, because the core was busy"
+    if contended:
+        text += f"; others used the core in {contended} readings, CPU time was taken"
+    return text
+
+
+def _yaml(made: DeviceProfile) -> str:
+    import yaml
+
+    text = yaml.safe_dump(made.to_dict(), sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+    return f"# Written by `nas profile {made.id}`; calibrations and tables lie in the folder of the same name.\n{text}"

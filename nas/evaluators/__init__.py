@@ -1,7 +1,0 @@
-"""What judges genomes: metrics of networks without, or before, training them for real."""
-
-#: Evaluators by name; a YAML may also name its own `module:Class`.
-EVALUATORS: dict[str, str] = {
-    "supernet": "nas.evaluators.supernet:SupernetEvaluator",
-    "table": "nas.evaluators.table:TableEvaluator",
-}

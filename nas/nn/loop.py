@@ -1,0 +1,193 @@
+"""The training loop that supernet and single networks share: steps, checkpoints, resumption.
+
+A resumed training continues as if it had never stopped: everything a step draws derives from (seed, step), and the
+state on disk is complete. On one machine with one number of threads the results are equal bit by bit.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from numpy.typing import NDArray
+
+from nas.errors import InputError
+from nas.nn.weights import from_bytes, to_bytes
+
+Params = dict[str, Array]
+
+_PARAMS: Final = "params/"
+_OPTIMISER: Final = "optimiser/"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How weights are trained: SGD with Nesterov momentum, linear warm-up, cosine decay to 0.
+
+    `warmup` is a share of the `steps`; `weight_decay` acts on kernels alone; gradients longer than `clip` are scaled
+    down to it; `zero_residual` starts residual blocks as the identity. For `distillation` and `exit_weight` see
+    `losses.exits_loss`, for `equilibrium` the function of that name.
+    """
+
+    steps: int
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    warmup: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 3e-5
+    label_smoothing: float = 0.1
+    distillation: float = 0.5
+    exit_weight: float = 1.0
+    equilibrium: bool = False
+    clip: float = 10.0
+    zero_residual: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or not 0 <= self.warmup < 1:
+            raise InputError(f"training of {self.steps} steps with a warm-up share of {self.warmup} is not possible")
+        if not 0 <= self.distillation <= 1 or not 0 <= self.label_smoothing < 1 or self.exit_weight < 0:
+            raise InputError(
+                f"distillation {self.distillation} must be in [0, 1], label_smoothing {self.label_smoothing} in "
+                f"[0, 1), exit_weight {self.exit_weight} at least 0"
+            )
+
+    def optimiser(self) -> optax.GradientTransformation:
+        """The update rule for parameters by weight name."""
+        warm = round(self.warmup * self.steps)
+        schedule = optax.join_schedules(
+            [
+                optax.linear_schedule(self.learning_rate / (warm + 1), self.learning_rate, max(warm, 1)),
+                optax.cosine_decay_schedule(self.learning_rate, max(self.steps - warm, 1)),
+            ],
+            [warm],
+        )
+
+        def kernels(params: Params) -> dict[str, bool]:
+            return {name: name.endswith("/kernel") for name in params}
+
+        return optax.chain(
+            optax.clip_by_global_norm(self.clip),
+            optax.add_decayed_weights(self.weight_decay, kernels),
+            optax.sgd(schedule, self.momentum, nesterov=True),
+        )
+
+
+@dataclass(frozen=True)
+class State:
+    """A training between two steps."""
+
+    params: Params
+    optimiser: Any
+    step: int
+
+
+#: (params, optimiser, step) -> (params, optimiser, loss); may overwrite the arrays it is given.
+Step = Callable[[Params, Any, int], tuple[Params, Any, Array]]
+
+
+def start(recipe: Recipe, params: Mapping[str, NDArray[np.float32]]) -> State:
+    """The state before the first step; `params` are copied."""
+    copied = {name: jnp.array(value) for name, value in params.items()}
+    return State(copied, recipe.optimiser().init(copied), 0)
+
+
+def save(state: State, identity: Mapping[str, Any]) -> bytes:
+    """A safetensors file of the whole state; `identity` says what it belongs to, and is JSON-able."""
+    arrays = {_PARAMS + name: np.asarray(value) for name, value in state.params.items()}
+    for name, value in _named(state.optimiser):
+        arrays[_OPTIMISER + name] = np.asarray(value)
+    return to_bytes(arrays, {"step": state.step, **identity})
+
+
+def load(data: bytes, template: State, identity: Mapping[str, Any]) -> State:
+    """The state that `save` wrote; raises InputError if it belongs to another training, by `identity` or weights."""
+    arrays, metadata = from_bytes(data)
+    other = [key for key, value in identity.items() if metadata.get(key) != value]
+    if other:
+        raise InputError(
+            f"the checkpoint belongs to another training: {other[0]} was {metadata.get(other[0])} and is "
+            f"{identity[other[0]]}; remove it to begin anew"
+        )
+    for name, value in template.params.items():
+        found = arrays.get(_PARAMS + name)
+        if found is None or found.shape != value.shape:
+            shape = "is missing" if found is None else f"has shape {found.shape}"
+            raise InputError(f"the checkpoint belongs to another space: {name} {shape}, {value.shape} was expected")
+    params = {name: jnp.asarray(arrays[_PARAMS + name]) for name in template.params}
+    leaves = [jnp.asarray(arrays[_OPTIMISER + name]) for name, _ in _named(template.optimiser)]
+    optimiser = jax.tree.unflatten(jax.tree.structure(template.optimiser), leaves)
+    return State(params, optimiser, int(metadata["step"]))
+
+
+def _named(tree: Any) -> list[tuple[str, Any]]:
+    return [(jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def run(
+    state: State,
+    until: int,
+    step: Step,
+    *,
+    every: int = 0,
+    checkpoint: Callable[[State], None] | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> State:
+    """Train to step `until`; calls `checkpoint` after each `every` steps and at the end, `progress(step, loss)` each
+    step.
+
+    Raises InputError when the loss is no longer a number.
+    """
+    params, optimiser, number = state.params, state.optimiser, state.step
+    pending: Array | None = None
+    while number < until:
+        params, optimiser, loss = step(params, optimiser, number)
+        number += 1
+        # Reading the step before, not this one, lets the next batch be prepared while this one is computed.
+        if pending is not None:
+            _report(number - 1, pending, progress)
+        pending = loss
+        if checkpoint is not None and (number == until or (every and number % every == 0)):
+            # A state that is no longer finite must not replace the last good one.
+            _report(number, loss, progress)
+            pending = None
+            checkpoint(State(params, optimiser, number))
+    if pending is not None:
+        _report(number, pending, progress)
+    return State(params, optimiser, number)
+
+
+def time_steps(state: State, step: Step, steps: int) -> list[float]:
+    """Seconds of each of `steps` steps after a first one, which compiles; the state's arrays are used up."""
+    state = run(state, state.step + 1, step)
+    seconds = []
+    for _ in range(steps):
+        begin = time.perf_counter()
+        state = run(state, state.step + 1, step)
+        jax.block_until_ready(state.params)  # type: ignore[no-untyped-call]
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def _report(step: int, loss: Array, progress: Callable[[int, float], None] | None) -> None:
+    value = float(loss)
+    if not math.isfinite(value):
+        raise InputError(f"training diverged: the loss of step {step} is {value}; lower the learning rate")
+    if progress is not None:
+        progress(step, value)
+
+
+def steps_within(seconds: float, step_s: Sequence[float], most: int) -> int:
+    """How many steps fit into `seconds` when some took `step_s` each, at least 1 and at most `most`.
+
+    Callers record the answer, so that a resumed training has the same schedule.
+    """
+    return max(1, min(most, int(seconds / statistics.median(step_s))))

@@ -1,0 +1,273 @@
+"""The folder of one run: who may write in it, and how files come to stand in it.
+
+A run can be killed at any instant. Whole files are written beside their place and moved into it, so that what is on
+disk is either the old file or the new one; logs grow by whole lines, and a line without its newline was never written.
+Every byte of the project goes to disk through `write_bytes`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from nas.errors import InputError
+
+EXPERIMENT, ENVIRONMENT, LOG = "experiment.yaml", "environment.json", "log.jsonl"
+SUPERNET, PLANS = "supernet.safetensors", "plans.json"
+_LOCK = ".lock"
+_TEMPORARY = ".tmp-"
+
+
+class RunFolderError(InputError):
+    """The run's folder cannot be used or written; the message says the path, why, and how to go on."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder, locked for this process until `close`; files in it are named `folder.path / "front.json"`."""
+
+    path: Path
+    _lock: int
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], resume: bool) -> RunFolder:
+        """Create the folder of a new run, or with `resume` take up an existing one, and lock it.
+
+        Temporary files of a killed run are removed. Raises RunFolderError, and leaves everything as it was, for a path
+        that is a file, a folder that holds something (without `resume`), a folder that is no run (with `resume`), and
+        a folder that another process has locked.
+        """
+        folder = Path(path)
+        _check(folder, resume)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot create {folder}: {error.strerror}; choose another folder with --out"
+            ) from error
+        # Whatever goes wrong, an interrupted start must not keep the folder locked.
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, lock)
+            _take(lock, folder)
+            _check(folder, resume)  # again: another run may have come and gone before the lock was ours
+            for leftover in folder.rglob(f"{_TEMPORARY}*"):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            undo.pop_all()
+        return cls(folder, lock)
+
+    def close(self) -> None:
+        """Release the lock; closing twice is an error of the caller."""
+        os.close(self._lock)
+
+    def log(self, event: str, **fields: object) -> None:
+        """Append one event, with the time of day in seconds, to the run's log."""
+        append_jsonl(self.path / LOG, [{"time": round(time.time(), 3), "event": event, **fields}])
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _check(folder: Path, resume: bool) -> None:
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise RunFolderError(f"{folder} is a file, and a run needs a folder; choose another one with --out")
+    try:
+        names = set(os.listdir(folder)) if folder.is_dir() else set()
+    except OSError as error:
+        raise RunFolderError(f"cannot read {folder}: {error.strerror}; choose another folder with --out") from error
+    if resume and not names & {EXPERIMENT, _LOCK}:
+        reason = f"it has no {EXPERIMENT}" if names else "there is nothing in it"
+        raise RunFolderError(f"{folder} is not a run that could be resumed: {reason}; leave --resume out to start one")
+    # A run that was killed before it wrote its experiment has nothing to lose.
+    content = {name for name in names if name not in (_LOCK, LOG) and not name.startswith(_TEMPORARY)}
+    if content and not resume:
+        raise RunFolderError(f"{folder} is not empty; continue the run in it with --resume, or choose another --out")
+
+
+def _take(lock: int, folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
+        raise RunFolderError(
+            f"{folder} is in use by process {owner} or one that it started; "
+            "wait until it has ended, end it, or choose another --out"
+        ) from error
+    except OSError as error:
+        raise RunFolderError(
+            f"{folder} cannot be locked ({error.strerror}); choose a folder on a local disk with --out"
+        ) from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+
+def write_bytes(descriptor: int, data: bytes) -> None:
+    """Write all of `data` to an open file; the one place where the project's bytes reach a disk. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path, with the same suffix, to a library that writes files itself; on success it becomes `path`.
+
+    Raises RunFolderError when the disk refuses; `path` is then what it was before.
+    """
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _refused(path, error, "the previous version of the file, if any, is intact") from error
+    finally:
+        # Gone already after os.replace; on a failure its space is what the user needs back.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Make `data` the content of `path`, or leave `path` as it was; creates its folder. Raises RunFolderError."""
+    with atomic_path(path) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        try:
+            write_bytes(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Make `text`, as UTF-8, the content of `path`, or leave `path` as it was. Raises RunFolderError."""
+    atomic_write_bytes(path, text.encode())
+
+
+def atomic_write_json(path: Path, value: object) -> None:
+    """Make `value` the content of `path` as indented JSON (see `plain`), or leave `path` as it was."""
+    atomic_write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+
+
+def append_jsonl(path: Path, records: Iterable[Mapping[str, object]]) -> None:
+    """Append one line of JSON (see `plain`) per record in a single write, after removing a torn last line.
+
+    On disk when it returns. Raises RunFolderError when the disk refuses; the file then ends where it ended before.
+    """
+    data = "".join(to_line(record) + "\n" for record in records).encode()
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            end = _end_of_lines(descriptor)
+            if end == 0:
+                _sync(path.parent)  # the file may be new, and its name must survive as its lines do
+            os.ftruncate(descriptor, end)
+            os.lseek(descriptor, end, os.SEEK_SET)
+            try:
+                write_bytes(descriptor, data)
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, end)
+                raise
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _refused(path, error, "the lines before are intact") from error
+
+
+def read_jsonl(path: Path) -> tuple[dict[str, Any], ...]:
+    """Read the records of `path`, () where it does not exist; a last line without newline is torn and left out.
+
+    Raises InputError naming file and line for anything else that is not one JSON object per line.
+    """
+    if not path.exists():
+        return ()
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return tuple(_record(path, number, line) for number, line in enumerate(lines, start=1))
+
+
+def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise InputError(
+            f"{path}, line {number} is not JSON ({error}); the file was damaged or edited: "
+            "restore it, or delete this line and all after it and continue with --resume"
+        ) from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path}, line {number} is {line[:40]!r}, and every line must be a JSON object")
+    return record
+
+
+def to_line(record: Mapping[str, object]) -> str:
+    """Write one record as one line of JSON, keys in their order, without the newline."""
+    return json.dumps(plain(record), separators=(",", ":"), allow_nan=False)
+
+
+def plain(value: object) -> Any:
+    """Turn `value` into what JSON knows: arrays and tuples become lists, paths text, and inf and nan null."""
+    if hasattr(value, "tolist"):  # a NumPy scalar or array, without importing NumPy here
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, os.PathLike) else value
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content in hexadecimal. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _end_of_lines(descriptor: int, block: int = 1 << 16) -> int:
+    """Return the position after the last newline, 0 if there is none: whatever follows it is a torn line."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - block)
+        found = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a folder; their rename is as durable as they make it.
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _refused(path: Path, error: OSError, intact: str) -> RunFolderError:
+    try:
+        free = f", {shutil.disk_usage(path.parent).free / 2**20:.0f} MiB free"
+    except OSError:
+        free = ""
+    return RunFolderError(
+        f"cannot write {path}: {error.strerror or error}{free}; {intact} and nothing was lost: "
+        "make room or give access, then continue with --resume"
+    )

@@ -1,0 +1,114 @@
+"""The search as a searcher sees it: genomes, budgets and objectives as arrays, without networks or devices.
+
+Everything here comes from additive tables, so that a million genomes can be judged before one is evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_profiles import Target
+from latency_models.additive import Additive
+from nas.run.trial import AtBudget
+from nas.settings import Budget, Experiment, Objective
+from search_spaces.slots import Genomes, SearchSpace, sizes, switched
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BudgetProblem:
+    """Satisfies `searchers.base.Problem` for an experiment; `tables` hold an additive model per target.
+
+    `caution` per target is the relative error the latency model allows for: a network is taken to keep a budget only
+    if it would even when it is that much slower than predicted.
+    """
+
+    space: SearchSpace
+    experiment: Experiment
+    tables: Mapping[Target, Additive]
+    caution: Mapping[Target, float]
+    seed: int
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Number of options of each gene [G]."""
+        return sizes(self.space)
+
+    @property
+    def ordinal(self) -> NDArray[np.bool_]:
+        """Whether the options of each gene have neighbours [G]."""
+        return np.array([gene.ordinal for gene in self.space.genes])
+
+    def canonical(self, genomes: Genomes) -> Genomes:
+        """Genomes [n, G] with genes that have no effect set to 0."""
+        return self.space.canonical(genomes)
+
+    def cheap(self, genomes: Genomes) -> tuple[Floats, Floats]:
+        """Worst-case seconds on the experiment's target [n, 1] and violations [n, budgets] of canonical genomes."""
+        reach = {target: table.reach_s(genomes) for target, table in self.tables.items()}
+        return reach[self.experiment.target][:, -1:], self.violation(reach)
+
+    def violation(self, reach: Mapping[Target, Floats]) -> Floats:
+        """How far each network must be from each budget [n, budgets], as a share of the budget; 0 where it may fit.
+
+        `reach` has the cumulative seconds at every legal exit [n, positions], NaN where it is off. An expected latency
+        can always be brought down to that of leaving at the first exit, and no further.
+        """
+        columns = []
+        for budget in self.experiment.budgets:
+            target = self.experiment.target_of(budget)
+            seconds = reach[target][:, -1] if budget.of == "worst_case" else np.nanmin(reach[target], axis=1)
+            columns.append(np.maximum(seconds * (1 + self.caution[target]) / budget.latency_s - 1, 0.0))
+        return np.stack(columns, axis=1)
+
+    def parts(self, genome: NDArray[np.int64], target: Target) -> tuple[Floats, Floats]:
+        """Seconds of the body up to each legal exit position [positions], and of each exit itself, were it on.
+
+        An exit's seconds hold its head, its decision and the call that goes on behind it; the final one's its call.
+        """
+        table = self.tables[target].seconds
+        every = switched(self.space, genome, range(len(table.slots)))[None]
+        running, body, heads = 0.0, [], []
+        for slot, values in zip(table.slots, table.values, strict=True):
+            if slot.role == "body":
+                running += float(values[slot.index(genome[None])[0]])
+            else:
+                body.append(running)
+                heads.append(float(values[slot.index(every)[0]]))
+        return np.array(body), np.array(heads)
+
+    def allowance_s(self, budget: Budget) -> float:
+        """Predicted seconds that a network may take if it is to keep the budget when measured."""
+        return budget.latency_s / (1 + self.caution[self.experiment.target_of(budget)])
+
+
+def objective_columns(
+    objectives: Sequence[Objective], metrics: Mapping[str, float], at_budgets: Sequence[AtBudget | None]
+) -> list[float]:
+    """The values a searcher minimises for one network: accuracy as an error per budget, everything else as it is.
+
+    The error at a budget that the network cannot keep is 1.
+    """
+    columns: list[float] = []
+    for objective in objectives:
+        if objective == "accuracy":
+            columns += [1.0 if at is None else 1.0 - at.accuracy for at in at_budgets]
+        else:
+            columns.append(metrics[METRIC_OF[objective]])
+    return columns
+
+
+#: The metric of a trial that an objective reads.
+METRIC_OF: Mapping[Objective, str] = {
+    "worst_case_latency": "worst_case_latency_s",
+    "expected_latency": "expected_latency_s",
+    "params": "params",
+    "macs": "macs",
+    "peak_memory": "peak_memory_bytes",
+    "weight_bytes": "weight_bytes",
+}

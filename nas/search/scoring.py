@@ -1,0 +1,74 @@
+"""From the logits of one network at all its exits to what it is worth: accuracy at every budget, and a curve.
+
+Thresholds are solved for each budget, not searched (`exits.thresholds`); they stand in the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_profiles import Target
+from nas.exits.confidence import max_probability
+from nas.exits.thresholds import GRID, Policies
+from nas.run.trial import AtBudget
+from nas.search.problem import BudgetProblem
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How sure and how right a network is at each of its exits, on the same images: both [images, exits]."""
+
+    confidence: Floats
+    correct: NDArray[np.bool_]
+
+
+def scores(logits: NDArray[np.float32], labels: NDArray[np.int32]) -> Scores:
+    """Scores from logits [images, exits, classes] and labels [images]."""
+    return Scores(max_probability(logits), logits.argmax(-1) == labels[:, None])
+
+
+def at_budgets(
+    problem: BudgetProblem, found: Scores, reach: Mapping[Target, Floats], violation: Floats
+) -> tuple[AtBudget | None, ...]:
+    """The network at each budget: thresholds and what they give; None where it cannot keep the budget.
+
+    `reach` has the seconds to each of the network's own exits per target [exits], `violation` an entry per budget.
+    """
+    policies = {target: Policies.of(found.confidence, found.correct, seconds) for target, seconds in reach.items()}
+    result: list[AtBudget | None] = []
+    for budget, amount in zip(problem.experiment.budgets, violation, strict=True):
+        limit = problem.allowance_s(budget) if budget.of == "expected" else np.inf
+        policy = policies[problem.experiment.target_of(budget)].best(limit) if amount == 0 else None
+        result.append(
+            None if policy is None else AtBudget(policy.accuracy, policy.expected_s, policy.thresholds, policy.rates)
+        )
+    return tuple(result)
+
+
+def metrics(
+    found: Scores, seconds: Floats, counts: Mapping[str, float]
+) -> tuple[dict[str, float], tuple[tuple[float, float, float], ...]]:
+    """Figures of one network, and its curve of (share of its worst case, expected seconds, accuracy).
+
+    `seconds` are those to each exit on the experiment's target; `counts` are static costs, passed through.
+    """
+    policies = Policies.of(found.confidence, found.correct, seconds)
+    free = policies.best(np.inf)
+    if free is None:
+        raise AssertionError("every network keeps an infinite budget")
+    figures = {
+        **counts,
+        "accuracy": free.accuracy,
+        "final_accuracy": float(found.correct[:, -1].mean()),
+        "expected_latency_s": free.expected_s,
+        "worst_case_latency_s": float(seconds[-1]),
+        "exits": float(len(seconds)),
+    }
+    points = [(fraction, policies.best(fraction * float(seconds[-1]))) for fraction in GRID]
+    return figures, tuple((fraction, best.expected_s, best.accuracy) for fraction, best in points if best)

@@ -1,0 +1,97 @@
+"""Images in folders, one folder per class."""
+
+import os
+import struct
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import InputError
+from nas.tasks.image_classification.dataset import Images, Labels, RawData, check_class_names
+from nas.tasks.image_classification.files import existing_folder
+from nas.tasks.image_classification.preprocessing import resize
+from nas.tasks.image_classification.splits import split_off_test
+
+EXPECTED = "Expected PATH/<class>/<image> or PATH/train/<class>/<image> with PATH/test (or PATH/val)/<class>/<image>"
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+def image_folder(path: str, size: int) -> RawData:
+    """Images uint8 [n, 3, size, size], a class per folder, cropped centrally to a square and resized to `size` pixels.
+
+    With PATH/train, the test part is PATH/test or else PATH/val; PATH/val beside PATH/test joins the training part, as
+    splits are made here. Without a test part a fifth is split off. All images are held in memory: 3 size^2 bytes each.
+    """
+    folder = existing_folder(path, EXPECTED)
+    if size < 1:
+        raise InputError(f"image_folder: size {size}; give the side of the square in pixels, at least 1")
+    train, test = [folder], []
+    if (folder / "train").is_dir():
+        others = [folder / name for name in ("test", "val") if (folder / name).is_dir()]
+        train, test = [folder / "train", *others[1:]], others[:1]
+    names = _classes(train[0])
+    check_class_names(names, f"{train[0]}: folders of classes. {EXPECTED}")
+    train_files, ignored = _files(train, names)
+    test_files, ignored_test = _files(test, names)
+    for part, files in ((train, train_files), (test, test_files)):
+        if part and not files:
+            raise InputError(f"{part[0]}: holds no images. {EXPECTED}; images are {', '.join(sorted(SUFFIXES))}")
+    x, y = _read(train_files, size)
+    parts = (x, y, *_read(test_files, size)) if test else split_off_test(x, y)
+    ignored += ignored_test
+    notes = (f"{ignored} files that are no images in a folder of a class were ignored",) if ignored else ()
+    return RawData(*parts, class_names=names, name=f"image_folder {folder.name}", notes=notes)
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
+
+
+def _files(folders: Sequence[Path], names: tuple[str, ...]) -> tuple[list[tuple[Path, int]], int]:
+    """Return every image below the folders with its class number, in the order of names, and how many other files."""
+    images: list[tuple[Path, int]] = []
+    found = 0
+    for folder in folders:
+        unknown = sorted(set(_classes(folder)) - set(names))
+        if unknown:
+            raise InputError(
+                f"{folder / unknown[0]}: {unknown[0]!r} is no class of the training part, which has {len(names)}: "
+                f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}. {EXPECTED}"
+            )
+        for place, _, files in os.walk(folder):
+            found += len(files)
+            inside = Path(place).relative_to(folder).parts
+            # Hidden files include the ._NAME.jpg that macOS leaves on other file systems.
+            if inside and inside[0] in names:
+                wanted = [name for name in files if name[0] != "." and Path(name).suffix.lower() in SUFFIXES]
+                images += [(Path(place, name), names.index(inside[0])) for name in wanted]
+    return sorted(images), found - len(images)
+
+
+def _read(files: Sequence[tuple[Path, int]], size: int) -> tuple[Images, Labels]:
+    x = np.empty((len(files), 3, size, size), np.uint8)
+    # Pillow's decoders and numpy's products release the interpreter's lock.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for place, image in enumerate(pool.map(lambda entry: _decode(entry[0], size), files)):
+            x[place] = image
+    return x, np.array([label for _, label in files], np.int32)
+
+
+def _decode(file: Path, size: int) -> npt.NDArray[np.uint8]:
+    """Return one image [3, size, size], upright after its EXIF orientation; transparency is dropped."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as image:
+            mode = image.mode
+            upright = ImageOps.exif_transpose(image)
+            pixels = np.asarray(upright.convert("RGBA" if "transparency" in image.info else mode).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise InputError(f"{file}: is no image or a damaged one ({error}); repair or remove it") from error
+    if mode[0] in "IF":
+        raise InputError(f"{file}: has more than 8 bits per pixel (mode {mode}); convert it to 8 bits first")
+    resized: npt.NDArray[np.uint8] = resize(pixels.transpose(2, 0, 1)[None], (size, size))[0]
+    return resized

@@ -1,0 +1,174 @@
+"""Which image is for what: disjoint, stratified, hashed parts of the training data, fixed by the seed.
+
+An image's place follows from the seed and its own pixels, not from its position in the file. Images with identical
+pixels go to the same part, and training images that also stand in the test part are left out.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import InputError
+from nas.tasks.image_classification.dataset import Images, Labels, RawData
+from nas.tasks.image_classification.fractions import SplitFractions
+
+Part: TypeAlias = Literal["train", "arch", "val", "cert", "test"]
+Indices: TypeAlias = npt.NDArray[np.int64]
+Digests: TypeAlias = npt.NDArray[np.bytes_]
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Ascending positions: `train`, `arch`, `val`, `cert` in the training part, `test` in the test part.
+
+    `hashes[part]` is the SHA-256 of the part's positions, pixels and labels. `left_out` counts training images
+    that are identical to a test image.
+    """
+
+    train: Indices
+    arch: Indices
+    val: Indices
+    cert: Indices
+    test: Indices
+    hashes: Mapping[Part, str]
+    left_out: int
+
+    def record(self) -> dict[str, Any]:
+        """Return sizes and hashes for environment.json."""
+        parts: dict[Part, Indices] = {
+            "train": self.train, "arch": self.arch, "val": self.val, "cert": self.cert, "test": self.test
+        }  # fmt: skip
+        described: dict[str, Any] = {
+            part: {"images": len(indices), "sha256": self.hashes[part]} for part, indices in parts.items()
+        }
+        return {**described, "left_out": self.left_out}
+
+
+def make_splits(raw: RawData, seed: int, fractions: SplitFractions | None = None) -> Splits:
+    """Return the splits of `raw` for the run seed `seed`; `fractions` default to the rules in `SplitFractions`.
+
+    Raises InputError when a part that is wanted would be empty or a class has nothing left to train on.
+    """
+    fractions = fractions or SplitFractions()
+    digests, test_digests = image_digests(raw.train_x), image_digests(raw.test_x)
+    pool = np.flatnonzero(~np.isin(digests, test_digests))
+    left_out = len(digests) - len(pool)
+    counts = fractions.counts(len(pool))
+    parts: list[Part] = [*counts, "train"]
+    chosen = _distribute(digests[pool], raw.train_y[pool], list(counts.values()), f"splits {seed}")
+    indices = {part: pool[positions] for part, positions in zip(parts, chosen, strict=True)}
+    _check_splits(raw, indices, fractions, left_out)
+    hashes: dict[Part, str] = {part: _hash(digests, raw.train_y, place) for part, place in indices.items()}
+    test = np.arange(len(raw.test_x))
+    hashes["test"] = _hash(test_digests, raw.test_y, test)
+    return Splits(
+        train=indices["train"],
+        arch=indices["arch"],
+        val=indices["val"],
+        cert=indices["cert"],
+        test=test,
+        hashes=hashes,
+        left_out=left_out,
+    )
+
+
+def split_off_test(x: Images, y: Labels, share: float = 0.2) -> tuple[Images, Labels, Images, Labels]:
+    """Return (train_x, train_y, test_x, test_y) for a source without a test part.
+
+    The same for every run seed, so that results of different seeds are comparable; stratified, identical images
+    together.
+    """
+    digests = image_digests(x)
+    test, train = _distribute(digests, y, [round(share * len(y))], "test")
+    if not len(test):
+        raise InputError(
+            f"{len(y)} images, {len(np.unique(digests))} of them different, are too few to split off a test part; "
+            "add images or a test part"
+        )
+    return x[train], y[train], x[test], y[test]
+
+
+def limit_training(x: Images, y: Labels, limit: int | None, where: str) -> tuple[Images, Labels]:
+    """Return `limit` training images, the same share of every class and the same images in every run; None is all."""
+    classes = len(np.unique(y))
+    if limit is None:
+        return x, y
+    if not classes <= limit <= len(y):
+        raise InputError(f"{where}: limit {limit}; it must be from {classes} (one per class) to {len(y)} images")
+    _, kept = _distribute(image_digests(x), y, [len(y) - limit], "limit")
+    return x[kept], y[kept]
+
+
+def image_digests(x: Images) -> Digests:
+    """Return the SHA-256 of every image's pixels, [n] of 32 bytes each."""
+    return np.array([hashlib.sha256(image.tobytes()).digest() for image in x], "S32")
+
+
+def _distribute(digests: Digests, y: Labels, counts: Sequence[int], salt: str) -> list[Indices]:
+    """Return ascending positions for every part in `counts`, and last those that remain.
+
+    Groups of identical images are walked in the order of their salted hash, class by class, and fill one part after
+    the other. A part holds its count exactly unless groups of several images straddle its edge.
+    """
+    unique, group, size = np.unique(digests, return_inverse=True, return_counts=True)
+    # Identical images with different labels: the smallest label decides, which does not depend on their order.
+    label = np.full(len(unique), np.iinfo(np.int32).max, np.int32)
+    np.minimum.at(label, group, y)
+    prefix = salt.encode() + b"\0"
+    order = np.array([hashlib.sha256(prefix + digest.ljust(32, b"\0")).digest() for digest in unique.tolist()], "S32")
+    members_in = np.unique(label, return_inverse=True)[1]
+    images = np.bincount(members_in, weights=size).astype(np.int64)
+    part = np.empty(len(unique), np.int64)
+    for place, share in enumerate(_shares(images, np.array(counts, np.int64))):
+        members = np.flatnonzero(members_in == place)
+        members = members[np.argsort(order[members])]
+        start = np.cumsum(size[members]) - size[members]
+        part[members] = np.searchsorted(np.cumsum(share), start, side="right")
+        # A large group may have swallowed what was meant to remain.
+        part[members[-1]] = len(counts)
+    return [np.flatnonzero(part[group] == place) for place in range(len(counts) + 1)]
+
+
+def _shares(images: Indices, counts: Indices) -> Indices:
+    """Return [classes, parts]: how many images of each class a part takes, by largest remainders.
+
+    Sums over classes are `counts`, as far as every class keeps an image that no part takes.
+    """
+    exact = np.outer(images, counts) / max(int(images.sum()), 1)
+    shares = np.floor(exact).astype(np.int64)
+    for part, count in enumerate(counts):
+        missing, free = int(count - shares[:, part].sum()), True
+        while missing and free:
+            free = False
+            for place in np.argsort(shares[:, part] - exact[:, part], kind="stable"):
+                if missing and shares[place].sum() < images[place] - 1:
+                    shares[place, part] += 1
+                    missing, free = missing - 1, True
+    return shares
+
+
+def _hash(digests: Digests, y: Labels, indices: Indices) -> str:
+    content = hashlib.sha256(indices.astype("<i8").tobytes())
+    content.update(digests[indices].tobytes())
+    content.update(y[indices].astype("<i4").tobytes())
+    return content.hexdigest()
+
+
+def _check_splits(raw: RawData, indices: Mapping[Part, Indices], fractions: SplitFractions, left_out: int) -> None:
+    wanted: dict[Part, float | None] = {"val": fractions.val, "cert": fractions.cert, "arch": fractions.arch}
+    for part, share in wanted.items():
+        if share != 0 and not len(indices[part]):
+            raise InputError(
+                f"{raw.name}: {len(raw.train_y)} training images ({left_out} of them also in the test part) are too "
+                f"few for the part {part!r}; add images, or give splits a larger {part}, or 0 if nothing needs it"
+            )
+    lost = np.setdiff1d(np.arange(len(raw.class_names)), raw.train_y[indices["train"]])
+    if lost.size:
+        raise InputError(
+            f"{raw.name}: class {raw.class_names[lost[0]]!r} has no image left to train on ({left_out} training images "
+            "are also in the test part); add images of it"
+        )
