@@ -15,8 +15,11 @@ KEPT_LEVEL = 0.95
 #: Fewest interleaved blocks of readings behind such a median: fewer cannot tell drift from the network itself.
 KEPT_BLOCKS = 3
 
-#: Wall over CPU time, on one thread, above which somebody else was using the core and the block is repeated.
+#: Wall over CPU time, on one thread, above which somebody else was using the core and a reading is repeated.
 CONTENDED_WALL_TO_CPU = 1.10
+
+#: The same for a mean over many readings, each with its own CPU time: what single ones waited all adds up there.
+CONTENDED_MEAN = 1.03
 
 #: Relative move of the reference network around a block above which the machine was not the same; it is repeated.
 REFERENCE_DRIFT = 0.05

@@ -153,6 +153,7 @@ def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console
     noise = found.model.error.relative if fitted >= FEWEST else None
     drift = max(exit_.drift for row in rows for exit_ in row.exits)
     disturbed = max(row.disturbed for row in rows)
+    lost = sum(bool(row.refused) for row in rows)
     done = f"{found.taken} readings taken" if found.taken else "already finished, nothing was measured"
     target = setup.target
     console.print(Text.assemble((target.device, "bold"), f": {found.folder.name} with {found.head.runtime}: {done}"))
@@ -163,7 +164,8 @@ def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console
         else f"{noise:.1%} (root mean square, each network left out of the fit in turn)",
         "unstable": f"{found.unstable} of {len(rows)} (core shared beside up to {disturbed:.0%} of the readings of a "
         f"network; the reference network moved by up to {drift:.1%})",
-        "contended": f"{sum(row.contended for row in rows)} of {len(rows)} (others used the core: CPU time was taken)",
+        "contended": f"{sum(row.contended for row in rows)} of {len(rows)} (others used the core: CPU time was taken)"
+        + (f"; {lost} not measurable: {next(row.refused for row in rows if row.refused)}" if lost else ""),
         "governor": _governor(found),
     }
     for label, text in lines.items():

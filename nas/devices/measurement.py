@@ -28,7 +28,8 @@ class ExitTime:
     `repeated` counts blocks that were thrown away because somebody else was using the core or the reference network
     had moved. `drift` is the largest relative move of the reference next to the blocks that were kept, and `drifted`
     whether that is more than `nas.tolerances` allows. `disturbed` is the share of readings beside which a probe found
-    the core shared.
+    the core shared. `refused` says why the time could not be measured and is empty where it could; then `median_s` is
+    more than it and the bound is infinite. `cpu_s` is empty where the clock is too coarse.
     """
 
     median_s: float
@@ -40,6 +41,7 @@ class ExitTime:
     drift: float = 0.0
     drifted: bool = False
     disturbed: float = 0.0
+    refused: str = ""
 
     @staticmethod
     def of(readings: Readings) -> ExitTime:
@@ -50,11 +52,12 @@ class ExitTime:
             upper_95_s=readings.upper_95_s,
             contended=readings.contended,
             wall_s=tuple(centre(readings.wall_s, axis=1).tolist()),
-            cpu_s=tuple(centre(readings.cpu_s, axis=1).tolist()),
+            cpu_s=tuple(centre(readings.cpu_s, axis=1).tolist()) if readings.cpu_per_reading else (),
             repeated=readings.repeated,
             drift=readings.drift,
             drifted=readings.drifted,
             disturbed=readings.disturbed,
+            refused=readings.refused,
         )
 
     @staticmethod
@@ -62,7 +65,7 @@ class ExitTime:
         """Read back what JSON made of it; an infinite bound became null."""
         bound = math.inf if record["upper_95_s"] is None else record["upper_95_s"]
         clocks: dict[str, Any] = {name: tuple(record.get(name, ())) for name in ("wall_s", "cpu_s")}
-        later = {name: record[name] for name in ("repeated", "drift", "drifted", "disturbed") if name in record}
+        later = {k: record[k] for k in ("repeated", "drift", "drifted", "disturbed", "refused") if k in record}
         return ExitTime(record["median_s"], bound, record["contended"], **clocks, **later)
 
 
@@ -114,6 +117,12 @@ class Measurement:
     def contended(self) -> bool:
         """Whether others kept using the core, so that CPU time was taken for some exit."""
         return any(exit_.contended for exit_ in self.exits)
+
+    @property
+    def refused(self) -> str:
+        """Why the time to some exit, or over the stream, could not be measured; empty where all could."""
+        times = self.exits if self.stream is None else (*self.exits, self.stream)
+        return next((time.refused for time in times if time.refused), "")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able values of one line."""

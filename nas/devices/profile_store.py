@@ -155,8 +155,8 @@ def stored(profile_path: Path, target: Target) -> Iterator[tuple[Path, Head]]:
 def counting(rows: Sequence[Measurement]) -> tuple[Reading, ...]:
     """Of each network the last reading with the machine as usual, or else simply the last; in order of appearance.
 
-    The machine was as usual if its core was undisturbed, and the reference network moved neither while the reading was
-    taken nor from what it took on the whole.
+    The machine was as usual if its core was undisturbed, the reading was not refused, and the reference network moved
+    neither while it was taken nor from what it took on the whole.
     """
     if not rows:
         return ()
@@ -165,7 +165,7 @@ def counting(rows: Sequence[Measurement]) -> tuple[Reading, ...]:
     found: dict[str, Reading] = {}
     for row in rows:
         moved = drift(() if row.reference_s is None else (row.reference_s,), usual_s)
-        quiet = row.disturbed <= QUIET_SHARE
+        quiet = row.disturbed <= QUIET_SHARE and not row.refused
         reading = Reading(row, quiet and not row.drifted and moved <= REFERENCE_DRIFT)
         if reading.stable or row.key not in found or not found[row.key].stable:
             found[row.key] = reading

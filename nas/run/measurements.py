@@ -30,12 +30,14 @@ def candidate_rows(context: Context, budget: Budget) -> Iterator[Measurement]:
 
 
 def measured(context: Context, budget: Budget) -> dict[str, Measurement]:
-    """The last reading of each network by key; what an earlier one showed to be broken stays so.
+    """The last reading of each network by key, if there is one that was not refused; what is broken stays so.
 
     Measuring again until a reading happens to be within would make the bound worthless.
     """
     rows: dict[str, Measurement] = {}
     for row in candidate_rows(context, budget):
+        if row.refused and row.key in rows and not rows[row.key].refused:
+            continue
         before = rows[row.key].broken if row.key in rows else ()
         rows[row.key] = replace(row, broken=tuple(dict.fromkeys((*before, *row.broken))))
     return rows

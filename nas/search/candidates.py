@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 GAIN: Final = 0.0005
 #: A probability of keeping the budget that is taken for none.
 _DOUBT: Final = 0.04
-#: What a candidate that was seen to break its budget is taken to need, in multiples of it.
+#: What a candidate that was seen to break its budget, or could not be measured, is taken to need, in multiples of it.
 _FAR: Final = 1e3
 
 
@@ -69,7 +69,7 @@ def next_step(
 
 def seconds_of(budget: Budget, rates: tuple[float, ...], row: Measurement) -> float:
     """What a reading says a candidate takes: the bound of its worst case, or the mean over the data by medians."""
-    if budget.name in row.broken:
+    if budget.name in row.broken or row.refused:
         return _FAR * budget.latency_s
     seconds = float(budget.seconds(row.reach_s, rates)) if budget.needs_thresholds else row.worst_upper_s
     return min(seconds, _FAR * budget.latency_s)

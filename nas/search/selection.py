@@ -94,12 +94,14 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
         return _unmet(budget, number, pool, {})
     rates = [_rates(trial, number) for trial in pool]
     accuracy = np.array([_accuracy(trial, number) for trial in pool])
+    # What could not be measured before may be now; it was nobody's fault, and no attempt.
+    refused = [row for row in candidate_rows(context, budget) if row.refused]
     while True:
-        rows = measured(context, budget)
+        rows = {key: row for key, row in measured(context, budget).items() if row not in refused}
         # A reading decides about its own network however it was taken; it says nothing of others if the machine moved.
-        model = refit(context, base, [row for row in rows.values() if not row.drifted])
+        model = refit(context, base, [row for row in rows.values() if not (row.drifted or row.refused)])
         # Readings for other budgets are known here too, but they were not this one's attempts.
-        own = {row.key for row in candidate_rows(context, budget) if row.budget == budget.name}
+        own = {row.key for row in candidate_rows(context, budget) if row.budget == budget.name and row not in refused}
         read = [
             seconds_of(budget, rate, rows[trial.key]) <= budget.latency_s
             for trial, rate in zip(pool, rates, strict=True)
@@ -132,7 +134,13 @@ def _measure(context: Context, device: Device, budget: Budget, model: LatencyMod
 
 
 def _unmet(budget: Budget, number: int, pool: list[Trial], rows: dict[str, Measurement]) -> str:
-    tried = [(t, rows[t.key]) for t in pool if t.key in rows]
+    lost = [rows[t.key] for t in pool if t.key in rows and rows[t.key].refused]
+    tried = [(t, rows[t.key]) for t in pool if t.key in rows and not rows[t.key].refused]
+    if lost:
+        return (
+            f"{budget.describe()}: {len(tried)} candidates were measured and none kept it, {len(lost)} were not "
+            f"measurable: {lost[-1].refused}. End other programs and run it again"
+        )
     if not tried:
         return f"{budget.describe()}: no network that was judged is predicted to keep this budget"
     took = [budget.seconds(row.reach_s, _rates(t, number)) for t, row in tried]

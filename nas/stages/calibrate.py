@@ -110,7 +110,7 @@ def _trusted(context: Context, target: Target) -> tuple[Measurement, ...]:
         context.console.print(
             Text(
                 f"{target.key}: while {unstable} of {len(readings)} networks were measured, the core was shared or "
-                f"its clock moved; {left}.",
+                f"busy, or its clock moved; {left}.",
                 "yellow",
             )
         )

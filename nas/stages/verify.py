@@ -79,7 +79,7 @@ def _settle_thresholds(context: Context, winner: Winner) -> None:
         for _ in range(_TIGHTENINGS):
             exported = Exported(winner.trial.genome, shipped_cascade(folder, target, policy.thresholds), True)
             taken = device.time_stream(exported, samples, plan_of(context, target))
-            if taken.upper_95_s <= budget.latency_s:
+            if taken.refused or taken.upper_95_s <= budget.latency_s:
                 break
             allowed_s *= min(0.98, budget.latency_s / taken.upper_95_s)
             policy = solve(allowed_s)
@@ -119,19 +119,21 @@ def _timed(context: Context, device: Device, target: Target, winners: Sequence[W
     return device.time_cascades(exported, prepared_samples(context, "test"), plan)
 
 
-def _upper_s(context: Context, winner: Winner, times: CascadeTimes) -> float:
-    """The bound that decides.
+def _upper_s(context: Context, winner: Winner, times: CascadeTimes) -> tuple[float, str]:
+    """The bound that decides, and why it could not be measured, if it could not.
 
     An expected latency has two estimates, the mean over images and the exits' times weighed by the rates at which
     images leave; the larger bound counts, because where they differ the machine was not the same all the while.
     """
     if times.stream is None:
-        return times.to_exits[-1].upper_95_s
+        return times.to_exits[-1].upper_95_s, times.to_exits[-1].refused
     folder, target = files_of(context, winner).root, context.experiment.target_of(winner.budget)
     cascade = shipped_cascade(folder, target)
     leaving = [cascade(sample)[1] for sample in prepared_samples(context, "test")]
     rates = np.bincount(leaving, minlength=len(cascade)) / len(leaving)
-    return max(times.stream.upper_95_s, float(np.dot(rates, [exit_.upper_95_s for exit_ in times.to_exits])))
+    left = [(float(rate), time) for rate, time in zip(rates, times.to_exits, strict=True) if rate > 0]
+    refused = times.stream.refused or next((time.refused for _, time in left if time.refused), "")
+    return max(times.stream.upper_95_s, sum(rate * time.upper_95_s for rate, time in left)), refused
 
 
 def _judged(context: Context, winner: Winner, times: CascadeTimes | None) -> Verdict:
@@ -143,15 +145,23 @@ def _judged(context: Context, winner: Winner, times: CascadeTimes | None) -> Ver
             reason=f"{target.device} is not this machine: run `run.py` of the winner's folder there",
         )
     budget = winner.budget
-    upper_s = _upper_s(context, winner, times)
+    upper_s, refused = _upper_s(context, winner, times)
     within = upper_s <= budget.latency_s
     row = _row(context, winner, times)
-    append_measurements(context, [replace(row, broken=() if within else (budget.name,))])
+    # Readings that were refused break no budget and keep none.
+    append_measurements(context, [replace(row, broken=() if within or refused else (budget.name,))])
     before = budget.name in measured(context, budget)[winner.trial.key].broken
-    reason = "" if within else "the upper 95 % bound of the measured latency is above the budget"
-    if within and before:
-        reason = "it broke its budget in an earlier measurement of this run"
     decisive: ExitTime = times.to_exits[-1] if times.stream is None else times.stream
+    if refused and not before:
+        return replace(
+            _described(context, winner, _exit_seconds(context, winner)),
+            contended=decisive.contended,
+            disturbed=decisive.disturbed,
+            reason=f"not measurable: {refused}; end other programs and run `nas verify {context.run.path}`",
+        )
+    reason = "" if within else "the upper 95 % bound of the measured latency is above the budget"
+    if before and (within or refused):
+        reason = "it broke its budget in an earlier measurement of this run"
     return replace(
         _described(context, winner, row.reach_s),
         measured_s=decisive.median_s,

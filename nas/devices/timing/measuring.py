@@ -1,11 +1,14 @@
 """Taking readings: warm, interleaved, on both clocks, and again where the machine was not what it usually is.
 
-Several things are measured in rounds, a block of each per round in an order that changes, so that a machine that
-drifts drifts under all of them. On one thread a program that has its core to itself uses as much CPU time as wall
-time; a block whose wall time is 10 % above was contended and is taken again after the others. What CPU time cannot
-show is contention for caches and memory, or a lower clock: those show in a reference program that runs between the
-rounds, and in the spread of the blocks. Another tenant on the other thread of a core shows in a probe beside each
-reading. `nas.devices.timing.rounds` has the order of things, `nas.devices.timing.probe` what a probe is.
+What is estimated is the time on an undisturbed core: what the program takes while nobody else has its core. Several
+things are measured in rounds, a block of each per round in an order that changes, so that a machine that drifts drifts
+under all of them. On one thread a program that has its core to itself uses as much CPU time as wall time; a reading
+whose wall time is 10 % above waited for the core, and another one takes its place. So both clocks are read around every
+reading, never around a stretch of which some readings are then dropped: the share of a core in such a stretch belongs
+to other readings. Where a CPU clock is too coarse for that, it says whether a stretch was contended, and corrects
+nothing. What CPU time cannot show is contention for caches and memory, or a lower clock: those show in a reference
+program that runs between the rounds, and in the spread of the blocks. Another tenant on the other thread of a core
+shows in a probe beside each reading. `rounds` has the order of things, `probe` says what a probe is.
 """
 
 from __future__ import annotations
@@ -21,14 +24,18 @@ from typing import Any
 
 import numpy as np
 
+from nas.devices.timing.clocks import Precision, precision
 from nas.devices.timing.probe import Probe, shared
-from nas.devices.timing.readings import Readings, Statistic
+from nas.devices.timing.readings import Readings
 from nas.devices.timing.rounds import Block, Job, run
+from nas.tolerances import CONTENDED_WALL_TO_CPU
 
 Clock = Callable[[], float]
 
 #: A block takes at most this many times the readings it is to have, in search of undisturbed ones.
 _PATIENCE = 3
+#: A block of a short stream may take that long, so that one slice of somebody else's does not end the search.
+_SEARCH_S = 0.2
 #: How long the machine is looked at before the first reading.
 _LOOK_S = 0.2
 
@@ -52,8 +59,8 @@ class Plan:
 
     A reading lasts at least `reading_s`, for which short calls are made several times in a row; so the timers, which
     take a microsecond together, stay under 1 %. It lasts longer where a block would else have over `max_readings`.
-    Half of a block's readings are kept, those beside which the core was least disturbed; where too few are quiet, a
-    block takes longer.
+    Half of a block's readings are kept: those that did not wait for the core, and beside which it was least disturbed;
+    where too few are quiet, a block takes longer.
     Contended blocks are repeated in up to `repeats` further rounds. Between two rounds there are `gap_s` seconds of
     rest, so that the blocks of one thing see the machine at different times.
     """
@@ -91,20 +98,20 @@ def measure_together(
     `reference` is run before, between and after the rounds: where it takes another time than it usually does, the
     machine was not the same, and the round is taken again.
 
-    A stream's block is one pass over `inputs` in order; `block_s` and the number of readings of the plan do not apply.
-    Its CPU time is taken per block, as reading that clock costs more than a short sample can bear. The names of calls
-    and streams must differ. Raises ValueError for streams without inputs.
+    A stream's block is one pass over `inputs` in order, and more over those samples that were disturbed; `block_s` and
+    the number of readings of the plan do not apply. The names of calls and streams must differ. Raises ValueError for
+    streams without inputs.
     """
     plan, clocks = plan or Plan(), clocks or Clocks()
     if streams and not inputs:
         raise ValueError("a stream needs at least one sample")
-    tick = _tick(clocks.cpu)
+    known = precision(clocks.cpu, clocks.wall)
     probe = clocks.probe or shared()
     probe.warm_up(_LOOK_S)
     with _no_garbage_collection():
-        jobs = {name: _repeated(call, plan, clocks, probe, tick) for name, call in calls.items()}
-        jobs |= {name: _streamed(call, inputs, plan, clocks, probe) for name, call in streams.items()}
-        watch = None if reference is None else _repeated(reference, plan, clocks, probe, tick)
+        jobs = {name: _repeated(call, plan, clocks, probe, known) for name, call in calls.items()}
+        jobs |= {name: _streamed(call, inputs, plan, clocks, probe, known) for name, call in streams.items()}
+        watch = None if reference is None else _repeated(reference, plan, clocks, probe, known)
         return run(jobs, plan, probe, watch)
 
 
@@ -131,43 +138,49 @@ def measure_stream(
     return measure_together({}, calls, inputs, plan, clocks)
 
 
-def _repeated(call: Callable[[], object], plan: Plan, clocks: Clocks, probe: Probe, tick: float) -> Job:
+def _repeated(call: Callable[[], object], plan: Plan, clocks: Clocks, probe: Probe, known: Precision) -> Job:
     per_call = _warm_up(call, plan.warm_up_s, clocks.wall)
     calls, n = plan.calls_and_readings(per_call)
     # Half of the readings are enough, so that a core that is shared half of the time costs no time.
     enough = max(plan.min_readings, n // 2)
-    fine = tick <= 0.01 * calls * per_call
+    fine, alone = known.fine(calls * per_call), plan.threads == 1
     wall, cpu = clocks.wall, clocks.cpu
 
     def block() -> Block:
-        taken: list[tuple[float, float, float]] = []
+        taken: list[tuple[float, float, float, bool]] = []
         start, begin, quiet, before = cpu(), wall(), 0, probe()
-        while len(taken) < n or (quiet < enough and len(taken) < _PATIENCE * n):
+        while (
+            len(taken) < n
+            or (quiet < enough and len(taken) < _PATIENCE * n)
+            or (not fine and wall() - begin < known.stretch_s)
+        ):
             c = cpu()
             w = wall()
             for _ in repeat(None, calls):
                 call()
             wall_s = wall() - w
-            cpu_s = cpu() - c
+            cpu_s = cpu() - c - known.cost_s
             after = probe()
             level = max(before, after)
-            taken.append((wall_s, cpu_s, level))
+            waited = fine and alone and wall_s > CONTENDED_WALL_TO_CPU * cpu_s
+            taken.append((wall_s, cpu_s, level, waited))
             # With several threads the probe would see the runtime's own, which spin for a while after a call.
-            quiet += plan.threads > 1 or probe.quiet(level)
+            quiet += not alone or (not waited and probe.quiet(level))
             before = after
-        share = (cpu() - start) / (wall() - begin)
-        wall_s, cpu_s, level_s = np.array(taken).T
+        stretch = wall() - begin, cpu() - start
+        wall_s, cpu_s, level_s, waited = np.array(taken).T
         # The least disturbed ones, in the order in which they were taken.
-        kept = np.sort(np.argsort(level_s, kind="stable")[:enough])
-        if not fine:
-            cpu_s = wall_s * share
-        statistic: Statistic = "median" if fine else "mean"
-        return Block.of(wall_s[kept] / calls, cpu_s[kept] / calls, statistic, level_s[kept])
+        kept = np.sort(np.lexsort((level_s, waited))[:enough])
+        if fine:
+            return Block.of(wall_s[kept] / calls, cpu_s[kept] / calls, "median", level_s[kept])
+        return Block.of_stretch(wall_s[kept] / calls, level_s[kept], stretch, known.step_s)
 
     return Job(block, "median", calls, fine)
 
 
-def _streamed(call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, clocks: Clocks, probe: Probe) -> Job:
+def _streamed(
+    call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, clocks: Clocks, probe: Probe, known: Precision
+) -> Job:
     position = 0
 
     def step() -> None:
@@ -175,32 +188,51 @@ def _streamed(call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, 
         call(inputs[position % len(inputs)])
         position += 1
 
-    _warm_up(step, plan.warm_up_s, clocks.wall)
+    per_call = _warm_up(step, plan.warm_up_s, clocks.wall)
+    # As many samples between two looks at probe and CPU clock as calls in a reading: looking costs the next one time.
+    calls, n = plan.calls_and_readings(per_call)[0], len(inputs)
+    groups = [range(first, min(first + calls, n)) for first in range(0, n, calls)]
+    fine, alone = known.fine(calls * per_call), plan.threads == 1
     wall, cpu = clocks.wall, clocks.cpu
 
     def block() -> Block:
-        wall_s, level_s = np.empty(len(inputs)), np.full(len(inputs), math.inf)
+        wall_s, cpu_s, level_s = np.empty(n), np.full(n, math.nan), np.full(n, math.inf)
+        waited, took_s = np.ones(len(groups), np.bool_), np.empty(calls)
         start, begin = cpu(), wall()
-        waiting: Sequence[int] = range(len(inputs))
-        for _ in range(_PATIENCE):
+        again: Sequence[int] = range(len(groups))
+        last, enough_s = -1, math.inf
+        while wall() - begin < (enough_s if again else 0.0 if fine else known.stretch_s):
             before = probe()
-            for i in waiting:
-                sample = inputs[i]
-                w = wall()
-                call(sample)
-                seconds = wall() - w
+            for number in again or range(len(groups)):
+                group = groups[number]
+                if number != (last + 1) % len(groups):
+                    # Samples taken again come after the one before them, as in the pass: neither is in a cache.
+                    call(inputs[group.start - 1])
+                    before = probe()
+                c = cpu()
+                for place, i in enumerate(group):
+                    sample = inputs[i]
+                    w = wall()
+                    call(sample)
+                    took_s[place] = wall() - w
+                used_s = cpu() - c - known.cost_s
                 after = probe()
-                if max(before, after) < level_s[i]:
-                    wall_s[i], level_s[i] = seconds, max(before, after)
-                before = after
-            waiting = [i for i in waiting if plan.threads == 1 and not probe.quiet(level_s[i])]
-            if not waiting:
-                break
-        # No CPU clock is fine enough for single samples; they keep their shares of what the block used.
-        share = (cpu() - start) / (wall() - begin)
-        return Block.of(wall_s, wall_s * share, "mean", level_s)
+                level, of_group = max(before, after), took_s[: len(group)]
+                whole_s = of_group.sum()
+                share = used_s / whole_s if whole_s > 0 else 1.0
+                waits = fine and alone and bool(whole_s > CONTENDED_WALL_TO_CPU * used_s)
+                if (waits, level) < (waited[number], level_s[group.start]):
+                    span = slice(group.start, group.stop)
+                    wall_s[span], cpu_s[span], level_s[span] = of_group, of_group * share, level
+                    waited[number] = waits
+                before, last = after, number
+            enough_s = min(enough_s, max(_PATIENCE * (wall() - begin), _SEARCH_S))
+            again = [k for k in again if alone and (waited[k] or not probe.quiet(level_s[groups[k].start]))]
+        if fine:
+            return Block.of(wall_s, cpu_s, "mean", level_s)
+        return Block.of_stretch(wall_s, level_s, (wall() - begin, cpu() - start), known.step_s)
 
-    return Job(block, "mean", 1, False)
+    return Job(block, "mean", 1, fine)
 
 
 def _warm_up(call: Callable[[], object], seconds: float, wall: Clock) -> float:
@@ -214,17 +246,6 @@ def _warm_up(call: Callable[[], object], seconds: float, wall: Clock) -> float:
         if number >= 2 and after - start >= seconds:
             break
     return best
-
-
-def _tick(clock: Clock, tries: int = 2000) -> float:
-    """The smallest step of a clock, in seconds; infinite for one so coarse that it stood still all the while."""
-    smallest, last = math.inf, clock()
-    for _ in range(tries):
-        now = clock()
-        if now > last:
-            smallest = min(smallest, now - last)
-        last = now
-    return smallest
 
 
 @contextlib.contextmanager

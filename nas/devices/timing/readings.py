@@ -23,6 +23,8 @@ Seconds = NDArray[np.float64]
 Statistic = Literal["median", "mean"]
 
 SCHEMA = 1
+#: Why readings of a busy core may not be counted.
+COARSE = "the CPU clock is too coarse to tell which calls waited"
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,13 @@ class Readings:
 
     `statistic` is what the readings are for: the median of repeated calls, or the mean over the n samples of a stream.
     Each reading is the mean of `calls` calls. `contended` says that somebody else kept using the core, so that CPU
-    time decides. `cpu_per_reading` is False where the CPU clock was too coarse for single readings: then each holds the
-    mean of its block. `reference_s` is what a reference took meanwhile, usually (NaN: there was none), and `drift` its
-    largest relative distance from that next to any of the blocks. `repeated` counts the blocks that were thrown away
-    because of contention, drift or disturbance. `disturbed` is the share of readings beside which a probe of the core
-    took longer than on an undisturbed one, where it takes `probe_s` (NaN: there was none).
+    time decides, which is legitimate where it is that of the same readings, on one thread. `cpu_per_reading` is False
+    where the CPU clock was too coarse for that: then `cpu_s` is NaN, and `refused` says in words why nothing can be
+    said of contended readings, whose wall time stands in but bounds nothing; it is empty for all others.
+    `reference_s` is what a reference took meanwhile, usually (NaN: there was none), and `drift` its largest relative
+    distance from that next to any of the blocks. `repeated` counts the blocks that were thrown away because of
+    contention, drift or disturbance. `disturbed` is the share of readings beside which a probe of the core took longer
+    than on an undisturbed one, where it takes `probe_s` (NaN: there was none).
     """
 
     wall_s: Seconds
@@ -50,6 +54,7 @@ class Readings:
     drift: float = 0.0
     disturbed: float = 0.0
     probe_s: float = math.nan
+    refused: str = ""
 
     def __post_init__(self) -> None:
         if self.wall_s.shape != self.cpu_s.shape or self.wall_s.ndim != 2 or not self.wall_s.size:
@@ -57,8 +62,8 @@ class Readings:
 
     @property
     def seconds(self) -> Seconds:
-        """The readings that count, [blocks, n]: wall time, or CPU time where the core was contended."""
-        return self.cpu_s if self.contended else self.wall_s
+        """The readings that count, [blocks, n]: wall time, or their own CPU time where the core was contended."""
+        return self.cpu_s if self.contended and self.cpu_per_reading else self.wall_s
 
     @cached_property
     def blocks_s(self) -> Seconds:
@@ -83,11 +88,12 @@ class Readings:
 
     @cached_property
     def upper_95_s(self) -> float:
-        """One-sided 95 % upper bound of `value_s`, in seconds; infinite where there are too few blocks or readings.
+        """One-sided 95 % upper bound of the time on an undisturbed core, in seconds.
 
-        The samples of a stream are taken as draws from all that might come, so the bound covers other samples too.
+        Infinite where there are too few blocks or readings, and where they are refused. The samples of a stream are
+        taken as draws from all that might come, so the bound covers other samples too.
         """
-        if len(self.seconds) < KEPT_BLOCKS:
+        if self.refused or len(self.seconds) < KEPT_BLOCKS:
             return math.inf
         if self.statistic == "median":
             pooled = median_bound(self.seconds.ravel())
@@ -122,6 +128,7 @@ class Readings:
             "drift": self.drift,
             "disturbed": self.disturbed,
             "probe_s": self.probe_s,
+            "refused": self.refused,
             "wall_s": self.wall_s.tolist(),
             "cpu_s": self.cpu_s.tolist(),
         }
@@ -131,6 +138,8 @@ class Readings:
         """The readings that `to_dict` wrote, other keys aside; raises ValueError for another schema."""
         if record.get("schema") != SCHEMA:
             raise ValueError(f"readings of schema {record.get('schema')!r}; this version reads schema {SCHEMA}")
+        # Older releases corrected such readings by the CPU time of others.
+        blind = record["contended"] and not record["cpu_per_reading"]
         return Readings(
             np.asarray(record["wall_s"], np.float64),
             np.asarray(record["cpu_s"], np.float64),
@@ -145,6 +154,7 @@ class Readings:
             record.get("drift", 0.0),
             record.get("disturbed", 0.0),
             math.nan if record.get("probe_s") is None else record["probe_s"],
+            record.get("refused", f"the core was busy, and {COARSE}" if blind else ""),
         )
 
 

@@ -3,7 +3,8 @@
 A block went wrong where somebody else was using the core (wall over CPU time), or where the reference, the same
 program all the while, took another time before or after it than it usually does: then the machine was not the same.
 So did one most of whose readings a probe found disturbed. Such a block is taken again, with the reference around it;
-what stays wrong is left out where enough others are left, else marked; it is never averaged away.
+what stays wrong is left out where enough others are left, else marked; it is never averaged away. Where blocks stay
+contended, the CPU time of the very same readings counts; where they have none, the readings are refused.
 """
 
 from __future__ import annotations
@@ -17,8 +18,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.devices.timing.probe import Probe
-from nas.devices.timing.readings import Readings, Seconds, Statistic
-from nas.tolerances import CONTENDED_WALL_TO_CPU, KEPT_BLOCKS, QUIET_PROBE, QUIET_SHARE, REFERENCE_DRIFT
+from nas.devices.timing.readings import COARSE, Readings, Seconds, Statistic
+from nas.tolerances import (
+    CONTENDED_MEAN,
+    CONTENDED_WALL_TO_CPU,
+    KEPT_BLOCKS,
+    QUIET_PROBE,
+    QUIET_SHARE,
+    REFERENCE_DRIFT,
+)
 
 if TYPE_CHECKING:
     from nas.devices.timing.measuring import Plan
@@ -28,21 +36,37 @@ if TYPE_CHECKING:
 class Block:
     """Readings of one stretch [n] and the probe's levels beside them [n].
 
-    `ratio` is wall over CPU time, `around_s` the reference before and after it.
+    `contention` is wall over CPU time as a multiple of what is allowed, `around_s` the reference before and after it.
+    `cpu_s` is NaN where the clock was too coarse for single readings.
     """
 
     wall_s: Seconds
     cpu_s: Seconds
     level_s: Seconds
-    ratio: float
+    contention: float
     around_s: tuple[float, ...] = ()
 
     @staticmethod
     def of(wall_s: Seconds, cpu_s: Seconds, statistic: Statistic, level_s: Seconds) -> Block:
-        """Medians where there are any: one interruption in a block of hundreds changes nothing that is reported."""
-        centre = np.median if statistic == "median" else np.mean
+        """A block of readings that have a CPU time each.
+
+        One interruption among hundreds does not move a median; in a mean all waiting adds up, so less is allowed.
+        """
+        median = statistic == "median"
+        centre, allowed = (np.median, CONTENDED_WALL_TO_CPU) if median else (np.mean, CONTENDED_MEAN)
         used = float(centre(cpu_s))
-        return Block(wall_s, cpu_s, level_s, float(centre(wall_s)) / used if used > 0 else math.inf)
+        return Block(wall_s, cpu_s, level_s, float(centre(wall_s)) / used / allowed if used > 0 else math.inf)
+
+    @staticmethod
+    def of_stretch(wall_s: Seconds, level_s: Seconds, stretch: tuple[float, float], step_s: float) -> Block:
+        """A block taken in a stretch of so much wall and CPU time, by a clock of steps of `step_s` seconds.
+
+        Not all readings of the stretch are among the block's: it tells whether somebody else had the core meanwhile,
+        and not how long these readings waited.
+        """
+        used = stretch[1] + (step_s if math.isfinite(step_s) else 0.0)
+        contention = stretch[0] / used / CONTENDED_WALL_TO_CPU if used > 0 else math.inf
+        return Block(wall_s, np.full_like(wall_s, np.nan), level_s, contention)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +108,7 @@ def run(jobs: Mapping[str, Job], plan: Plan, probe: Probe, reference: Job | None
             calls=job.calls,
             threads=plan.threads,
             contended=any(rounds.contention(block) > 1 for block in kept[name]),
+            refused=rounds.refused(job, kept[name]),
             repeated=repeated[name],
             cpu_per_reading=job.cpu_per_reading,
             reference_s=usual_s,
@@ -128,9 +153,16 @@ class _Rounds:
         time.sleep(self._plan.gap_s)
 
     def contention(self, block: Block) -> float:
-        """Wall over CPU time as a multiple of what is allowed."""
+        """Wall over CPU time as a multiple of what is allowed; 0 where it tells nothing."""
         # With several threads CPU time adds up over them, and says nothing about who waited for a core.
-        return block.ratio / CONTENDED_WALL_TO_CPU if self._plan.threads == 1 else 0.0
+        return block.contention if self._plan.threads == 1 else 0.0
+
+    def refused(self, job: Job, blocks: Sequence[Block]) -> str:
+        """Why blocks cannot be counted, empty where they can."""
+        busy = sum(self.contention(block) > 1 for block in blocks)
+        if not busy or job.cpu_per_reading:
+            return ""
+        return f"the core was busy in {busy} of {len(blocks)} blocks, and {COARSE}"
 
     def wrong(self, block: Block, usual_s: float) -> float:
         """How far a block is from being acceptable, which it is up to 1."""

@@ -37,6 +37,8 @@ ROW = Measurement(
         replace(ROW, predicted_s=None, predicted_std_s=None, broken=(), budget=""),
         replace(ROW, exits=(ExitTime(1e-5, np.inf),)),  # too few blocks for a bound
         replace(ROW, exits=(ExitTime(1e-5, 2e-5, True, (1e-5,), (9e-6,), 3, 0.2, True),)),
+        replace(ROW, exits=(ExitTime(1e-5, np.inf, True, refused="the core was busy"),)),
+        replace(ROW, stream=ExitTime(1e-5, np.inf, True, refused="the core was busy")),
     ],
 )
 def test_a_measurement_survives_its_line(row: Measurement) -> None:
@@ -47,9 +49,10 @@ def test_a_line_of_an_older_run_is_read() -> None:
     record = json.loads(to_line(ROW.to_dict()))
     del record["broken"], record["budget"], record["reference_s"], record["conditions"]
     for entry in record["exits"]:
-        del entry["drift"], entry["drifted"]
+        del entry["drift"], entry["drifted"], entry["refused"]
     found = Measurement.from_dict(record)
     assert found == replace(ROW, broken=(), budget="", reference_s=None, conditions=None) and not found.drifted
+    assert found.refused == ""
 
 
 def test_a_line_of_another_schema_is_refused() -> None:

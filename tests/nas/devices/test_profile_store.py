@@ -1,5 +1,7 @@
 """Which readings count, and which are fitted to."""
 
+from dataclasses import replace
+
 import pytest
 
 from nas.devices.measurement import ExitTime, Measurement
@@ -25,6 +27,14 @@ def test_the_last_stable_reading_of_a_network_counts() -> None:
         (rows[2], True), (rows[1], True), (rows[5], False),
     ]  # fmt: skip
     assert counting(()) == ()
+
+
+def test_a_reading_that_was_refused_is_not_stable() -> None:
+    refused = ExitTime(1e-3, float("inf"), contended=True, refused="the core was busy")
+    rows = [row("a"), replace(row("b"), exits=(refused,)), row("b"), replace(row("c"), exits=(refused,))]
+    assert [(reading.row, reading.stable) for reading in counting(rows)] == [
+        (rows[0], True), (rows[2], True), (rows[3], False),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

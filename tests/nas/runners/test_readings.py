@@ -66,6 +66,23 @@ def test_cpu_time_decides_where_the_core_was_contended() -> None:
     assert contended.upper_95_s == pytest.approx(1.0)
 
 
+def test_readings_that_are_refused_bound_nothing_and_are_not_corrected() -> None:
+    """The wall time stands in: it is too long, if anything."""
+    wall, cpu = [[3.0] * 20] * 3, [[np.nan] * 20] * 3
+    refused = readings(wall, cpu=cpu, contended=True, cpu_per_reading=False, refused="the core was busy")
+    assert refused.value_s == 3.0 and refused.upper_95_s == math.inf and not kept(refused, 1e9)
+    record = json.loads(json.dumps(plain(refused.to_dict())))
+    assert Readings.from_dict(record).refused == "the core was busy"
+
+
+def test_readings_that_an_older_release_corrected_by_the_share_of_a_block_are_refused() -> None:
+    record = readings([[3.0] * 20] * 3, cpu=[[0.4] * 20] * 3, contended=True, cpu_per_reading=False).to_dict()
+    del record["refused"]
+    found = Readings.from_dict(record)
+    assert found.value_s == 3.0 and found.refused.startswith("the core was busy") and found.upper_95_s == math.inf
+    assert Readings.from_dict({**record, "contended": False}).refused == ""
+
+
 def test_a_stream_is_judged_by_its_mean() -> None:
     """Half of the samples leave early; the median would say nothing of the others."""
     stream = readings([[1.0, 9.0] * 50] * 3, statistic="mean")

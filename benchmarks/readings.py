@@ -1,0 +1,290 @@
+"""Whether readings on a busy machine are right or refused: a stream against its calls, and how often bounds hold.
+
+    python benchmarks/readings.py --json readings.json [--repetitions 200] [--busy 0 2 4] [--limit 1500]
+
+Two exported networks of the mobile space run in ONNX Runtime on one thread: one with one exit, for which the mean over
+a stream of samples must be the median of its call, and one with two, of whose samples half leave early. A repetition
+takes readings of both, calls and streams together, in five blocks, as `nas verify` does with shorter blocks and fewer
+samples, while so many busy processes run beside. What is estimated is the time on an undisturbed core, also where the
+core is not: so the truth of every cell is that of long runs on the quiet machine. They are taken by the same process,
+so that everything lies at the same place in memory, before, between and after the repetitions, and averaged. Nothing
+else may be busy on the machine.
+
+`stream_over_calls` is the middle of the ratios of the stream's mean to the call's median (two exits: to the medians
+weighed by the rates), with the smallest and the largest; `coverage` the share of upper 95 % bounds that are not below
+the truth, of those repetitions that were not `refused`; `upper_over_value` the middle of the bounds' widths.
+
+What was taken is kept in a file beside the JSON, and a benchmark that was killed goes on with it. Ends at --limit
+seconds with what there is. Exits 1 where a stream of a network with one exit and its calls come apart by over 5 %, or
+a bound covers too seldom.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware_profiles import Target
+from nas.deploy.cascade import Cascade, confidence
+from nas.deploy.onnx import export_segments
+from nas.devices.measurement import random_weights
+from nas.devices.runners import runner_for
+from nas.devices.runners.base import load_cascade
+from nas.devices.timing.measuring import Plan, measure_together
+from nas.devices.timing.readings import Readings
+from search_spaces.mobile import mobile
+from search_spaces.slots import random_genomes
+
+Record = dict[str, Any]
+TARGET = Target("host", "onnxruntime")
+SAMPLES = 100
+REPETITION = Plan(blocks=5, block_s=0.03, warm_up_s=0.02)
+#: The same readings, many times as many.
+TRUTH = replace(REPETITION, blocks=50)
+#: Repetitions of each number of busy processes between two long runs.
+BETWEEN = 10
+ALLOWED, CELL, POOLED = 0.05, 0.90, 0.93
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network that is measured: what it is called, its cascade, and the share of samples that leaves at each exit."""
+
+    name: str
+    cascade: Cascade
+    rates: NDArray[np.float64]
+
+
+def subjects(samples: Sequence[NDArray[np.float32]], seed: int) -> list[Subject]:
+    """A network of one exit and one of two, exported and loaded."""
+    space = mobile(table="28x28", input_shape=(1, 28, 28), classes=10)
+    drawn = [space.decode(genome) for genome in random_genomes(space, 300, np.random.default_rng(seed))]
+    found = []
+    for exits, name in ((1, "one exit"), (2, "two exits")):
+        network = next(network for network in drawn if len(network.exits) == exits)
+        with TemporaryDirectory() as folder:
+            files = export_segments(network, random_weights(network, seed), Path(folder), 1)
+            load = partial(load_cascade, runner_for(TARGET), Path(folder), files)
+            surest = [confidence(load([None] * (exits - 1)).run_to(sample, 0)) for sample in samples]
+            cascade = load([float(np.median(surest))] * (exits - 1))
+        leaving = [cascade(sample)[1] for sample in samples]
+        found.append(Subject(name, cascade, np.bincount(leaving, minlength=exits) / len(samples)))
+    return found
+
+
+@contextmanager
+def spinning(busy: int) -> Iterator[None]:
+    """So many busy processes beside."""
+    spinners = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(busy)]
+    try:
+        if spinners:
+            time.sleep(0.2)
+        yield
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
+
+
+def take(found: Sequence[Subject], samples: Sequence[NDArray[np.float32]], plan: Plan, about: Record) -> list[Record]:
+    """One record per network: the values and bounds of its call and its stream."""
+    calls: dict[str, Callable[[], object]] = {
+        f"{subject.name}/{exit_}": partial(subject.cascade.run_to, samples[0], exit_)
+        for subject in found
+        for exit_ in range(len(subject.cascade))
+    }
+    read = measure_together(calls, {subject.name: subject.cascade for subject in found}, samples, plan)
+    records = []
+    for subject in found:
+        to_exits = [read[f"{subject.name}/{exit_}"] for exit_ in range(len(subject.cascade))]
+        stream = read[subject.name]
+        refused = stream.refused or next((exit_.refused for exit_ in to_exits if exit_.refused), "")
+        weighed_s = float(np.dot(subject.rates, [exit_.value_s for exit_ in to_exits]))
+        records.append(
+            {**about, "network": subject.name, "median": _said(to_exits[-1]), "mean": _said(stream)}
+            | {"stream_over_calls": None if refused else stream.value_s / weighed_s}
+        )
+    return records
+
+
+def _said(readings: Readings) -> Record:
+    bound = None if readings.refused else readings.upper_95_s
+    flags = {"contended": readings.contended, "repeated": readings.repeated, "disturbed": readings.disturbed}
+    return {"value_s": readings.value_s, "upper_95_s": bound, "refused": readings.refused, **flags}
+
+
+class Kept:
+    """Records in a file, line by line; a line that was cut short by a kill is left out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        text = path.read_text() if path.exists() else ""
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            path.write_text(whole)
+        self.records: list[Record] = [json.loads(line) for line in whole.splitlines()]
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Keep records; those of one reading go to the disk together."""
+        self.records += records
+        with self.path.open("a") as file:
+            file.write("".join(json.dumps(record) + "\n" for record in records))
+
+    def taken(self, busy: int) -> int:
+        """Repetitions that are there, of all networks."""
+        each: dict[str, int] = {}
+        for record in self.records:
+            if record["kind"] == "repetition" and record["busy"] == busy:
+                each[record["network"]] = each.get(record["network"], 0) + 1
+        return min(each.values(), default=0)
+
+
+def collect(kept: Kept, repetitions: int, busy: Sequence[int], limit_s: float) -> None:
+    """Take what is missing, the numbers of busy processes in turn, until all is there or the time is up."""
+    end = time.monotonic() + limit_s
+    rng = np.random.default_rng(0)
+    samples = [rng.standard_normal((1, 1, 28, 28)).astype(np.float32) for _ in range(SAMPLES)]
+    missing = {number: repetitions - kept.taken(number) for number in busy}
+    if max(missing.values()) <= 0:
+        return
+    found = subjects(samples, 0)
+    about = {"session": uuid.uuid4().hex[:8]}
+    kept.add(take(found, samples, TRUTH, {**about, "kind": "truth"}))
+    while max(missing.values()) > 0 and time.monotonic() < end:
+        for number in busy:
+            with spinning(number):
+                for _ in range(min(missing[number], BETWEEN)):
+                    kept.add(take(found, samples, REPETITION, {**about, "kind": "repetition", "busy": number}))
+                    missing[number] -= 1
+                    if time.monotonic() > end:
+                        break
+        kept.add(take(found, samples, TRUTH, {**about, "kind": "truth"}))
+        print(f"missing: {', '.join(f'{n} beside {number}' for number, n in missing.items())}", flush=True)
+
+
+def rows(records: Sequence[Record]) -> list[Record]:
+    """A row per network, statistic and number of busy processes."""
+    truth: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        if record["kind"] == "truth":
+            truth.setdefault((record["session"], record["network"]), []).append(record)
+    found = []
+    taken = [record for record in records if record["kind"] == "repetition"]
+    for network in dict.fromkeys(record["network"] for record in taken):
+        for busy in sorted({record["busy"] for record in taken}):
+            mine = [record for record in taken if record["network"] == network and record["busy"] == busy]
+            for statistic in ("median", "mean"):
+                found.append(_row(network, statistic, busy, mine, truth))
+    return found
+
+
+def _row(
+    network: str, statistic: str, busy: int, mine: Sequence[Record], truth: dict[tuple[str, str], list[Record]]
+) -> Record:
+    ratios = [record["stream_over_calls"] for record in mine if record["stream_over_calls"] is not None]
+    counted = [record for record in mine if not record[statistic]["refused"]]
+    true_s = [np.mean([t[statistic]["value_s"] for t in truth[r["session"], network]]) for r in counted]
+    values, uppers = (np.array([r[statistic][name] for r in counted]) for name in ("value_s", "upper_95_s"))
+    few = not counted
+    return {
+        "network": network,
+        "statistic": statistic,
+        "busy": busy,
+        "stream_over_calls": float(np.median(ratios)) if ratios else None,
+        "stream_over_calls_min": min(ratios, default=None),
+        "stream_over_calls_max": max(ratios, default=None),
+        "within_5_percent": float(np.mean(np.abs(np.array(ratios) - 1) <= ALLOWED)) if ratios else None,
+        "coverage": None if few else float(np.mean(uppers >= true_s)),
+        "refused": len(mine) - len(counted),
+        "n": len(mine),
+        "truth_s": None if few else float(np.mean(true_s)),
+        "value_over_truth": None if few else float(np.median(values / true_s)),
+        "upper_over_value": None if few else float(np.median(uppers / values)),
+        "contended": sum(record[statistic]["contended"] for record in mine),
+    }
+
+
+def good(found: Sequence[Record]) -> bool:
+    """Whether stream and calls of one exit agree in the middle, and bounds cover, cell by cell and pooled."""
+    counted = [row for row in found if row["coverage"] is not None]
+    apart = [r for r in found if r["network"] == "one exit" and r["stream_over_calls"] is not None]
+    agree = all(abs(row["stream_over_calls"] - 1) <= ALLOWED for row in apart)
+    return agree and all(row["coverage"] >= CELL for row in counted) and (pooled(found) or 1.0) >= POOLED
+
+
+def pooled(found: Sequence[Record]) -> float | None:
+    """The share of bounds over all cells that cover, None where all were refused."""
+    counted = [(row["coverage"], row["n"] - row["refused"]) for row in found if row["coverage"] is not None]
+    return sum(share * n for share, n in counted) / sum(n for _, n in counted) if counted else None
+
+
+def show(found: Sequence[Record]) -> None:
+    """Print the table."""
+    print(
+        f"{'network':<10}{'statistic':<10}{'busy':>5}{'n':>5}{'refused':>8}{'stream over calls':>26}{'in 5 %':>8}"
+        f"{'coverage':>10}{'value/truth':>12}{'upper/value':>12}"
+    )
+    for row in found:
+        names = ("stream_over_calls_min", "stream_over_calls", "stream_over_calls_max")
+        ratio = " ".join(_number(row[name]) for name in names)
+        print(
+            f"{row['network']:<10}{row['statistic']:<10}{row['busy']:>5}{row['n']:>5}{row['refused']:>8}{ratio:>26}"
+            f"{_number(row['within_5_percent']):>8}{_number(row['coverage']):>10}{_number(row['value_over_truth']):>12}"
+            f"{_number(row['upper_over_value']):>12}"
+        )
+    print(f"coverage over all cells {_number(pooled(found))}")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _about() -> Record:
+    here = Path(__file__).parent
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    packages = ("numpy", "onnxruntime")
+    return {
+        "commit": commit.stdout.strip() or None,
+        "machine": {"platform": platform.platform(), "cores": len(os.sched_getaffinity(0))},
+        "command": " ".join(["python", *sys.argv]),
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
+    }
+
+
+def main() -> int:
+    """Collect, print, write the JSON; 1 if anything is not as it must be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=200, help="of each number of busy processes")
+    parser.add_argument("--busy", type=int, nargs="+", default=[0, 2, 4], help="busy processes beside")
+    parser.add_argument("--limit", type=float, default=1500.0, help="seconds after which nothing more is begun")
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="write the figures there")
+    arguments = parser.parse_args()
+    kept = Kept(arguments.json.with_suffix(".jsonl"))
+    begin = time.monotonic()
+    collect(kept, arguments.repetitions, arguments.busy, arguments.limit)
+    found = rows(kept.records)
+    show(found)
+    record = {**_about(), "seconds": time.monotonic() - begin, "pooled_coverage": pooled(found), "rows": found}
+    arguments.json.write_text(json.dumps(record, indent=2) + "\n")
+    return 0 if good(found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
