@@ -127,7 +127,7 @@ def test_a_model_is_told_by_its_relatives(tmp_path: Path) -> None:
     np.testing.assert_allclose(told.predict(networks).total_s, 2 * model.predict(networks).total_s, rtol=0.1)
 
 
-def context(said: list[str]) -> Any:
+def context(said: list[Any]) -> Any:
     """As much of a run's context as the stage asks for a model that nothing was measured for."""
     return SimpleNamespace(
         experiment=SimpleNamespace(latency_model=ComponentSpec("roofline", MODEL, {})),
@@ -139,13 +139,13 @@ def context(said: list[str]) -> Any:
 
 def test_a_run_begins_with_what_relatives_say_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    said: list[str] = []
+    said: list[Any] = []
     alone = calibrate._uncalibrated(context(said), TARGET)
     assert alone.calibration.prior is None and not said
     store(tmp_path / "hardware_profiles", "cousin", 10)
     told = calibrate._uncalibrated(context(said), TARGET)
     assert told.calibration.relatives == ("cousin-onnxruntime-t1-b1-float32",)
-    assert said == [
+    assert list(map(str, said)) == [
         "new-onnxruntime-t1-b1-float32: relatives, heard unless the readings speak against them: "
         "cousin-onnxruntime-t1-b1-float32"
     ]
