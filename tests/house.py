@@ -99,9 +99,8 @@ def rooms() -> dict[str, set[str]]:
 def circles(edges: Graph) -> list[list[str]]:
     """Groups of nodes that reach each other."""
     reach = {node: _reached(edges, node) for node in edges}
-    groups = {
-        frozenset(other for other in reach[node] if node in reach[other]) for node in edges if node in reach[node]
-    }
+    inside = [node for node in edges if node in reach[node]]
+    groups = {frozenset(other for other in reach[node] if node in reach.get(other, ())) for node in inside}
     return sorted(sorted(group) for group in groups)
 
 
