@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from latency_models.calibration import Calibration
 from nas.devices import profile_store
 from nas.process.files import read_jsonl
 from nas.run.latency import UNMEASURED_CAUTION
+from nas.run.layout import RunFiles
+from nas.run.verdict_files import load_verdicts
 from tests.nas.cli.profiles import ARGUMENTS, ON_BENCH, SPACE_8X8, TARGET, elsewhere
 from tests.nas.small_runs import Command, small, write
 
@@ -93,6 +94,5 @@ def test_a_run_on_a_profiled_device_is_verified_here(nas: Command, tmp_path: Pat
     assert nas("profile", "bench", *SPACE_8X8).code == 0
     done = nas("run", write(tmp_path, small(target=ON_BENCH)), "--out", "run")
     assert done.code == 0, done.err
-    verified = json.loads(Path("run/verify.json").read_text())
-    assert verified["kept"] is True
-    assert {winner["target"] for winner in verified["winners"]} == {TARGET.key}
+    verdicts = load_verdicts(RunFiles(Path("run")))
+    assert verdicts.kept and {verdict.target for verdict in verdicts.winners} == {TARGET.key}
