@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import math
 import os
 import re
@@ -22,7 +21,9 @@ from nas.config.kinds import DATA
 from nas.deploy import manifest, thresholds
 from nas.deploy.onnx import export_segments, to_onnx
 from nas.devices.networks import random_weights
+from nas.run.layout import RunFiles
 from nas.run.opening import materials
+from nas.run.verdict_files import load_verdicts
 from nas.tasks.image_classification.preprocessing import Preprocessing
 from nas.testing import KINDS, laws_of
 from search_spaces.toy import toy
@@ -96,8 +97,8 @@ def test_the_experiment_of_extending_runs_and_leaves_the_files_that_are_describe
     # One of its budgets is for a device that is not here.
     assert done.returncode == 3, done.stderr
     run = workplace / "runs" / "bars"
-    verified = json.loads((run / "verify.json").read_text())
-    assert {record["name"]: record["kept"] for record in verified["winners"]} == {"here": True, "there": None}
+    verdicts = load_verdicts(RunFiles(run))
+    assert {verdict.name: verdict.kept for verdict in verdicts.winners} == {"here": True, "there": None}
     described = " ".join(name for text in sections("run_folder.md").values() for name in names_in(text))
     described = re.sub(r"exit_\d+", "exit_0", described)
     for path in run.rglob("*"):

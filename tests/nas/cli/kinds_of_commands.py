@@ -53,7 +53,7 @@ KINDS = (
     Kind(r"nas profile my_board.*", "profiled", leaves="hardware_profiles/my_board.yaml"),
     Kind(r"nas latency eval latency_models/.*", "checkout"),
     Kind(r"nas latency (eval|fit) table\.npz .*", "table"),
-    Kind(r"nas (check bars\.yaml|check plain:plain|devices my_board)", "extended"),
+    Kind(r"nas (check bars\.yaml( --plugins \S+)?|check plain:plain|devices my_board)", "extended"),
     Kind(r"nas check mine:space", "mine"),
     Kind(r"python run\.py images\.npy", "winner"),
     # The quickstart, once and in this order: what comes later goes on with it.
@@ -67,7 +67,7 @@ KINDS = (
     Kind(r"nas (run|search|train|export|verify|report|profile|latency|latency fit)", name=True),
     Kind(r"nas .*(…|\.\.\.|\b[A-Z]{4,}\b).*", placeholders=True),
     # Not run.
-    Kind(r"nas run bars\.yaml", left_out="test_docs_examples.py runs it, and looks at what it leaves"),
+    Kind(r"nas run bars\.yaml --plugins \S+", left_out="test_docs_examples.py runs it, and looks at what it leaves"),
     Kind(r"python benchmarks/few_shot\.py --pool 60", left_out="takes minutes; benchmarks print numbers"),
     Kind(r"git clone … && cd hwnas", left_out="names no address"),
     Kind(r"python -m nas", left_out="shown as what not to call"),

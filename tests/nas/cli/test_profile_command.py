@@ -1,8 +1,7 @@
-"""`nas profile` through the real command, with three tiny networks; what it leaves, and who takes it up."""
+"""`nas profile` through the real command, with three tiny networks, and what it leaves."""
 
 from __future__ import annotations
 
-import functools
 import json
 import signal
 import subprocess
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 import hardware_profiles
 from hardware_profiles import Target, host
@@ -23,48 +21,14 @@ from latency_models.calibration import Calibration
 from latency_models.table import load_table
 from nas.cli.exit_codes import INTERRUPTED
 from nas.deploy.tvm import available, compiler
-from nas.devices import profile_store, profiling
+from nas.devices import profiling
 from nas.devices.measurement import ExitTime, Measurement
-from nas.devices.networks import Loader, reference_genomes, time_loaded
+from nas.devices.networks import reference_genomes
+from nas.process import interrupt
 from nas.process.files import read_jsonl
-from nas.run.latency import UNMEASURED_CAUTION
-from nas.stages import calibrate
 from search_spaces.toy import toy
-from tests.nas.small_runs import Command, hashes, small, write
-
-_detected = functools.cache(host.detect)
-ARGUMENTS = ("--runner", "onnxruntime", "--networks", "3", "--space", "toy", "--input", "1x8x8", "--classes", "4")
-TARGET = Target("bench", "onnxruntime")
-FOLDER = Path("hardware_profiles/bench/bench-onnxruntime-t1-b1-float32/toy-1x8x8")
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short blocks, and a machine that is measured once and taken to be stable: it is not the subject."""
-
-    def timed(loader: Loader, reference: Any, genomes: Sequence[Any], purpose: Any) -> tuple[Measurement, ...]:
-        rows = time_loaded(loader, reference, genomes, purpose, blocks=3, block_s=1e-3)
-        return tuple(
-            replace(
-                row,
-                reference_s=1e-4,
-                exits=tuple(replace(e, drift=0.0, drifted=False, disturbed=0.0) for e in row.exits),
-            )
-            for row in rows
-        )
-
-    monkeypatch.setattr(profiling, "time_loaded", timed)
-    monkeypatch.setattr(profiling, "detect", _detected)
-    monkeypatch.setattr(calibrate, "BLOCKS", 3)
-    monkeypatch.setattr(calibrate, "BLOCK_S", 1e-3)
-
-
-@pytest.fixture
-def profiled(nas: Command, quick: None) -> Path:
-    """The working directory with a finished profile in it."""
-    done = nas("profile", "bench", *ARGUMENTS)
-    assert done.code == 0, done.err
-    return Path.cwd()
+from tests.nas.cli.profiles import ARGUMENTS, FOLDER, TARGET
+from tests.nas.small_runs import Command, hashes
 
 
 def test_a_profile_is_a_device_with_a_calibration_and_a_table(nas: Command, quick: None) -> None:
@@ -239,83 +203,6 @@ def test_a_machine_that_stays_unstable_is_said_to_be(nas: Command, monkeypatch: 
     assert any("UNSTABLE" in note for note in hardware_profiles.load("bench").notes)
 
 
-# What is refused.
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("rpi4b", *ARGUMENTS), "the name 'rpi4b' is that of a shipped device, rpi4b; choose another"),
-        (("raspi4", *ARGUMENTS), "the name 'raspi4' is that of a shipped device, rpi4b"),
-        (("host", *ARGUMENTS), "the name 'host' is this machine as it is"),
-        (("My-Board", *ARGUMENTS), "the name 'My-Board' cannot be that of a device"),
-        (("../x", *ARGUMENTS), "the name '../x' cannot be that of a device"),
-        (("bench", *ARGUMENTS, "--networks", "2"), "--networks 2: at least 3 are needed"),
-        (("bench", *ARGUMENTS, "--threads", "4096"), "--threads 4096: this process may use"),
-        (("bench", *ARGUMENTS, "--threads", "0"), "target threads is 0"),
-        (("bench", *ARGUMENTS, "--batch", "-1"), "target batch is -1"),
-        (("bench", *ARGUMENTS, "--input", "8x8"), "--input '8x8': write channels, height and width"),
-        (("bench", *ARGUMENTS, "--table", "8x8"), "--table 8x8: the space toy has no tables"),
-        (("bench", *ARGUMENTS, "--classes", "1"), "--classes 1: classifying needs at least 2"),
-        (("bench", *ARGUMENTS, "--space", "mobil"), "did you mean 'mobile'?"),
-        (("bench", "--runner", "onnxruntime", "--table", "9x9"), "space mobile has no table '9x9'"),
-        (("bench", "--runner", "onnxruntime", "--table", "nine"), "--table 'nine': write height and width"),
-        (("bench", *ARGUMENTS, "--out", "file"), "file"),
-    ],
-)
-def test_what_cannot_be_profiled_is_refused_and_nothing_is_written(
-    arguments: tuple[str, ...], message: str, nas: Command
-) -> None:
-    Path("file").write_text("content")
-    assert message in nas("profile", *arguments).error
-    assert hashes(Path()).keys() == {"file"}
-
-
-def test_another_beginning_is_refused(profiled: Path, nas: Command) -> None:
-    before = hashes(profiled)
-    assert "was begun with seed 0, now it is 1; delete " in nas("profile", "bench", *ARGUMENTS, "--seed", "1").error
-    assert "was begun with classes 4, now it is 7" in nas("profile", "bench", *ARGUMENTS, "--classes", "7").error
-    assert hashes(profiled) == before
-
-
-def test_onnxruntime_and_the_table_of_the_input_need_not_be_named(nas: Command, quick: None) -> None:
-    plain = ("--networks", "3", "--input", "1x8x8")
-    assert "3 readings taken" in nas("profile", "bench", *plain).out
-    for named in (("--runner", "onnxruntime"), ("--table", "8x8"), ("--runner", "onnxruntime", "--table", "8x8")):
-        assert "nothing was measured" in nas("profile", "bench", *plain, *named).out
-    assert nas("profile", "other", *plain, "--table", "8x8").code == 0
-    assert "nothing was measured" in nas("profile", "other", *plain).out
-
-
-def test_readings_of_another_runtime_are_not_continued(profiled: Path, nas: Command) -> None:
-    path = FOLDER / "readings.jsonl"
-    head, *lines = path.read_text().splitlines(keepends=True)
-    path.write_text(json.dumps({**json.loads(head), "runtime": "onnxruntime 0.1"}) + "\n" + "".join(lines))
-    assert "was measured with onnxruntime 0.1, here is onnxruntime " in nas("profile", "bench", *ARGUMENTS).error
-
-
-def test_a_profile_of_another_machine_is_not_continued(profiled: Path, nas: Command) -> None:
-    elsewhere(Path("hardware_profiles/bench.yaml"))
-    error = nas("profile", "bench", *ARGUMENTS).error
-    assert "was measured on another machine (cores is 640, here " in error and "choose another name" in error
-
-
-def test_a_profile_that_somebody_wrote_is_not_overwritten(nas: Command) -> None:
-    Path("hardware_profiles").mkdir()
-    shipped = hardware_profiles.load("rpi5").to_dict()
-    path = Path("hardware_profiles/bench.yaml")
-    path.write_text(yaml.safe_dump({**shipped, "id": "bench", "aliases": []}))
-    before = path.read_bytes()
-    assert "is there already and was not made by `nas profile`" in nas("profile", "bench", *ARGUMENTS).error
-    assert path.read_bytes() == before and not FOLDER.exists()
-
-
-def test_damaged_readings_are_said_to_be(profiled: Path, nas: Command) -> None:
-    path = FOLDER / "readings.jsonl"
-    path.write_bytes(b"nonsense\n" + path.read_bytes())
-    assert "readings.jsonl, line 1 is not JSON" in nas("profile", "bench", *ARGUMENTS).error
-
-
 # With TVM.
 
 
@@ -338,97 +225,6 @@ def test_tvm_without_a_compiler_is_refused(nas: Command, monkeypatch: pytest.Mon
     error = nas("profile", "bench", "--runner", "tvm", *ARGUMENTS[2:]).error
     assert error == "cannot compile networks with TVM: there is no C++ compiler"
     assert not Path("hardware_profiles").exists()
-
-
-# An experiment on a profiled device.
-
-
-def elsewhere(path: Path) -> None:
-    """Make a profile one of another machine."""
-    data = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump({**data, "machine": {**data["machine"], "cores": "640"}}))
-
-
-SPACE_8X8 = ("--runner", "onnxruntime", "--networks", "3", "--table", "8x8")
-ON_BENCH = {"device": "bench", "runner": "onnxruntime", "threads": 1}
-
-
-def calibrated(nas: Command, device: str = "bench", **changes: Any) -> tuple[str, Calibration]:
-    """What a search that finds nothing says, and the model that it would have searched with."""
-    experiment = small(target={**ON_BENCH, "device": device}, budgets=[{"name": "fast", "latency": "1 ns"}], **changes)
-    done = nas("search", write(Path(), experiment), "--out", f"run{len(list(Path().glob('run*')))}")
-    assert done.code == 3, done.err
-    return done.out, Calibration.load(max(Path().glob("run*")) / "latency_model.npz")
-
-
-def test_an_experiment_takes_the_stored_calibration_instead_of_measuring(nas: Command, quick: None) -> None:
-    assert nas("profile", "bench", *SPACE_8X8).code == 0
-    out, model = calibrated(nas)
-    assert "calibration of `nas profile`, 3 networks" in out
-    stored = Calibration.load(next(Path("hardware_profiles").rglob("calibration.npz")))
-    assert model.networks == 3 and not Path("run0/measurements.jsonl").exists()
-    assert np.array_equal(model.fit.coefficients, stored.fit.coefficients) and model.fit.noise == stored.fit.noise
-
-
-def test_a_profile_in_another_folder_is_named_by_its_file(nas: Command, quick: None) -> None:
-    done = nas("profile", "bench", *SPACE_8X8, "--out", "boards/mine")
-    assert "target: {device: boards/mine/bench.yaml, runner: onnxruntime" in done.out
-    out, model = calibrated(nas, "boards/mine/bench.yaml")
-    assert "calibration of `nas profile`, 3 networks" in out
-    assert model.networks == 3 and model.target == replace(TARGET, device="boards/mine/bench.yaml")
-
-
-def test_on_another_machine_it_is_taken_too_but_nothing_is_measured(nas: Command, quick: None) -> None:
-    assert nas("profile", "bench", *SPACE_8X8).code == 0
-    elsewhere(Path("hardware_profiles/bench.yaml"))
-    out, model = calibrated(nas)
-    assert model.networks == 3 and "calibration of `nas profile`" in out
-    assert not host.is_here(hardware_profiles.load("bench"))
-
-
-def test_one_of_another_space_is_measured_anew_here_and_doubted_elsewhere(nas: Command, quick: None) -> None:
-    assert nas("profile", "bench", *ARGUMENTS).code == 0
-    out, model = calibrated(nas, calibration={"networks": 4})
-    assert "calibration of" not in out and model.networks == 4
-    rows = read_jsonl(Path("run0/measurements.jsonl"))
-    assert {row["target"] for row in rows} == {TARGET.key}
-    elsewhere(Path("hardware_profiles/bench.yaml"))
-    out, model = calibrated(nas)
-    assert "it is of toy-1x8x8 and not of this space, so an error of " in out
-    assert model.networks == 3 and model.fit.noise >= UNMEASURED_CAUTION
-
-
-def test_another_latency_model_or_target_does_not_take_it(nas: Command, quick: None) -> None:
-    assert nas("profile", "bench", *SPACE_8X8).code == 0
-    out, model = calibrated(nas, latency_model="flops", calibration={"networks": 3})
-    assert "calibration of" not in out and model.model == "flops"
-    (path,) = Path("hardware_profiles").glob("*.yaml")
-    assert [head.space for _, head in profile_store.stored(path, TARGET)] == ["mobile-8x8"]
-    assert not list(profile_store.stored(path, replace(TARGET, batch=2)))
-    assert not list(profile_store.stored(path, replace(TARGET, runtime_version="0.1")))
-
-
-def test_a_damaged_calibration_is_said_to_be_and_made_again(nas: Command, quick: None) -> None:
-    assert nas("profile", "bench", *SPACE_8X8).code == 0
-    (path,) = Path("hardware_profiles").rglob("calibration.npz")
-    sound = Calibration.load(path)
-    path.write_bytes(b"nonsense")
-    experiment = write(Path(), small(target=ON_BENCH))
-    error = nas("search", experiment, "--out", "run").error
-    assert "is not a stored latency model" in error and "delete it and give the command `nas profile` again" in error
-    path.unlink()
-    assert "nothing was measured" in nas("profile", "bench", *SPACE_8X8).out
-    assert np.array_equal(Calibration.load(path).fit.coefficients, sound.fit.coefficients)
-
-
-@pytest.mark.slow
-def test_a_run_on_a_profiled_device_is_verified_here(nas: Command, tmp_path: Path) -> None:
-    assert nas("profile", "bench", *SPACE_8X8).code == 0
-    done = nas("run", write(tmp_path, small(target=ON_BENCH)), "--out", "run")
-    assert done.code == 0, done.err
-    verified = json.loads(Path("run/verify.json").read_text())
-    assert verified["kept"] is True
-    assert {winner["target"] for winner in verified["winners"]} == {TARGET.key}
 
 
 def test_help_says_the_options(nas: Command) -> None:

@@ -1,10 +1,7 @@
-"""A budget answers for itself, and nobody else asks of which kind it is."""
+"""A budget answers for itself."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -18,81 +15,8 @@ from nas.run.verdict_files import read_budget
 from search_spaces.slots import random_genomes, with_exits
 from search_spaces.toy import toy
 
-ROOT = Path(__file__).parents[3]
 KINDS: tuple[BudgetOf, ...] = get_args(BudgetOf)
-SOURCES = sorted(
-    path
-    for folder in ("nas", "benchmarks", "latency_models", "search_spaces", "hardware_profiles")
-    for path in (ROOT / folder).rglob("*.py")
-)
 WORST, MEAN = Budget(8e-3, "worst_case"), Budget(8e-3, "expected")
-
-
-def branches(tree: ast.AST) -> Iterator[int]:
-    """Lines outside the class Budget that compare, match or look up a kind by its name, or a budget's `of`."""
-
-    def told(node: ast.AST) -> bool:
-        if isinstance(node, ast.Tuple | ast.List | ast.Set):
-            return any(told(each) for each in node.elts)
-        kind = isinstance(node, ast.Constant) and node.value in KINDS
-        return kind or (ast.unparse(node).endswith(("budget.of", "budget['of']", "Budget.of")))
-
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.ClassDef) and node.name == "Budget":
-            continue
-        asked: list[ast.AST | None] = []
-        match node:
-            case ast.Compare():
-                asked = [node.left, *node.comparators]
-            case ast.Match():
-                asked = [node.subject]
-            case ast.MatchValue():
-                asked = [node.value]
-            case ast.Dict():
-                asked = [*node.keys]
-            case ast.Subscript():
-                asked = [node.slice] if not ast.unparse(node.value).endswith("Literal") else []
-            case ast.Call(func=ast.Attribute(attr="get" | "startswith" | "endswith" | "index")):
-                asked = [node.func.value, *node.args]
-        if any(each is not None and told(each) for each in asked):
-            yield node.lineno if isinstance(node, ast.expr | ast.stmt) else 0
-        yield from branches(node)
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_source_branches_on_the_kind_of_a_budget(path: Path) -> None:
-    assert not list(branches(ast.parse(path.read_text())))
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "worst = budget.of == 'worst_case'",
-        "if self.winner.budget.of != text: pass",
-        "first = [w for w in winners if w['budget']['of'] in ('worst_case', 'x')]",
-        "how = {'worst_case': 1, 'expected': 2}[of]",
-        "how = words.get(budget.of, '')",
-        "how = words['expected']",
-        "match budget.of:\n    case _: pass",
-        "match of:\n    case 'expected': pass",
-    ],
-)
-def test_a_branch_would_be_found(line: str) -> None:
-    assert list(branches(ast.parse(line)))
-
-
-@pytest.mark.parametrize("line", ["Budget(1e-3, 'expected')", "{'of': 'expected'}", "if slot < trial.of: pass"])
-def test_naming_a_kind_is_no_branch(line: str) -> None:
-    assert not list(branches(ast.parse(line)))
-
-
-def test_there_is_a_class_to_leave_out() -> None:
-    """The rule would be empty if budgets were described elsewhere."""
-    inside = [
-        node for path in SOURCES for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ClassDef) and node.name == "Budget"
-    ]  # fmt: skip
-    assert len(inside) == 1 and any(isinstance(node, ast.Match) for node in ast.walk(inside[0]))
 
 
 @pytest.mark.parametrize("of", KINDS)

@@ -48,7 +48,7 @@ def test_agreement_is_drawn_at_any_spread(factor: float) -> None:
 
 
 def _exits(*rates: float) -> list[ExitRow]:
-    return [ExitRow(f"e{n}", 1e-3 * (n + 1), 0.9, None, rate, None) for n, rate in enumerate(rates)]
+    return [ExitRow(f"e{n}", 1e-3 * (n + 1), rate, None, accuracy=0.9) for n, rate in enumerate(rates)]
 
 
 def test_layers_are_the_present_slots() -> None:

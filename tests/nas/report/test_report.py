@@ -22,6 +22,9 @@ from tests.nas.report.made_up_run import BUDGETS, STAGES, TARGET, space, write_r
 
 _VOID = {"meta", "link", "br", "img", "hr", "input"}
 
+#: What was verified, and what was tested.
+VERDICTS = ("verify.json", "test.json")
+
 
 def _page(folder: Path) -> str:
     return write_report(folder, space()).read_text(encoding="utf-8")
@@ -162,7 +165,7 @@ def test_a_run_that_ended_early_gets_a_page(tmp_path: Path, until: str) -> None:
 def test_what_nothing_fits_says_is_shown(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", "calibrate", networks=16)
     unmet = [{"budget": dict(b), "statement": f"Nothing fits {b['name']} & co."} for b in BUDGETS]
-    atomic_write_json(folder / "verify.json", {"schema": 1, "kept": False, "winners": [], "unmet": unmet})
+    atomic_write_json(folder / "verify.json", {"schema": 2, "looks": 1, "winners": [], "unmet": unmet})
     page = _page(folder)
     assert "<h1>No budget is kept.</h1>" in page
     assert all(f"Nothing fits {b['name']} &amp; co." in page for b in BUDGETS)
@@ -172,18 +175,19 @@ def test_what_nothing_fits_says_is_shown(tmp_path: Path) -> None:
 def test_hostile_names_are_text(tmp_path: Path, name: str) -> None:
     budgets = [{**BUDGETS[0], "name": name}, *BUDGETS[1:]]
     folder = write_run(tmp_path / "run", name=name, budgets=budgets, kept={name: False}, networks=64)
-    verify = json.loads((folder / "verify.json").read_text())
-    winner = verify["winners"][0]
-    winner["reason"] = winner["exits"][0]["name"] = winner["target"] = winner["key"] = name
-    winner["parity"] = {name: {"skipped": name}}
-    atomic_write_json(folder / "verify.json", verify)
+    verify, test = (json.loads((folder / file).read_text()) for file in VERDICTS)
+    for winner in (verify["winners"][0], test["winners"][0]):
+        winner["reason"] = winner["exits"][0]["name"] = winner["target"] = winner["key"] = name
+    test["winners"][0]["parity"] = {name: {"skipped": name}}
+    for file, record in zip(VERDICTS, (verify, test), strict=True):
+        atomic_write_json(folder / file, record)
     page = _page(folder)
     _check_html(page)
     assert "<script" not in page
     assert "<img" not in page
 
 
-@pytest.mark.parametrize("file", ["experiment.yaml", "environment.json", "front.json", "verify.json", "trials.jsonl",
+@pytest.mark.parametrize("file", ["experiment.yaml", "environment.json", "front.json", *VERDICTS, "trials.jsonl",
                                   "measurements.jsonl", "log.jsonl"])  # fmt: skip
 @pytest.mark.parametrize("content", [None, "{[", "[3]\n", '{"schema": 99, "winners": 3, "budgets": {"a": 1}}\n'])
 def test_a_missing_or_strange_file_leaves_a_gap(tmp_path: Path, file: str, content: str | None) -> None:
@@ -201,15 +205,16 @@ def test_a_missing_or_strange_file_leaves_a_gap(tmp_path: Path, file: str, conte
     )
 
 
-def test_a_winner_may_lack_any_key(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", VERDICTS)
+def test_a_winner_may_lack_any_key(file: str, tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", networks=32, budgets=BUDGETS[:1])
-    whole = json.loads((folder / "verify.json").read_text())
+    whole = json.loads((folder / file).read_text())
     for key in whole["winners"][0]:
         for value in (..., "text"):
             winner: dict[str, Any] = {k: v for k, v in whole["winners"][0].items() if k != key}
             if value is not ...:
                 winner[key] = value
-            (folder / "verify.json").write_text(json.dumps({**whole, "winners": [winner]}))
+            (folder / file).write_text(json.dumps({**whole, "winners": [winner]}))
             assert f"</svg>{BUDGETS[0]['name']}</h3>" in _page(folder), (key, value)
 
 
