@@ -63,7 +63,7 @@ def test_a_run_that_comes_to_no_safe_place_is_left_all_the_same(signals: int, tm
     experiment = write(tmp_path, small(calibration={"networks": 0}))
     program = f"""
 import os, signal
-from nas import __main__
+from nas.cli import main as command_line
 from nas.stages import calibrate
 
 def deaf(context):
@@ -73,7 +73,7 @@ def deaf(context):
         pass
 
 calibrate.calibrate = deaf
-__main__.main(["run", {experiment!r}, "--out", "run"])
+command_line.main(["run", {experiment!r}, "--out", "run"])
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 4

@@ -24,7 +24,6 @@ from nas.deploy.tvm import available, compiler
 from nas.devices import profiling
 from nas.devices.measurement import ExitTime, Measurement
 from nas.devices.networks import reference_genomes
-from nas.process import interrupt
 from nas.process.files import read_jsonl
 from search_spaces.toy import toy
 from tests.nas.cli.profiles import ARGUMENTS, FOLDER, TARGET
