@@ -14,14 +14,14 @@ from nas import testing
 from nas.errors import InputError
 from nas.testing.space_runs import combinations_share_weights, every_choice_runs
 from tests.nas.small_runs import Command, small, write
-from tests.nas.testing import modules
+from tests.nas.testing import modules, more_modules
 
 #: The modules by the names that they are written under.
 TEXTS = {
     "their_latency": modules.LATENCY,
     "their_searchers": modules.SEARCHERS,
-    "their_optimisers": modules.OPTIMISERS,
-    "their_heads": modules.HEADS,
+    "their_optimisers": more_modules.OPTIMISERS,
+    "their_heads": more_modules.HEADS,
 }
 
 

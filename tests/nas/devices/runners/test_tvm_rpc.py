@@ -128,7 +128,7 @@ def test_the_server_ends_with_the_process_that_started_it(compiled: Any) -> None
             print(running.process.pid, running.folder, flush=True)
             time.sleep(60)
     """
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     with subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid, folder = parent.stdout.readline().split()
