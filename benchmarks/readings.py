@@ -47,7 +47,8 @@ from nas.deploy.onnx import export_segments
 from nas.devices.measurement import random_weights
 from nas.devices.runners import runner_for
 from nas.devices.runners.base import load_cascade
-from nas.devices.timing.measuring import Plan, measure_together
+from nas.devices.timing.measuring import measure_together
+from nas.devices.timing.plan import Plan
 from nas.devices.timing.readings import Readings
 from search_spaces.mobile import mobile
 from search_spaces.slots import random_genomes

@@ -172,7 +172,7 @@ class Network:
     @cached_property
     def peak_memory(self) -> int:
         """Largest sum of live activation bytes for one sample; see `memory.peak_memory`."""
-        return peak_memory(self)
+        return peak_memory(self.ops, self.exits)
 
     @cached_property
     def key(self) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hardware_profiles import DeviceProfile, Target
 from nas.deploy.cascade import Cascade
 from nas.devices.measurement import ExitTime, Measurement, Purpose
-from nas.devices.timing.measuring import Plan
+from nas.devices.timing.plan import Plan
 from search_spaces.slots import SearchSpace
 
 

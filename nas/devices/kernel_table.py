@@ -42,7 +42,8 @@ def kernel_seconds(networks: Sequence[Network], target: Target, blocks: int = 3,
     """
     from nas.deploy.onnx import to_onnx
     from nas.devices.runners.onnxruntime_runner import OnnxRuntime
-    from nas.devices.timing.measuring import Plan, measure
+    from nas.devices.timing.measuring import measure
+    from nas.devices.timing.plan import Plan
 
     if target.device != HOST or target.runner != "onnxruntime":
         raise InputError(f"kernels of {target.key} cannot be measured here: that takes {HOST!r} with onnxruntime")

@@ -14,7 +14,8 @@ from hardware_profiles.host import is_here
 from nas.devices.base import CascadeTimes, Device, Exported
 from nas.devices.measurement import HOST, ExitTime, Measurement, Purpose
 from nas.devices.networks import BLOCKS, BLOCK_S, Loader, time_loaded
-from nas.devices.timing.measuring import Plan, measure_stream, measure_together
+from nas.devices.timing.measuring import measure_stream, measure_together
+from nas.devices.timing.plan import Plan
 from search_spaces.slots import SearchSpace
 
 

@@ -120,7 +120,8 @@ def time_loaded(
 
     The reference is usually the loader's own.
     """
-    from nas.devices.timing.measuring import Plan, measure
+    from nas.devices.timing.measuring import measure
+    from nas.devices.timing.plan import Plan
 
     target = loader.target
     networks = [loader.space.decode(genome) for genome in genomes]

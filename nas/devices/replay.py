@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hardware_profiles import DeviceProfile, Target
 from nas.devices.base import CascadeTimes, Device, Exported
 from nas.devices.measurement import ExitTime, Measurement, Purpose
-from nas.devices.timing.measuring import Plan
+from nas.devices.timing.plan import Plan
 from nas.errors import InputError
 from nas.process.files import read_jsonl
 from search_spaces.slots import SearchSpace

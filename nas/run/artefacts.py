@@ -16,7 +16,7 @@ from nas.deploy.thresholds import read as read_thresholds
 from nas.deploy.tvm import available, compiler
 from nas.devices.runners import runner_for
 from nas.devices.runners.base import load_cascade
-from nas.devices.timing.measuring import Plan
+from nas.devices.timing.plan import Plan
 from nas.errors import InputError
 from nas.run.context import Context
 from nas.run.winners import Winner, files_of

@@ -30,7 +30,7 @@ import numpy as np
 
 from nas.deploy.tvm import available
 from nas.devices.runners.base import Array
-from nas.devices.timing.measuring import Plan
+from nas.devices.timing.plan import Plan
 from nas.devices.timing.readings import Readings
 from nas.errors import InputError
 

@@ -13,10 +13,10 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nas.devices.timing.plan import Plan
 from nas.devices.timing.probe import Probe
 from nas.devices.timing.readings import COARSE, Readings, Seconds, Statistic
 from nas.tolerances import (
@@ -27,9 +27,6 @@ from nas.tolerances import (
     QUIET_SHARE,
     REFERENCE_DRIFT,
 )
-
-if TYPE_CHECKING:
-    from nas.devices.timing.measuring import Plan
 
 
 @dataclass(frozen=True, slots=True)

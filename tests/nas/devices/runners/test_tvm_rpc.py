@@ -19,7 +19,7 @@ import pytest
 
 from nas.deploy.tvm import compiler
 from nas.devices.runners.tvm_rpc import Device, LocalServer, RpcError, local_server
-from nas.devices.timing.measuring import Plan
+from nas.devices.timing.plan import Plan
 
 LONG = Plan(blocks=3, block_s=60.0, warm_up_s=0.0)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nas.devices.timing.measuring import Clocks, Plan
+from nas.devices.timing.measuring import Clocks
+from nas.devices.timing.plan import Plan
 from nas.devices.timing.probe import Probe
 
 PLAN = Plan(blocks=3, block_s=1.0, warm_up_s=0.1, reading_s=0.01, min_readings=5, max_readings=1000)

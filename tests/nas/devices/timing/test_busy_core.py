@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from nas.devices.timing.measuring import Plan, measure, measure_stream
+from nas.devices.timing.measuring import measure, measure_stream
+from nas.devices.timing.plan import Plan
 from tests.nas.devices.timing.machines import Machine
 
 

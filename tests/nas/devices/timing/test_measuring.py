@@ -8,7 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from nas.devices.timing.measuring import Plan, measure, measure_stream
+from nas.devices.timing.measuring import measure, measure_stream
+from nas.devices.timing.plan import Plan
 from nas.devices.timing.readings import kept
 from tests.nas.devices.timing.machines import PLAN, Machine
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from nas.devices.timing.measuring import Plan, measure
+from nas.devices.timing.measuring import measure
+from nas.devices.timing.plan import Plan
 from tests.nas.devices.timing.machines import PLAN, Machine
 
 
