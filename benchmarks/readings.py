@@ -44,7 +44,7 @@ from numpy.typing import NDArray
 from hardware_profiles import Target
 from nas.deploy.cascade import Cascade, confidence
 from nas.deploy.onnx import export_segments
-from nas.devices.measurement import random_weights
+from nas.devices.networks import random_weights
 from nas.devices.runners import runner_for
 from nas.devices.runners.base import load_cascade
 from nas.devices.timing.measuring import measure_together
