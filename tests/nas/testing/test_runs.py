@@ -11,7 +11,8 @@ import pytest
 
 from hardware_profiles import Target, load
 from latency_models.untabled import Untabled
-from nas.config.settings import Budget, ComponentSpec, Experiment, SearchSettings
+from nas.config.component import ComponentSpec
+from nas.config.settings import Budget, Experiment, SearchSettings
 from nas.run.trial import load_batches
 from nas.search.problem import BudgetProblem
 from search_spaces.mobile import mobile
