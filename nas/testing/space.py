@@ -180,6 +180,7 @@ def random_genomes_follow_their_seed(space: SearchSpace) -> None:
 
 
 LAWS: Final = laws(
+    space_effects.members_are_there,
     genes_have_names_and_options,
     space_slots.slots_are_in_order,
     canonical_is_idempotent,
@@ -191,8 +192,8 @@ LAWS: Final = laws(
     space_slots.operators_bear_the_name_of_their_slot,
     space_slots.slots_are_the_network,
     space_slots.slots_number_their_combinations,
-    space_slots.exits_are_switched_where_they_are_asked_for,
     space_effects.sites_are_told,
+    space_slots.exits_are_switched_where_they_are_asked_for,
     space_effects.sites_switch_their_exits,
     space_effects.active_is_where_a_change_shows,
     space_effects.active_treats_rows_alone,

@@ -11,6 +11,7 @@ from nas.testing.laws import require
 from nas.testing.space_slots import random_raw
 from search_spaces.slots import (
     SearchSpace,
+    complete,
     exit_positions,
     find_active,
     find_exit_sites,
@@ -27,6 +28,11 @@ def _heads(space: SearchSpace, genome: NDArray[Any]) -> set[str]:
     network = space.decode(genome)
     names = sorted((slot.name for slot in space.slots), key=len)
     return {[name for name in names if network.ops[index].name.startswith(f"{name}.")][-1] for index in network.exits}
+
+
+def members_are_there(space: SearchSpace) -> None:
+    """A space has every member of `search_spaces.slots.SearchSpace`"""
+    complete(space)
 
 
 def sites_are_told(space: SearchSpace) -> None:

@@ -53,7 +53,8 @@ KINDS = (
     Kind(r"nas profile my_board.*", "profiled", leaves="hardware_profiles/my_board.yaml"),
     Kind(r"nas latency eval latency_models/.*", "checkout"),
     Kind(r"nas latency (eval|fit) table\.npz .*", "table"),
-    Kind(r"nas (check bars\.yaml( --plugins \S+)?|check plain:plain|devices my_board)", "extended"),
+    Kind(r"nas (check bars\.yaml( --plugins \S+)?|devices my_board)", "extended"),
+    Kind(r"nas check (plain:plain|climb:Climb|cross_entropy:CrossEntropy|traffic:Traffic)", "extended"),
     Kind(r"nas check mine:space", "mine"),
     Kind(r"python run\.py images\.npy", "winner"),
     # The quickstart, once and in this order: what comes later goes on with it.

@@ -146,7 +146,7 @@ def careless(input_shape, classes):
         ("restless", "canonical is not idempotent for ["),
         ("careless", "differ and give the same network"),
         ("mistaken", "exit_sites are (ExitSite(gene=None"),
-        ("boastful", "active says that gene"),
+        ("boastful", "is said to be active; it is not so"),
         ("old", "it lacks exit_sites, active; see `SearchSpace`"),
     ],
 )

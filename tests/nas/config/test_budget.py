@@ -59,11 +59,11 @@ def test_predictions_are_of_what_is_bounded() -> None:
     genome = with_exits(space, random_genomes(space, 1, np.random.default_rng(0))[0], (0,))
     prediction = Roofline(load("rpi4b"), Target("rpi4b", "onnxruntime")).predict([space.decode(genome)])
     rates = [[0.75, 0.25]]
-    seconds, std = MEAN.predicted(prediction, rates)
+    seconds, std = (found := MEAN.believed(prediction, rates)).mean_s, found.std_s
     assert seconds.tolist() == prediction.expected_s(np.array(rates)).tolist()
     assert std.tolist() == prediction.expected_std_s(np.array(rates)).tolist()
     assert seconds[0] == pytest.approx(float(MEAN.seconds(prediction.reach_s()[0], rates[0])))
-    worst, worst_std = WORST.predicted(prediction, rates)
+    worst, worst_std = (found := WORST.believed(prediction, rates)).mean_s, found.std_s
     assert (worst.tolist(), worst_std.tolist()) == (prediction.total_s.tolist(), prediction.total_std_s.tolist())
     assert worst[0] > seconds[0]
 
