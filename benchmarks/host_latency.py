@@ -56,13 +56,13 @@ class Measured:
     space: SearchSpace
     genomes: list[Genome]
     networks: list[Network]
-    reach_s: list[Floats]
+    cumulative_s: list[Floats]
     unstable: int
 
     @property
     def total_s(self) -> Floats:
         """Seconds to the last exit [n]."""
-        return np.array([reach[-1] for reach in self.reach_s])
+        return np.array([cumulative[-1] for cumulative in self.cumulative_s])
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,8 +187,8 @@ def evaluate(campaign: Campaign, table: str, args: argparse.Namespace) -> list[d
         genomes = [pool.genomes[i] for i in tested]
         for name, model in bare.items():
             if name not in ("roofline, plain", "look-up, as measured"):
-                reach = padded([pool.reach_s[i] for i in chosen])
-                model = model.fit([pool.networks[i] for i in chosen], reach)
+                cumulative = padded([pool.cumulative_s[i] for i in chosen])
+                model = model.fit([pool.networks[i] for i in chosen], cumulative)
             found.setdefault(name, []).append(scores(by_model(model, networks), measured))
         found.setdefault("additive, 500", []).append(scores(additive(genomes), measured))
         if seed < args.mlp_seeds:
@@ -216,8 +216,8 @@ def winners(campaign: Campaign, table: str, args: argparse.Namespace) -> list[di
     """Search with the model calibrated by seed 0, measure what it chooses, and compare."""
     pool, space = read(campaign, table, "well"), campaign_.space_of(table)
     calibrating, _ = split(len(pool.genomes), args.calibration, 0)
-    reach = padded([pool.reach_s[i] for i in calibrating])
-    model = Roofline(campaign.profile(), TARGET).fit([pool.networks[i] for i in calibrating], reach)
+    cumulative = padded([pool.cumulative_s[i] for i in calibrating])
+    model = Roofline(campaign.profile(), TARGET).fit([pool.networks[i] for i in calibrating], cumulative)
     compiled = compile_tables(space, model)
     genomes = random_genomes(space, SEARCHED, np.random.default_rng(args.seed + 2))
     predicted, macs = compiled.score(genomes), compiled.tables("macs").total(genomes)

@@ -180,7 +180,7 @@ def run_seed(args: argparse.Namespace, seed: int, console: Console) -> Iterator[
         front, best = front_of(trials), best_of(trials)
         chosen = np.array([trial.genome for trial in [*front, best]])
         rows = InProcess(context.experiment.target).time_networks(context.space, list(chosen), "calibration", seed)
-        seconds = [row.reach_s[-1] for row in rows]
+        seconds = [row.cumulative_s[-1] for row in rows]
         accuracy = unseen(context, chosen)
         row = {
             "seed": seed,

@@ -101,13 +101,13 @@ class Prediction:
         """Number of exits of each network, the final one included [n]."""
         return np.asarray(np.isfinite(self.segment_s).sum(axis=1))
 
-    def reach_s(self, k: int | None = None) -> Floats:
+    def cumulative_s(self, k: int | None = None) -> Floats:
         """Seconds of a sample that leaves at each exit [n, K], or at exit `k` alone [n]; NaN where there is none."""
-        reach = np.cumsum(self.segment_s, axis=1)
-        return reach if k is None else reach[:, k]
+        cumulative = np.cumsum(self.segment_s, axis=1)
+        return cumulative if k is None else cumulative[:, k]
 
-    def reach_std_s(self) -> Floats:
-        """Standard deviation of `reach_s` [n, K]."""
+    def cumulative_std_s(self) -> Floats:
+        """Standard deviation of `cumulative_s` [n, K]."""
         n, count = self.segment_s.shape
         passed = np.tril(np.ones((count, count)))
         variance = np.einsum("ij,njk,ik->ni", passed, self.covariance, passed)
@@ -176,7 +176,7 @@ class LatencyModel(Protocol):
     def predict(self, networks: Sequence[Network]) -> Prediction:
         """Seconds of each network; raises UnpricedOperator rather than pricing an unknown operator at nothing."""
 
-    def fit(self, networks: Sequence[Network], reach_s: Floats) -> Self:
+    def fit(self, networks: Sequence[Network], cumulative_s: Floats) -> Self:
         """Another model that has these measurements too: seconds up to each exit [n, K], NaN where there is none."""
 
     def save(self, file: str | Path | BinaryIO) -> None:

@@ -199,34 +199,36 @@ def _looked_up(calibration: Calibration, table: KernelTable, network: Network, k
 def correct(
     calibration: Calibration,
     networks: Sequence[Network],
-    reach_s: NDArray[np.floating] | Sequence[Sequence[float]],
+    cumulative_s: NDArray[np.floating] | Sequence[Sequence[float]],
     weight: float = 1.0,
 ) -> Calibration:
-    """Fit again with more measurements: `reach_s[i][k]` are the measured seconds up to exit k of network i.
+    """Fit again with more measurements: `cumulative_s[i][k]` are the measured seconds up to exit k of network i.
 
     NaN marks an exit that was not measured or does not exist. `weight` counts each new network as so many: a network
     near the budget says more about the next candidates than one far away. Raises ValueError for seconds that do not
     fit the networks, and UnpricedOperator.
     """
-    if len(networks) != len(reach_s):
-        raise ValueError(f"{len(networks)} networks, but seconds for {len(reach_s)}; give one row of seconds for each")
+    if len(networks) != len(cumulative_s):
+        raise ValueError(
+            f"{len(networks)} networks, but seconds for {len(cumulative_s)}; give one row of seconds for each"
+        )
     if not networks:
         return calibration
     parts = [calibration.rows]
     number = int(calibration.rows.network.max(initial=-1)) + 1
-    for network, measured in zip(networks, reach_s, strict=True):
-        reach = np.cumsum(features_of(calibration, network), axis=0)
+    for network, measured in zip(networks, cumulative_s, strict=True):
+        cumulative = np.cumsum(features_of(calibration, network), axis=0)
         seconds = np.asarray(measured, np.float64)
         known = np.isfinite(seconds)
-        if known[len(reach) :].any() or not known.any() or (seconds[known] <= 0).any():
+        if known[len(cumulative) :].any() or not known.any() or (seconds[known] <= 0).any():
             raise ValueError(
-                f"measured seconds {seconds.tolist()} do not fit a network with {len(reach)} exits; give positive "
+                f"measured seconds {seconds.tolist()} do not fit a network with {len(cumulative)} exits; give positive "
                 "seconds up to each exit and NaN for those not measured"
             )
-        known = known[: len(reach)]
-        seconds = seconds[: len(reach)][known]
+        known = known[: len(cumulative)]
+        seconds = seconds[: len(cumulative)][known]
         count = len(seconds)
-        parts.append(Rows(reach[: len(known)][known], seconds, np.full(count, number), np.full(count, weight)))
+        parts.append(Rows(cumulative[: len(known)][known], seconds, np.full(count, number), np.full(count, weight)))
         number += 1
     rows = Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS))
     return fitted(calibration, rows)

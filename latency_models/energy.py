@@ -75,15 +75,15 @@ def energy(profile: DeviceProfile, target: Target, networks: Sequence[Network], 
 
 
 def call_energy_j(
-    profile: DeviceProfile, target: Target, network: Network, reach_s: ArrayLike, rates: ArrayLike | None = None
+    profile: DeviceProfile, target: Target, network: Network, cumulative_s: ArrayLike, rates: ArrayLike | None = None
 ) -> float:
-    """Estimated joules of a call of one network that takes `reach_s` [exits] seconds to its exits.
+    """Estimated joules of a call of one network that takes `cumulative_s` [exits] seconds to its exits.
 
     The mean where the share `rates` [exits] of the calls leaves at each exit; without them a call passes every exit.
     Raises as `energy` does.
     """
     # Measured medians of two exits next to each other may come out in the wrong order.
-    segment_s = np.diff(np.maximum.accumulate(np.asarray(reach_s, np.float64)), prepend=0.0)
+    segment_s = np.diff(np.maximum.accumulate(np.asarray(cumulative_s, np.float64)), prepend=0.0)
     seconds = stack([segment_s], [np.zeros((len(segment_s), len(segment_s)))])
     found = energy(profile, target, [network], seconds)
     return float((found.total_j if rates is None else found.expected_j(np.asarray(rates, np.float64)))[0])

@@ -92,11 +92,11 @@ class LinearModel:
     def fit(
         self,
         networks: Sequence[Network],
-        reach_s: NDArray[np.floating] | Sequence[Sequence[float]],
+        cumulative_s: NDArray[np.floating] | Sequence[Sequence[float]],
         weight: float = 1.0,
     ) -> Self:
         """The model after these measurements besides those it already has; see `calibration.correct`."""
-        return type(self)(None, self.target, correct(self.calibration, networks, reach_s, weight))
+        return type(self)(None, self.target, correct(self.calibration, networks, cumulative_s, weight))
 
     def additive(self, space: SearchSpace) -> Additive | None:
         """Tables over a space; None for one whose exits do not read everything before them."""

@@ -148,7 +148,7 @@ def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console
     from nas.devices.profile_store import CALIBRATION, FEWEST, READINGS, TABLE
 
     rows = [reading.row for reading in found.readings]
-    seconds = np.array([row.reach_s[-1] for row in rows])
+    seconds = np.array([row.cumulative_s[-1] for row in rows])
     fitted = found.model.error.networks
     noise = found.model.error.relative if fitted >= FEWEST else None
     drift = max(exit_.drift for row in rows for exit_ in row.exits)

@@ -94,7 +94,7 @@ class Measurement:
     schema: int = field(default=SCHEMA)
 
     @property
-    def reach_s(self) -> NDArray[np.float64]:
+    def cumulative_s(self) -> NDArray[np.float64]:
         """Median seconds to each exit [exits]."""
         return np.array([exit_.median_s for exit_ in self.exits])
 

@@ -149,7 +149,7 @@ def _fitted(out: Path, head: Head, setup: Setup, space: SearchSpace, found: Sequ
     rows = to_fit(found)
     seconds = np.full((len(rows), max(len(row.exits) for row in rows)), np.nan)
     for number, row in enumerate(rows):
-        seconds[number, : len(row.exits)] = row.reach_s
+        seconds[number, : len(row.exits)] = row.cumulative_s
     model = with_relatives(registry.load(MODEL)(head.profile, setup.target), head.profile, space, (out,))
     return model.fit([space.decode(row.genome) for row in rows], seconds)
 
@@ -165,7 +165,7 @@ def _write(
     model.save(data)
     atomic_write_bytes(folder / CALIBRATION, data.getvalue())
     table = LatencyTable(
-        latency_s=np.array([[reading.row.reach_s[-1] if reading.stable else np.nan] for reading in found]),
+        latency_s=np.array([[reading.row.cumulative_s[-1] if reading.stable else np.nan] for reading in found]),
         devices=(setup.target.device,),
         ops=np.array([reading.row.genome for reading in found], np.int64),
         families=(base.family,),

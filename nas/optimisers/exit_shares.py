@@ -75,7 +75,7 @@ def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[Pa
     tables = problem.additive(problem.experiment.target_of(budget))
 
     def present(genome: Ints) -> Bools:
-        there: Bools = ~np.isnan(tables.reach_s(genome[None])[0])
+        there: Bools = ~np.isnan(tables.cumulative_s(genome[None])[0])
         return there
 
     leaves = leaving(problem, number, paths) if budget.needs_thresholds else ()
@@ -102,7 +102,7 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
     rng = np.random.default_rng((problem.seed, _SHARES_FROM))
     drawn = random_genomes(space, 64 * _SHARES_FROM, rng)
     drawn = drawn[np.argsort(problem.cheap(drawn)[1][:, number], kind="stable")][:_SHARES_FROM]
-    positions = len(table.reach_s(drawn[:1])[0])
+    positions = len(table.cumulative_s(drawn[:1])[0])
     if positions == 1:
         return ()
     left, arrived = np.zeros(positions - 1), np.zeros(positions - 1)
@@ -111,9 +111,9 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
         logs = np.concatenate([logs for logs, _ in batches], axis=1)
         labels = np.concatenate([labels for _, labels in batches])
         for on in _windows(space, genome, table, paths, rng):
-            reach = table.reach_s(with_exits(space, genome, on)[None])[0]
-            present = ~np.isnan(reach)
-            shares = _rates(logs[present], labels, reach[present], problem.allowance_s(budget))
+            cumulative = table.cumulative_s(with_exits(space, genome, on)[None])[0]
+            present = ~np.isnan(cumulative)
+            shares = _rates(logs[present], labels, cumulative[present], problem.allowance_s(budget))
             if shares is not None:
                 early = np.flatnonzero(present)[:-1]
                 left[early] += shares[:-1]
@@ -130,14 +130,14 @@ def _windows(
 ) -> list[list[int]]:
     """Every early exit that a network can have, in random sets as large as it may have at once."""
     early = np.flatnonzero(paths.supernet.choices(genome[None]).legal[0][:-1])
-    most = int((~np.isnan(table.reach_s(with_exits(space, genome, early.tolist())[None])[0])).sum()) - 1
+    most = int((~np.isnan(table.cumulative_s(with_exits(space, genome, early.tolist())[None])[0])).sum()) - 1
     sets = np.array_split(rng.permutation(early), -(-len(early) // most)) if most > 0 else []
     return [on.tolist() for on in sets]
 
 
-def _rates(logs: Floats, labels: NDArray[np.int32], reach: Floats, limit_s: float) -> Floats | None:
+def _rates(logs: Floats, labels: NDArray[np.int32], cumulative: Floats, limit_s: float) -> Floats | None:
     """Share of the samples that leaves at each exit [exits], for log-probabilities [exits, n, classes]; None if the
     budget cannot be kept."""
     found = scores(np.moveaxis(logs, 0, 1).astype(np.float32), labels)
-    policy = Policies.of(found.confidence, found.correct, reach).best(limit_s)
+    policy = Policies.of(found.confidence, found.correct, cumulative).best(limit_s)
     return None if policy is None else np.array(policy.rates)

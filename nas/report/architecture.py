@@ -182,6 +182,6 @@ def _answer(layer: Layer, row: ExitRow | None, number: int, middle: float, kind:
         svg.rect(svg.Box(_LABELS - 4, middle - 11, span, 22), f"pill {kind}", 11, title),
         svg.label(_LABELS - 4 + span / 2, middle + 4.5, text, f"share-name {kind}", "middle"),
     ]
-    if row and row.reach_s is not None:
-        nodes.append(svg.label(_LABELS + span + 4, middle + 4.5, words.seconds(row.reach_s), "channels"))
+    if row and row.cumulative_s is not None:
+        nodes.append(svg.label(_LABELS + span + 4, middle + 4.5, words.seconds(row.cumulative_s), "channels"))
     return nodes

@@ -59,9 +59,9 @@ def accuracy_over_time(winner: Verdict, mark: int, width: float = 400, height: f
     `mark` is the number of the winner's mark.
     """
     exits = [
-        (number, e, e.reach_s, e.accuracy)
+        (number, e, e.cumulative_s, e.accuracy)
         for number, e in enumerate(winner.exits)
-        if e.reach_s is not None and e.accuracy is not None
+        if e.cumulative_s is not None and e.accuracy is not None
     ]
     if len(exits) < 2:
         return None
@@ -78,14 +78,14 @@ def accuracy_over_time(winner: Verdict, mark: int, width: float = 400, height: f
     nodes.append(svg.path([(x(r), y(a)) for _, _, r, a in exits], "exit-line"))
     names = []
     avoid = []
-    for number, row, reach, accuracy in exits:
-        at = x(reach), y(accuracy)
+    for number, row, cumulative, accuracy in exits:
+        at = x(cumulative), y(accuracy)
         if row.interval:
             low, high = (y(v) for v in row.interval)
             nodes.append(svg.line(at[0], low, at[0], high, "error"))
             avoid.append(svg.Box(at[0] - 2, high, 4, low - high))
         name = exit_label(number, len(winner.exits))
-        title = f"{name}: {words.percent(accuracy)} after {words.seconds(reach)}"
+        title = f"{name}: {words.percent(accuracy)} after {words.seconds(cumulative)}"
         nodes.append(svg.mark("circle", *at, 5, f"exit-mark {colour(number, len(winner.exits))}", title))
         names.append(Named(*at, name))
     if whole:

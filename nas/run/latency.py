@@ -60,5 +60,5 @@ def refit(context: Context, model: LatencyModel, rows: Sequence[Measurement]) ->
     width = max(len(row.exits) for row in rows)
     seconds = np.full((len(rows), width), np.nan)
     for number, row in enumerate(rows):
-        seconds[number, : len(row.exits)] = row.reach_s
+        seconds[number, : len(row.exits)] = row.cumulative_s
     return model.fit([context.space.decode(row.genome) for row in rows], seconds)

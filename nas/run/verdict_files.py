@@ -100,7 +100,7 @@ def _measured_record(verdict: Verdict) -> dict[str, Any]:
         "key": verdict.key,
         "genome": verdict.genome,
         "exits": [
-            {"name": e.name, "reach_s": e.reach_s, "rate": e.rate, "threshold": e.threshold} for e in verdict.exits
+            {"name": e.name, "reach_s": e.cumulative_s, "rate": e.rate, "threshold": e.threshold} for e in verdict.exits
         ],
         "accuracy": {"val": verdict.val_accuracy},
         "counts": verdict.counts,

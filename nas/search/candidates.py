@@ -71,5 +71,5 @@ def seconds_of(budget: Budget, rates: tuple[float, ...], row: Measurement) -> fl
     """What a reading says a candidate takes: the bound of its worst case, or the mean over the data by medians."""
     if budget.name in row.broken or row.refused:
         return _FAR * budget.latency_s
-    seconds = float(budget.seconds(row.reach_s, rates)) if budget.needs_thresholds else row.worst_upper_s
+    seconds = float(budget.seconds(row.cumulative_s, rates)) if budget.needs_thresholds else row.worst_upper_s
     return min(seconds, _FAR * budget.latency_s)

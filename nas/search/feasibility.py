@@ -22,8 +22,8 @@ def impossible(problem: BudgetProblem, number: int) -> str | None:
     genome, violation = fastest(problem, lambda genomes: problem.cheap(genomes)[1][:, number], **how)
     if violation == 0:
         return None
-    reach = problem.tables[target].reach_s(genome[None])[0]
-    seconds = budget.lower_bound(reach)
+    cumulative = problem.tables[target].cumulative_s(genome[None])[0]
+    seconds = budget.lower_bound(cumulative)
     return (
         f"Budget {budget.name} allows {budget.describe()} on {target.key}, but the fastest network of space "
         f"{problem.space.name} needs {format_seconds(float(seconds))} (predicted, +-{problem.caution[target]:.0%}): "

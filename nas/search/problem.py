@@ -60,19 +60,19 @@ class BudgetProblem:
 
     def cheap(self, genomes: Genomes) -> tuple[Floats, Floats]:
         """Worst-case seconds on the experiment's target [n, 1] and violations [n, budgets] of canonical genomes."""
-        reach = {target: table.reach_s(genomes) for target, table in self.tables.items()}
-        return reach[self.experiment.target][:, -1:], self.violation(reach)
+        cumulative = {target: table.cumulative_s(genomes) for target, table in self.tables.items()}
+        return cumulative[self.experiment.target][:, -1:], self.violation(cumulative)
 
-    def violation(self, reach: Mapping[Target, Floats]) -> Floats:
+    def violation(self, cumulative: Mapping[Target, Floats]) -> Floats:
         """How far each network must be from each budget [n, budgets], as a share of the budget; 0 where it may fit.
 
-        `reach` has the cumulative seconds at every legal exit [n, positions], NaN where it is off. What thresholds can
-        bring a network to (`Budget.lower_bound`) is what counts.
+        `cumulative` has the cumulative seconds at every legal exit [n, positions], NaN where it is off. What thresholds
+        can bring a network to (`Budget.lower_bound`) is what counts.
         """
         columns = []
         for budget in self.experiment.budgets:
             target = self.experiment.target_of(budget)
-            seconds = budget.lower_bound(reach[target])
+            seconds = budget.lower_bound(cumulative[target])
             columns.append(np.maximum(seconds * (1 + self.caution[target]) / budget.latency_s - 1, 0.0))
         return np.stack(columns, axis=1)
 

@@ -46,8 +46,8 @@ def a_stored_model_predicts_the_same(make: Make) -> None:
             "store all that a prediction needs, in double precision",
         )
         more = slice(FITTED, FITTED + 2)
-        reach = measured(model)
-        one, other = (each.fit(networks()[more], reach[more]).predict(networks()) for each in (model, again))
+        cumulative = measured(model)
+        one, other = (each.fit(networks()[more], cumulative[more]).predict(networks()) for each in (model, again))
         require(
             np.array_equal(one.segment_s, other.segment_s, equal_nan=True),
             f"{when} a stored model learns otherwise",

@@ -42,10 +42,10 @@ def test_tables_equal_the_model(name: str, model: str, seed: int) -> None:
     networks = [space.decode(genome) for genome in genomes]
     prediction = MODELS[model].predict(networks)
     np.testing.assert_allclose(compiled.score(genomes), prediction.total_s, rtol=1e-9)
-    reach = compiled.reach_s(genomes)
+    reach = compiled.cumulative_s(genomes)
     exits = [slot for slot in space.slots if slot.role != "body"]
     assert reach.shape == (len(genomes), len(exits)) and exits[-1].role == "final"
-    for row, (network, expected) in enumerate(zip(networks, prediction.reach_s(), strict=True)):
+    for row, (network, expected) in enumerate(zip(networks, prediction.cumulative_s(), strict=True)):
         there = np.isfinite(reach[row])
         assert there.sum() == len(network.exits) and there[-1]
         np.testing.assert_allclose(reach[row][there], expected[: there.sum()], rtol=1e-9)
@@ -70,11 +70,11 @@ def test_static_counts_equal_the_network(name: str, quantity: additive.Quantity)
 def test_many_genomes_are_scored_like_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     space, compiled = SPACES["mobile-8x8"], COMPILED["mobile-8x8", "roofline"]
     genomes = random_genomes(space, 100, np.random.default_rng(0))
-    score, reach, hashes = compiled.score(genomes), compiled.reach_s(genomes), additive.row_hash(genomes)
+    score, reach, hashes = compiled.score(genomes), compiled.cumulative_s(genomes), additive.row_hash(genomes)
     monkeypatch.setattr(additive, "_CHUNK", 7)
     monkeypatch.setattr(additive, "_THREADS", 2)
     np.testing.assert_array_equal(compiled.score(genomes), score)
-    np.testing.assert_array_equal(compiled.reach_s(genomes), reach)
+    np.testing.assert_array_equal(compiled.cumulative_s(genomes), reach)
     np.testing.assert_array_equal(additive.row_hash(genomes), hashes)
 
 

@@ -13,15 +13,15 @@ PREDICTION = stack(
 
 
 def test_reach_is_the_running_sum() -> None:
-    np.testing.assert_allclose(PREDICTION.reach_s(), [[1.0, 3.0, 7.0], [3.0, np.nan, np.nan]])
-    np.testing.assert_allclose(PREDICTION.reach_s(0), [1, 3])
+    np.testing.assert_allclose(PREDICTION.cumulative_s(), [[1.0, 3.0, 7.0], [3.0, np.nan, np.nan]])
+    np.testing.assert_allclose(PREDICTION.cumulative_s(0), [1, 3])
     np.testing.assert_allclose(PREDICTION.total_s, [7, 3])
     assert PREDICTION.exits.tolist() == [3, 1]
 
 
 def test_errors_follow_the_joint_covariance() -> None:
     # Variances 0.01 + 0.01, then 0.05 + 4 * 0.01, then 0.14 + 9 * 0.01.
-    np.testing.assert_allclose(PREDICTION.reach_std_s()[0] ** 2, [0.02, 0.09, 0.23])
+    np.testing.assert_allclose(PREDICTION.cumulative_std_s()[0] ** 2, [0.02, 0.09, 0.23])
     np.testing.assert_allclose(PREDICTION.total_std_s**2, [0.23, 0.25])
 
 

@@ -62,7 +62,7 @@ def test_predictions_are_of_what_is_bounded() -> None:
     seconds, std = MEAN.predicted(prediction, rates)
     assert seconds.tolist() == prediction.expected_s(np.array(rates)).tolist()
     assert std.tolist() == prediction.expected_std_s(np.array(rates)).tolist()
-    assert seconds[0] == pytest.approx(float(MEAN.seconds(prediction.reach_s()[0], rates[0])))
+    assert seconds[0] == pytest.approx(float(MEAN.seconds(prediction.cumulative_s()[0], rates[0])))
     worst, worst_std = WORST.predicted(prediction, rates)
     assert (worst.tolist(), worst_std.tolist()) == (prediction.total_s.tolist(), prediction.total_std_s.tolist())
     assert worst[0] > seconds[0]

@@ -155,7 +155,7 @@ def test_a_profile_is_calibrated_with_relatives_in_its_folder(tmp_path: Path) ->
     out = tmp_path / "boards"
     genome = tuple(random_genomes(SPACE, 1, np.random.default_rng(3))[0].tolist())
     network = SPACE.decode(genome)
-    seconds = 3 * Roofline(NEW, TARGET).predict([network]).reach_s()[0]
+    seconds = 3 * Roofline(NEW, TARGET).predict([network]).cumulative_s()[0]
     row = Measurement(
         purpose="calibration",
         target=TARGET.key,

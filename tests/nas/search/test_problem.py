@@ -8,7 +8,7 @@ from latency_models.additive import Additive, compile
 from latency_models.roofline import Roofline
 from nas.config.component import ComponentSpec
 from nas.config.settings import Budget, Experiment, SearchSettings
-from nas.exits.placement import reach_of
+from nas.exits.placement import cumulative_of
 from nas.optimisers.exit_shares import Exitless
 from nas.run.trial import AtBudget
 from nas.search.problem import METRIC_OF, BudgetProblem, objective_columns
@@ -60,7 +60,7 @@ def test_a_violation_is_the_share_of_the_budget_that_is_missing(problem: BudgetP
         pi, nano = (models[target].predict([network]) for target in (PI, NANO))
         expected = [
             1.1 * pi.total_s[0] / 2e-4 - 1,
-            1.1 * pi.reach_s(0)[0] / 1e-4 - 1,  # leaving always at the first exit is as fast as it can be
+            1.1 * pi.cumulative_s(0)[0] / 1e-4 - 1,  # leaving always at the first exit is as fast as it can be
             1.25 * nano.total_s[0] / 3e-4 - 1,
         ]
         assert violation[row] == pytest.approx(np.maximum(expected, 0), rel=1e-6, abs=1e-9)
@@ -82,7 +82,7 @@ def test_a_problem_says_which_genes_have_an_effect(problem: BudgetProblem, space
     assert np.array_equal(told, find_active(searched.canonical, searched.sizes, genomes))
     switches = [site.gene for site in space.exit_sites if site.gene is not None]
     assert told[:, switches].any() == exits
-    assert exits or (np.isfinite(searched.tables[PI].reach_s(genomes)).sum(axis=1) == 1).all()
+    assert exits or (np.isfinite(searched.tables[PI].cumulative_s(genomes)).sum(axis=1) == 1).all()
 
 
 def test_parts_add_up_to_every_choice_of_exits(
@@ -93,10 +93,10 @@ def test_parts_add_up_to_every_choice_of_exits(
     for genome in random_genomes(space, 30, rng):
         on = rng.permutation(places)[: rng.integers(0, 3)]
         chosen = with_exits(space, genome, on.tolist())
-        reach = tables[PI].reach_s(chosen[None])[0]
+        cumulative = tables[PI].cumulative_s(chosen[None])[0]
         body_s, head_s = problem.parts(genome, PI)
-        kept = np.flatnonzero(~np.isnan(reach))
-        assert reach_of(kept[:-1].tolist(), body_s, head_s) == pytest.approx(reach[kept], rel=1e-9)
+        kept = np.flatnonzero(~np.isnan(cumulative))
+        assert cumulative_of(kept[:-1].tolist(), body_s, head_s) == pytest.approx(cumulative[kept], rel=1e-9)
 
 
 def test_the_allowance_leaves_room_for_the_models_error(problem: BudgetProblem) -> None:

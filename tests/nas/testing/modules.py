@@ -39,16 +39,16 @@ class Untabled:
                 op.kind in VIEWS or op_class(network, op)
             except KeyError:
                 raise UnpricedOperator(op.name, op.kind, "untabled", self.target) from None
-        macs = [network.reach(k).macs for k in range(len(network.exits))]
+        macs = [network.cumulative(k).macs for k in range(len(network.exits))]
         return np.diff(macs, prepend=0) / self._numbers["speed"] + self._numbers["overhead"]
 
     def predict(self, networks):
         means = [self.factor * self._bare(network) for network in networks]
         return stack(means, [self.error.relative**2 * np.outer(mean, mean) for mean in means])
 
-    def fit(self, networks, reach_s):
+    def fit(self, networks, cumulative_s):
         logs = []
-        for network, seconds in zip(networks, np.asarray(reach_s)):
+        for network, seconds in zip(networks, np.asarray(cumulative_s)):
             reach = np.cumsum(self._bare(network))
             known = np.isfinite(seconds[: len(reach)])
             logs.append(float(np.log(seconds[: len(reach)][known] / reach[known]).mean()))
