@@ -232,7 +232,7 @@ def winners(campaign: Campaign, table: str, args: argparse.Namespace) -> list[di
     place = [found.genomes.index(genome) for genome in chosen]
     measured, guess = found.total_s[place], by_model(model, [found.networks[i] for i in place])
     budgets = np.array(list(chosen.values()))
-    caution = 1 + model.error.relative
+    margin = 1 + model.error.relative
     over = measured > budgets
     return [
         {"table": table, "method": "winners of a search", "samples": args.calibration, "test": len(place)}
@@ -240,7 +240,7 @@ def winners(campaign: Campaign, table: str, args: argparse.Namespace) -> list[di
         | {
             "over_budget": float(np.mean(over)),
             "worst_excess": float(np.max(measured / budgets - 1)),
-            "over_budget_by_more_than_the_error": float(np.mean(measured > budgets * caution)),
+            "over_budget_by_more_than_the_error": float(np.mean(measured > budgets * margin)),
         }
     ]
 

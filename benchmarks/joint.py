@@ -85,7 +85,7 @@ def learn(
     """Proposals [n, genes] and probabilities of a differentiable search that takes about `cpu_s`."""
     loss, cost = loss_and_cost(problem, 0, paths)
     bare = Exitless.of(problem)
-    limit_s = problem.allowance_s(context.experiment.budgets[0])
+    limit_s = problem.effective_budget_s(context.experiment.budgets[0])
     warm_up = Differentiable(steps=1).begin(bare, cost, limit_s).warm_up
     settings = Differentiable(steps=max(1, int(cpu_s / step_s) - warm_up), proposals=PROPOSALS[method])
     result = settings.run(bare, loss, cost, limit_s)
@@ -96,7 +96,7 @@ def learn(
 def seconds_per_step(context: Context, problem: BudgetProblem, paths: Any) -> float:
     """CPU seconds of one step of a differentiable search, compilation not counted."""
     loss, cost = loss_and_cost(problem, 0, paths)
-    bare, limit_s = Exitless.of(problem), problem.allowance_s(context.experiment.budgets[0])
+    bare, limit_s = Exitless.of(problem), problem.effective_budget_s(context.experiment.budgets[0])
     Differentiable(steps=1, warm_up=1).run(bare, loss, cost, limit_s)
     clock = Clock(np.inf)
     search = Differentiable(steps=PRACTICE, warm_up=1).begin(bare, cost, limit_s)

@@ -67,7 +67,7 @@ class Problem:
     def active(self, genomes: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
         return SPACE.active(genomes)
 
-    def cheap(self, genomes: Any) -> tuple[Array, Array]:
+    def free_objectives(self, genomes: Any) -> tuple[Array, Array]:
         return COST.seconds(genomes)[:, None], np.zeros((len(genomes), 0))
 
 

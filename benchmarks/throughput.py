@@ -60,7 +60,7 @@ class Budgeted:
     def canonical(self, genomes: Genomes) -> Genomes:
         return self.space.canonical(genomes)
 
-    def cheap(self, genomes: Genomes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def free_objectives(self, genomes: Genomes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         seconds = self.tables.score(genomes)[:, None]
         return seconds, np.maximum(seconds / self.budget_s - 1, 0.0)
 
@@ -87,7 +87,7 @@ def overhead_s(method: str, problem: Budgeted, generations: int) -> list[float]:
     if method in PEERS:
         # The fall-back draws from networks that keep the budget; finding them is not the peer's work.
         pool = random_genomes(problem.space, 20_000, np.random.default_rng(problem.seed))
-        pool = pool[least_violation(problem.cheap(pool)[1]) == 0]
+        pool = pool[least_violation(problem.free_objectives(pool)[1]) == 0]
         outside = Filtered(PEERS[method][1](problem), problem, pool, tries=1)
     else:
         searcher = load_class(SEARCHERS[method])(problem)
@@ -98,7 +98,7 @@ def overhead_s(method: str, problem: Budgeted, generations: int) -> list[float]:
         asked = time.perf_counter() - start
         errors = problem.errors(genomes)
         start = time.perf_counter()
-        violation = problem.cheap(genomes)[1]
+        violation = problem.free_objectives(genomes)[1]
         if outside is not None:
             outside.tell(genomes, errors)
         else:

@@ -101,7 +101,7 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
     table = problem.additive(problem.experiment.target_of(budget))
     rng = np.random.default_rng((problem.seed, _SHARES_FROM))
     drawn = random_genomes(space, 64 * _SHARES_FROM, rng)
-    drawn = drawn[np.argsort(problem.cheap(drawn)[1][:, number], kind="stable")][:_SHARES_FROM]
+    drawn = drawn[np.argsort(problem.free_objectives(drawn)[1][:, number], kind="stable")][:_SHARES_FROM]
     positions = len(table.cumulative_s(drawn[:1])[0])
     if positions == 1:
         return ()
@@ -113,7 +113,7 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
         for on in _windows(space, genome, table, paths, rng):
             cumulative = table.cumulative_s(with_exits(space, genome, on)[None])[0]
             present = ~np.isnan(cumulative)
-            shares = _rates(logs[present], labels, cumulative[present], problem.allowance_s(budget))
+            shares = _rates(logs[present], labels, cumulative[present], problem.effective_budget_s(budget))
             if shares is not None:
                 early = np.flatnonzero(present)[:-1]
                 left[early] += shares[:-1]

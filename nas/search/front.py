@@ -88,7 +88,7 @@ def _placed(
         most -= 1
     best = best_placement(
         found.confidence[:, legal], found.correct[:, legal], body_s[legal], head_s[legal],
-        problem.allowance_s(budget), most,
+        problem.effective_budget_s(budget), most,
     )  # fmt: skip
     if best is None:
         return None

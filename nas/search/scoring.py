@@ -37,7 +37,7 @@ def at_budgets(
         policy: Policy | None = None
         if amount == 0:
             if budget.needs_thresholds:
-                policy = policies[target].best(problem.allowance_s(budget))
+                policy = policies[target].best(problem.effective_budget_s(budget))
             else:
                 policy = last_exit(found.correct, cumulative[target])
         result.append(

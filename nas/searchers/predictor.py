@@ -226,7 +226,7 @@ class Predictor:
         return self._feasible(self._screen.seen.new(self._problem.canonical(genomes).astype(np.int64)))
 
     def _feasible(self, genomes: Genomes) -> Genomes:
-        return genomes[least_violation(self._problem.cheap(genomes)[1]) == 0] if len(genomes) else genomes
+        return genomes[least_violation(self._problem.free_objectives(genomes)[1]) == 0] if len(genomes) else genomes
 
     def _points(self, genomes: Genomes) -> Points:
         features = (self._raw_features(genomes) - self._centre) / self._scale
@@ -234,7 +234,7 @@ class Predictor:
 
     def _raw_features(self, genomes: Genomes) -> Floats:
         """The free objectives, as logarithms where they are positive, and the prior's opinion [n, F]."""
-        free = np.asarray(self._problem.cheap(genomes)[0], dtype=np.float64)
+        free = np.asarray(self._problem.free_objectives(genomes)[0], dtype=np.float64)
         free = np.where(free > 0, np.log(np.where(free > 0, free, 1.0)), free)
         return np.column_stack((free, self._prior.score(genomes)))
 

@@ -157,7 +157,7 @@ class Screen:
         return genomes, np.concatenate(visited)
 
     def _violation(self, genomes: Genomes) -> NDArray[np.float64]:
-        return least_violation(self._problem.cheap(genomes)[1]) if len(genomes) else np.empty(0)
+        return least_violation(self._problem.free_objectives(genomes)[1]) if len(genomes) else np.empty(0)
 
 
 def uniform(sizes: Genomes) -> Source:

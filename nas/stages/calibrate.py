@@ -27,7 +27,7 @@ from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes
 from nas.errors import InputError
 from nas.process.files import read_jsonl
 from nas.run.context import Context
-from nas.run.latency import UNMEASURED_CAUTION, model_path, refit, save_model
+from nas.run.latency import UNMEASURED_SAFETY_MARGIN, model_path, refit, save_model
 from nas.run.measurements import append_measurements, read_measurements
 
 #: How often a network is measured again because the machine was not the same.
@@ -78,7 +78,7 @@ def _profiled(context: Context, target: Target) -> LatencyModel | None:
     if not pairs or (not same and settings.networks > 0 and context.device(target) is not None):
         return None
     folder, head, stored = (same or pairs)[0]
-    model, said = stored.moved_to(target, 0.0 if same else UNMEASURED_CAUTION), ""
+    model, said = stored.moved_to(target, 0.0 if same else UNMEASURED_SAFETY_MARGIN), ""
     if not same:
         allowed = model.error.relative
         said = f"; it is of {folder.name} and not of this space, so an error of {allowed:.0%} is allowed for"

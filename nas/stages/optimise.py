@@ -59,7 +59,7 @@ def _for_budget(context: Context, problem: BudgetProblem, number: int, optimiser
 
     budget = context.experiment.budgets[number]
     tables = problem.additive(context.experiment.target_of(budget))
-    limit_s = problem.allowance_s(budget)
+    limit_s = problem.effective_budget_s(budget)
     record: dict[str, Any] = {"limit_s": limit_s, "proposals": []}
     loss, cost = loss_and_cost(problem, number, paths)
     record["leaves"] = loss.leaves

@@ -53,8 +53,8 @@ class Chain:
         """What budgets bound [n]."""
         return np.asarray(genomes.sum(axis=1) * 1.0)
 
-    def cheap(self, genomes: Genomes) -> tuple[Values, Values]:
-        """See `Problem.cheap`: the latency."""
+    def free_objectives(self, genomes: Genomes) -> tuple[Values, Values]:
+        """See `Problem.free_objectives`: the latency."""
         latency = self.latency(genomes)
         return latency[:, None], np.maximum(latency[:, None] - np.array(self.budgets), 0)
 
@@ -62,7 +62,7 @@ class Chain:
         """What a searcher is told of genomes: two objectives [n, 2] and the violation [n, budgets]."""
         x = genomes / (self.sizes - 1)
         g = 1 + 9 * x[:, 1:].mean(axis=1)
-        return np.column_stack((x[:, 0], g * (1 - np.sqrt(x[:, 0] / g)))), self.cheap(genomes)[1]
+        return np.column_stack((x[:, 0], g * (1 - np.sqrt(x[:, 0] / g)))), self.free_objectives(genomes)[1]
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Choices:
         """See `optimisers.base.Problem.active`."""
         return find_active(self.canonical, self.sizes, genomes)
 
-    def cheap(self, genomes: Genomes) -> tuple[Values, Values]:
-        """See `Problem.cheap`; nothing is known and nothing is violated."""
+    def free_objectives(self, genomes: Genomes) -> tuple[Values, Values]:
+        """See `Problem.free_objectives`; nothing is known and nothing is violated."""
         return np.zeros((len(genomes), 1)), np.zeros((len(genomes), 0))
 
     def every(self) -> Ints:

@@ -162,7 +162,8 @@ def budgets_are_kept(make: Make) -> None:
         require(
             (latency <= 10).all(),
             f"{int((latency > 10).sum())} of {len(latency)} genomes keep none of the budgets {budgets}",
-            "leave out what `problem.cheap` says keeps no budget, or propose through `nas.searchers.screen.Screen`",
+            "leave out what `problem.free_objectives` says keeps no budget, or propose through "
+            "`nas.searchers.screen.Screen`",
         )
         require((latency > 3).any(), f"with budgets {budgets} nothing above 3 is asked for", "any budget kept will do")
 
@@ -232,7 +233,7 @@ def moving_the_budget_moves_the_result(make: Make) -> None:
             if not len(genomes):
                 break
             latency = problem.latency(genomes)
-            searcher.tell(genomes, -latency[:, None], problem.cheap(genomes)[1])
+            searcher.tell(genomes, -latency[:, None], problem.free_objectives(genomes)[1])
             best = max(best, float(latency[latency <= budget].max(initial=0.0)))
         found.append(best)
     if found[:2] != [6, 16] or not 30 <= found[2] <= 40:

@@ -113,7 +113,7 @@ class TableProblem:
         """Genomes [n, positions] of the table: the same, or the nearest."""
         return self.rows.ops[self.rows.nearest(genomes)]
 
-    def cheap(self, genomes: Genomes) -> tuple[Floats, Floats]:
+    def free_objectives(self, genomes: Genomes) -> tuple[Floats, Floats]:
         """Seconds [n, 1], and violations [n, budgets] as shares of the budget."""
         seconds = self.latency_s[self.rows.find(genomes)][:, None]
         seconds = np.where(np.isfinite(seconds), seconds, np.inf)

@@ -43,7 +43,7 @@ def problem(space: StagedSpace, tables: dict[Target, Additive]) -> BudgetProblem
 
 def test_a_searcher_sees_arrays(problem: BudgetProblem, space: StagedSpace) -> None:
     genomes = random_genomes(space, 50, np.random.default_rng(0))
-    objectives, violation = problem.cheap(genomes)
+    objectives, violation = problem.free_objectives(genomes)
     assert problem.sizes.shape == problem.ordinal.shape == (len(space.genes),)
     assert objectives.shape == (50, 1) and violation.shape == (50, 3)
     assert (violation >= 0).all() and np.isfinite(violation).all()
@@ -54,7 +54,7 @@ def test_a_violation_is_the_share_of_the_budget_that_is_missing(problem: BudgetP
     """Judged network by network with the model itself, its error granted."""
     models = {target: Roofline(load(target.device), target) for target in (PI, NANO)}
     genomes = random_genomes(space, 20, np.random.default_rng(1))
-    _, violation = problem.cheap(genomes)
+    _, violation = problem.free_objectives(genomes)
     for row, genome in enumerate(genomes):
         network = space.decode(genome)
         pi, nano = (models[target].predict([network]) for target in (PI, NANO))
@@ -69,8 +69,8 @@ def test_a_violation_is_the_share_of_the_budget_that_is_missing(problem: BudgetP
 def test_an_exit_can_only_help_an_expected_budget(problem: BudgetProblem, space: StagedSpace) -> None:
     for genome in random_genomes(space, 20, np.random.default_rng(2)):
         none, one = (with_exits(space, genome, on)[None] for on in ((), (0,)))
-        assert problem.cheap(one)[1][0, 1] <= problem.cheap(none)[1][0, 1]
-        assert problem.cheap(one)[1][0, 0] >= problem.cheap(none)[1][0, 0]
+        assert problem.free_objectives(one)[1][0, 1] <= problem.free_objectives(none)[1][0, 1]
+        assert problem.free_objectives(one)[1][0, 0] >= problem.free_objectives(none)[1][0, 0]
 
 
 @pytest.mark.parametrize("exits", [True, False])
@@ -100,8 +100,8 @@ def test_parts_add_up_to_every_choice_of_exits(
 
 
 def test_the_allowance_leaves_room_for_the_models_error(problem: BudgetProblem) -> None:
-    assert problem.allowance_s(BUDGETS[0]) == pytest.approx(2e-4 / 1.1)
-    assert problem.allowance_s(BUDGETS[2]) == pytest.approx(3e-4 / 1.25)
+    assert problem.effective_budget_s(BUDGETS[0]) == pytest.approx(2e-4 / 1.1)
+    assert problem.effective_budget_s(BUDGETS[2]) == pytest.approx(3e-4 / 1.25)
 
 
 def test_everything_that_a_searcher_is_told_is_to_be_minimised() -> None:

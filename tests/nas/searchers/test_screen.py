@@ -54,10 +54,10 @@ def test_screening_is_bounded(toy: Any) -> None:
     class Counted:
         sizes, ordinal, seed, canonical = problem.sizes, problem.ordinal, 0, staticmethod(problem.canonical)
 
-        def cheap(self, genomes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def free_objectives(self, genomes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             nonlocal priced
             priced += len(genomes)
-            return problem.cheap(genomes)
+            return problem.free_objectives(genomes)
 
     assert len(Screen(Counted()).propose(np.random.default_rng(0), 8, (uniform(problem.sizes),))) == 8
     assert priced < 100_000

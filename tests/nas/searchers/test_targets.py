@@ -56,7 +56,7 @@ class OneBudget:
         self.ordinal = np.array([gene.ordinal for gene in SPACE.genes])
         self.canonical = SPACE.canonical
 
-    def cheap(self, genomes: Genomes) -> tuple[np.ndarray, np.ndarray]:
+    def free_objectives(self, genomes: Genomes) -> tuple[np.ndarray, np.ndarray]:
         seconds = TABLES.score(genomes)[:, None]
         return seconds, np.maximum(seconds / self.budget_s - 1, 0)
 
@@ -90,7 +90,7 @@ def searched(name: str, budget_s: float, objectives: list[Objective], batches: i
     asked = []
     for _ in range(batches):
         genomes = searcher.ask(10)
-        searcher.tell(genomes, problem.evaluate(genomes, objectives), problem.cheap(genomes)[1])
+        searcher.tell(genomes, problem.evaluate(genomes, objectives), problem.free_objectives(genomes)[1])
         asked.append(genomes)
     return np.concatenate(asked)
 

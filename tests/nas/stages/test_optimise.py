@@ -134,12 +134,12 @@ def test_a_tighter_budget_ends_at_a_faster_network(of: Any, run: Path) -> None:
         ends = []
         for limit in (seconds[len(seconds) // 5], seconds[len(seconds) // 2], seconds[-1]):
             budget = replace(
-                context.experiment.budgets[0], of=of, latency_s=limit * (1 + problem.caution[table.target])
+                context.experiment.budgets[0], of=of, latency_s=limit * (1 + problem.safety_margin[table.target])
             )
             tight = replace(problem, experiment=replace(context.experiment, budgets=(budget,)))
             loss, cost = loss_and_cost(tight, 0, paths)
             bound = Exitless.of(tight) if loss.leaves is None else tight
-            result = Differentiable(steps=40, warm_up=2).run(bound, loss, cost, tight.allowance_s(budget))
+            result = Differentiable(steps=40, warm_up=2).run(bound, loss, cost, tight.effective_budget_s(budget))
             assert result.seconds[0] <= limit * (1 + 1e-9)
             ends.append(table.score(result.proposals[:1])[0])
     assert ends[0] < ends[-1]
