@@ -38,7 +38,7 @@ import numpy as np
 from lightnas_published import published_logits
 
 from latency_models.choice_table import lightnas_xavier
-from nas.optimisers.base import Feedback, Result
+from nas.optimisers.base import Feedback, SearchResult
 from nas.optimisers.cost import of_choices
 from nas.optimisers.derive import derive
 from nas.optimisers.differentiable import Differentiable
@@ -137,10 +137,10 @@ def sampled(values: Array, noise: float, scale: float, seed: int) -> Callable[[A
     """The loss as a supernet would give it: of one network, with gradients of its own operators alone."""
     deviation = noise * float(values.std(axis=1).mean())
 
-    def loss(path: Any, step: int) -> Feedback:
+    def loss(genome: Any, step: int) -> Feedback:
         rng = np.random.default_rng((SEED, seed, step))
-        gradient = -values[LAYERS, path] + deviation * rng.normal(size=len(path))
-        return Feedback(scale * (1 - float(values[LAYERS, path].sum())), scale * gradient)
+        gradient = -values[LAYERS, genome] + deviation * rng.normal(size=len(genome))
+        return Feedback(scale * (1 - float(values[LAYERS, genome].sum())), scale * gradient)
 
     return loss
 
@@ -149,14 +149,14 @@ def sampled_losses(values: Array, noise: float, scale: float, seed: int) -> Call
     """The loss alone, of one network, with noise `noise` times as large as random networks differ."""
     deviation = noise * float(np.sqrt((values.std(axis=1) ** 2).sum()))
 
-    def loss(path: Any, step: int) -> Feedback:
+    def loss(genome: Any, step: int) -> Feedback:
         rng = np.random.default_rng((SEED, seed, step))
-        return Feedback(scale * (1 - float(values[LAYERS, path].sum()) + deviation * float(rng.normal())))
+        return Feedback(scale * (1 - float(values[LAYERS, genome].sum()) + deviation * float(rng.normal())))
 
     return loss
 
 
-def liked_most(found: Result) -> int:
+def liked_most(found: SearchResult) -> int:
     """The proposal of the largest logits."""
     return int(found.preference[LAYERS, found.proposals].sum(axis=1).argmax())
 

@@ -3,7 +3,8 @@
 Three ways of making thresholds, and a local search over what they made:
 * the geometric family of Huang et al., "Multi-scale dense networks for resource efficient image classification" (ICLR
   2018): exit k takes a share proportional to q^k of all samples;
-* optimal stopping at a price per second, backwards over the exits: leave where being right now, less the cost so far,
+* optimal stopping at a multiplier per second, backwards over the exits: leave where being right now, less the cost so
+far,
   is worth more than going on;
 * all samples at one exit;
 * coordinate ascent on the whole frontier: move one threshold of a policy on it, keep what nothing dominates, repeat.
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from nas.exits.levels import ENUMERABLE, Floats, Indices, Levels
 
 GEOMETRIC = 32
-PRICES = 24
+MULTIPLIERS = 24
 SWEEPS = 6
 EXPANDED = 32
 STEPS = (1, 2, 4, 8)
@@ -74,21 +75,21 @@ def geometric(levels: Levels, ratios: int = GEOMETRIC) -> Indices:
     return policies
 
 
-def stopping(levels: Levels, cumulative_s: Floats, prices: int = PRICES) -> Indices:
-    """The policies [prices, K - 1] of optimal stopping, at prices from nothing to one that only buys exit 1.
+def stopping(levels: Levels, cumulative_s: Floats, multipliers: int = MULTIPLIERS) -> Indices:
+    """The policies [multipliers, K - 1] of optimal stopping, at multipliers from nothing to one that only buys exit 1.
 
     Exits are solved from the last to the first, each as if all samples reached it.
     """
     exits = len(levels.thresholds)
     span = float(cumulative_s[-1] - cumulative_s[0]) or 1.0
-    price = np.concatenate(([0.0], np.geomspace(0.01, 30.0, prices - 1))) / span
-    policies = np.zeros((prices, exits), dtype=np.int64)
-    worth = levels.correct[:, -1] - price[:, None] * cumulative_s[-1]
+    multiplier = np.concatenate(([0.0], np.geomspace(0.01, 30.0, multipliers - 1))) / span
+    policies = np.zeros((multipliers, exits), dtype=np.int64)
+    worth = levels.correct[:, -1] - multiplier[:, None] * cumulative_s[-1]
     for k in reversed(range(exits)):
-        leaving = levels.correct[:, k] - price[:, None] * cumulative_s[k]
+        leaving = levels.correct[:, k] - multiplier[:, None] * cumulative_s[k]
         order = levels.order[k]
         gain = np.cumsum((leaving - worth)[:, order], axis=1)
-        gain = np.concatenate((np.zeros((prices, 1)), gain), axis=1)[:, levels.taken[k]]
+        gain = np.concatenate((np.zeros((multipliers, 1)), gain), axis=1)[:, levels.taken[k]]
         policies[:, k] = gain.argmax(axis=1)
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))

@@ -98,7 +98,7 @@ def last_exit(correct: ArrayLike, cumulative_s: ArrayLike) -> Policy:
     return Policy((math.inf,) * early, (0.0,) * early + (1.0,), float(right[:, -1].mean()), float(cumulative[-1]))
 
 
-def leave_at(thresholds: Sequence[float], confidence: Floats) -> NDArray[np.int64]:
+def exit_index(thresholds: Sequence[float], confidence: Floats) -> NDArray[np.int64]:
     """The exit [n] at which each sample of confidence [n, K] leaves under K - 1 thresholds."""
     early = confidence[:, :-1] >= np.asarray(thresholds, dtype=np.float64)
     exits: NDArray[np.int64] = np.column_stack((early, np.ones(len(early), dtype=np.bool_))).argmax(axis=1)
@@ -136,7 +136,7 @@ def expected_upper_s(
 def _exits(thresholds: Sequence[float], scores: Floats) -> NDArray[np.int64]:
     if len(thresholds) != scores.shape[1] - 1:
         raise ValueError(f"{scores.shape[1]} exits need {scores.shape[1] - 1} thresholds, not {len(thresholds)}")
-    return leave_at(thresholds, scores)
+    return exit_index(thresholds, scores)
 
 
 def _checked(

@@ -18,7 +18,7 @@ from nas.exits.thresholds import Policies
 from nas.optimisers.base import Bools, Cost, Floats, Ints
 from nas.optimisers.cost import of_tables
 from nas.optimisers.exits_cost import ExpectedExits
-from nas.optimisers.paths import PathLoss, Paths
+from nas.optimisers.sampled import SampledLoss, SampledNetworks
 from nas.search.problem import BudgetProblem
 from search_spaces.slots import Genomes, SearchSpace, random_genomes, with_exits
 
@@ -66,7 +66,7 @@ def _without_exits(tables: Tables) -> Tables:
     )
 
 
-def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[PathLoss, Cost]:
+def loss_and_cost(problem: BudgetProblem, number: int, networks: SampledNetworks) -> tuple[SampledLoss, Cost]:
     """The loss and the seconds of a budget: of the cascade for a mean, of the last exit alone in the worst case.
 
     So too for a mean where nobody leaves early: exits would only cost time there.
@@ -78,11 +78,13 @@ def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[Pa
         there: Bools = ~np.isnan(tables.cumulative_s(genome[None])[0])
         return there
 
-    leaves = leaving(problem, number, paths) if budget.needs_thresholds else ()
-    if not any(leaves):
-        return PathLoss(paths, present), of_tables(_without_exits(tables.seconds))
+    exit_rates = leaving(problem, number, networks) if budget.needs_thresholds else ()
+    if not any(exit_rates):
+        return SampledLoss(networks, present), of_tables(_without_exits(tables.seconds))
     try:
-        return PathLoss(paths, present, leaves), ExpectedExits(tables.seconds, problem.space.exit_sites, leaves)
+        return SampledLoss(networks, present, exit_rates), ExpectedExits(
+            tables.seconds, problem.space.exit_sites, exit_rates
+        )
     except ValueError as error:
         raise InputError(
             f"search.optimiser: budget {budget.name} is a mean over the data, and space {problem.space.name} is not "
@@ -90,7 +92,7 @@ def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[Pa
         ) from error
 
 
-def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, ...]:
+def leaving(problem: BudgetProblem, number: int, networks: SampledNetworks) -> tuple[float, ...]:
     """The share of the arriving samples that leaves at each early exit [positions - 1] where a budget is met exactly.
 
     Means over random networks, each with all exits that it can have, as many at a time as it may have at once, and
@@ -107,10 +109,10 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
         return ()
     left, arrived = np.zeros(positions - 1), np.zeros(positions - 1)
     for index, genome in enumerate(drawn):
-        batches = [paths(genome, index * _SHARE_BATCHES + more) for more in range(_SHARE_BATCHES)]
+        batches = [networks(genome, index * _SHARE_BATCHES + more) for more in range(_SHARE_BATCHES)]
         logs = np.concatenate([logs for logs, _ in batches], axis=1)
         labels = np.concatenate([labels for _, labels in batches])
-        for on in _windows(space, genome, table, paths, rng):
+        for on in _windows(space, genome, table, networks, rng):
             cumulative = table.cumulative_s(with_exits(space, genome, on)[None])[0]
             present = ~np.isnan(cumulative)
             shares = _rates(logs[present], labels, cumulative[present], problem.effective_budget_s(budget))
@@ -126,10 +128,10 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
 
 
 def _windows(
-    space: SearchSpace, genome: Ints, table: Additive, paths: Paths, rng: np.random.Generator
+    space: SearchSpace, genome: Ints, table: Additive, networks: SampledNetworks, rng: np.random.Generator
 ) -> list[list[int]]:
     """Every early exit that a network can have, in random sets as large as it may have at once."""
-    early = np.flatnonzero(paths.supernet.choices(genome[None]).legal[0][:-1])
+    early = np.flatnonzero(networks.supernet.choices(genome[None]).legal[0][:-1])
     most = int((~np.isnan(table.cumulative_s(with_exits(space, genome, early.tolist())[None])[0])).sum()) - 1
     sets = np.array_split(rng.permutation(early), -(-len(early) // most)) if most > 0 else []
     return [on.tolist() for on in sets]

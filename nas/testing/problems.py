@@ -117,7 +117,7 @@ class Opaque:
 
 @dataclass(frozen=True, eq=False)
 class Noisy:
-    """The loss of a path whose choices have `utility` [genes, options], with noise that follows the step.
+    """The loss of a network whose choices have `utility` [genes, options], with noise that follows the step.
 
     Satisfies `Loss`. With `gradient` it says how much each chosen operator contributes.
     """
@@ -129,14 +129,14 @@ class Noisy:
     seed: int = 0
     failing: frozenset[int] = field(default_factory=frozenset)
 
-    def __call__(self, path: Ints, step: int) -> Feedback:
-        """The feedback of a path; not a number at the `failing` steps."""
+    def __call__(self, genome: Ints, step: int) -> Feedback:
+        """The feedback of a genome; not a number at the `failing` steps."""
         rng: Any = np.random.default_rng((self.seed, step))
-        chosen = self.utility[np.arange(len(path)), path]
+        chosen = self.utility[np.arange(len(genome)), genome]
         if step in self.failing:
-            return Feedback(float("nan"), np.full(len(path), np.nan) if self.gradient else None)
+            return Feedback(float("nan"), np.full(len(genome), np.nan) if self.gradient else None)
         value = 3.0 - chosen.sum() + self.noise * rng.normal()
-        slope = self.scale * (self.noise * rng.normal(size=len(path)) - chosen) if self.gradient else None
+        slope = self.scale * (self.noise * rng.normal(size=len(genome)) - chosen) if self.gradient else None
         return Feedback(self.scale * value, slope)
 
 

@@ -30,7 +30,7 @@ def test_the_expectation_is_that_of_an_enumeration(seed: int, shared: bool) -> N
     weights = probability[np.arange(4), genomes].prod(axis=1)
     assert weights.sum() == pytest.approx(1)
     assert cost.expected(probability) == pytest.approx(float(weights @ cost.seconds(genomes)), rel=1e-12)
-    # The derivative by one probability is the mean over the paths that take the choice, up to a constant per gene.
+    # The derivative by one probability is the mean over the genomes that take the choice, up to a constant per gene.
     marginal = cost.marginal(probability)
     for gene, size in enumerate(PROBLEM.options):
         given_choice = [

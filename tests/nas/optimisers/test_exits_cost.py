@@ -89,6 +89,6 @@ def test_a_search_with_exits_keeps_a_limit_on_the_mean() -> None:
 
 
 def test_shares_that_cannot_be_are_refused() -> None:
-    for leaves in ((0.5, 0.5), (0.5, 0.5, 1.0), (-0.1, 0.5, 0.5)):
+    for exit_rates in ((0.5, 0.5), (0.5, 0.5, 1.0), (-0.1, 0.5, 0.5)):
         with pytest.raises(ValueError, match=r"3 shares in \[0, 1\) are needed"):
-            ExpectedExits(TABLES, SPACE.exit_sites, leaves)
+            ExpectedExits(TABLES, SPACE.exit_sites, exit_rates)

@@ -130,15 +130,15 @@ def test_a_tighter_budget_ends_at_a_faster_network(of: Any, run: Path) -> None:
         problem = problem_of(context)
         table = problem.tables[context.experiment.target]
         seconds = np.sort(table.score(np.array([t.genome for t in _every(problem)])))
-        paths = optimise.open_paths(context)
+        networks = optimise.open_networks(context)
         ends = []
         for limit in (seconds[len(seconds) // 5], seconds[len(seconds) // 2], seconds[-1]):
             budget = replace(
                 context.experiment.budgets[0], of=of, latency_s=limit * (1 + problem.safety_margin[table.target])
             )
             tight = replace(problem, experiment=replace(context.experiment, budgets=(budget,)))
-            loss, cost = loss_and_cost(tight, 0, paths)
-            bound = Exitless.of(tight) if loss.leaves is None else tight
+            loss, cost = loss_and_cost(tight, 0, networks)
+            bound = Exitless.of(tight) if loss.exit_rates is None else tight
             result = Differentiable(steps=40, warm_up=2).run(bound, loss, cost, tight.effective_budget_s(budget))
             assert result.seconds[0] <= limit * (1 + 1e-9)
             ends.append(table.score(result.proposals[:1])[0])

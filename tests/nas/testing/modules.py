@@ -261,15 +261,15 @@ class Forgetting(Search):
 
 
 class Wordy(Sound):
-    """Its paths are lists."""
+    """Its samples are lists."""
 
     def begin(self, problem, cost, limit_s):
         return Listing(self, problem, cost, limit_s)
 
 
 class Listing(Search):
-    def path(self, step):
-        return super().path(step).tolist()
+    def sample(self, step):
+        return super().sample(step).tolist()
 '''
 
 #: Attention whose number of heads is a choice of operators, with a batch norm over the heads.

@@ -78,7 +78,7 @@ def _kind(subject: str) -> str:
         ("their_latency:Overconfident", "tables_are_the_model", "tables give "),
         ("their_optimisers:Loose", "it_proposes_what_keeps_the_limit", "and the limit is "),
         ("their_optimisers:Amnesic", "a_killed_search_goes_on", "other networks are asked for"),
-        ("their_optimisers:Wordy", "it_proposes_what_keeps_the_limit", "path(0) returned ["),
+        ("their_optimisers:Wordy", "it_proposes_what_keeps_the_limit", "sample(0) returned ["),
         ("their_heads:attention", "banks_share_no_array", "put the option into the operators' names"),
     ],
 )
