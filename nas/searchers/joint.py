@@ -13,9 +13,9 @@ import numpy as np
 
 from nas.errors import InputError
 from nas.searchers.base import Genomes, Problem
+from nas.searchers.feasibility_filter import uniform
 from nas.searchers.moves import mutate
 from nas.searchers.predictor import Pool, Predictor
-from nas.searchers.screen import uniform
 
 #: Offspring that are bred and scored at a time.
 _BROOD: Final = 16384
@@ -46,11 +46,11 @@ class Joint(Predictor):
 
     def _pool(self, rng: np.random.Generator, n: int) -> Pool:
         """The most promising offspring of the population that are new and within a budget, with some strangers."""
-        parents = self._told.genomes[self._told.best()[: self._population]]
+        parents = self._archive.genomes[self._archive.best()[: self._population]]
         found = Pool(parents[:0], np.empty((0, 1)))
         # A brood at a time: of a million offspring few are remembered.
         for start in range(0, self._candidates, _BROOD):
-            brood = self._judged(self._new(self._offspring(rng, parents, min(_BROOD, self._candidates - start))))
+            brood = self._scored(self._new(self._offspring(rng, parents, min(_BROOD, self._candidates - start))))
             # Two broods may have the same child.
             found = (_different(found.with_more(brood)) if len(found.genomes) else brood).shortlist(n)
         return found

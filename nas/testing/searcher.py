@@ -94,7 +94,7 @@ def what_is_asked_is_legal_canonical_and_new(make: Make) -> None:
         require(
             len(set(rows(asked))) == len(genomes),
             f"of {len(genomes)} genomes {len(genomes) - len(set(rows(asked)))} were asked for before",
-            "remember what was asked, or propose through `nas.searchers.screen.Screen`",
+            "remember what was asked, or propose through `nas.searchers.feasibility_filter.FeasibilityFilter`",
         )
         require(
             [len(batch) for batch in asked] == [32] * 12,
@@ -163,7 +163,7 @@ def budgets_are_kept(make: Make) -> None:
             (latency <= 10).all(),
             f"{int((latency > 10).sum())} of {len(latency)} genomes keep none of the budgets {budgets}",
             "leave out what `problem.free_objectives` says keeps no budget, or propose through "
-            "`nas.searchers.screen.Screen`",
+            "`nas.searchers.feasibility_filter.FeasibilityFilter`",
         )
         require((latency > 3).any(), f"with budgets {budgets} nothing above 3 is asked for", "any budget kept will do")
 
@@ -173,7 +173,7 @@ def a_budget_that_sampling_never_meets_is_met(make: Make) -> None:
     problem = Chain(depth=24, options=20, budgets=(12.0,), deep=True)
     asked = drive(make, problem, 3)
     over = int((problem.latency(np.concatenate(asked)) > 12).sum())
-    require(over == 0, f"{over} of 96 genomes break the budget", "descend into it, as `Screen` does")
+    require(over == 0, f"{over} of 96 genomes break the budget", "descend into it, as `FeasibilityFilter` does")
     require(len(set(rows(asked))) == 96, f"of 96 genomes {len(set(rows(asked)))} are different", "ask for new ones")
 
 

@@ -63,9 +63,9 @@ def test_local_search_asks_the_neighbours_of_the_best_and_then_starts_anew(toy: 
     # Nothing around is better, so the descent ends as soon as every neighbour is known.
     searcher.tell(around, np.full((4, 1), 2.0), np.zeros((4, 1)))
     rest = searcher.ask(1)
-    if len(searcher._told):
+    if len(searcher._archive):
         searcher.tell(rest, np.full((1, 1), 2.0), np.zeros((1, 1)))
-    assert len(searcher._told) == 0
+    assert len(searcher._archive) == 0
 
 
 @pytest.mark.parametrize("make", [NSGA2, RegularisedEvolution])

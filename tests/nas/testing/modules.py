@@ -144,7 +144,7 @@ import numpy as np
 
 from nas.searchers.base import least_violation
 from nas.searchers.random import RandomSearch
-from nas.searchers.screen import Screen
+from nas.searchers.feasibility_filter import FeasibilityFilter
 
 
 class Silent:
@@ -199,16 +199,16 @@ class Asked(RandomSearch):
 
     def __init__(self, problem):
         super().__init__(problem)
-        self.problem, self.screen, self.asked = problem, Screen(problem), 0
+        self.problem, self.filter, self.asked = problem, FeasibilityFilter(problem), 0
 
     def ask(self, n):
         self.asked += 1
         rng = np.random.default_rng((self.problem.seed, self.asked))
         draw = lambda rng, many, attempt: rng.integers(self.problem.sizes, size=(many, len(self.problem.sizes)))
-        return self.screen.propose(rng, n, [draw])
+        return self.filter.propose(rng, n, [draw])
 
     def tell(self, genomes, values, violation):
-        self.screen.add(genomes)
+        self.filter.add(genomes)
 
 
 class Careless(RandomSearch):
@@ -216,14 +216,14 @@ class Careless(RandomSearch):
 
     def __init__(self, problem):
         super().__init__(problem)
-        self.problem, self.screen = problem, Screen(problem)
+        self.problem, self.filter = problem, FeasibilityFilter(problem)
 
     def ask(self, n):
         draw = lambda rng, many, attempt: rng.integers(self.problem.sizes, size=(many, len(self.problem.sizes)))
-        return self.screen.propose(self.screen.generator(), n, [draw], anywhere=True)
+        return self.filter.propose(self.filter.generator(), n, [draw], anywhere=True)
 
     def tell(self, genomes, values, violation):
-        self.screen.add(genomes)
+        self.filter.add(genomes)
 '''
 
 OPTIMISERS = '''
