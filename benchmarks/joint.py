@@ -107,7 +107,13 @@ def seconds_per_step(context: Context, problem: BudgetProblem, networks: Any) ->
 
 
 def found_by(
-    method: str, context: Context, problem: BudgetProblem, judge: Evaluation, networks: Any, step_s: float, cpu_s: float
+    method: str,
+    context: Context,
+    problem: BudgetProblem,
+    evaluation: Evaluation,
+    networks: Any,
+    step_s: float,
+    cpu_s: float,
 ) -> tuple[list[Trial], float]:
     """What a method evaluated within its CPU seconds, and the seconds it took."""
     clock = Clock(cpu_s)
@@ -127,7 +133,7 @@ def found_by(
         genomes = searcher.ask(BATCH)
         batch = []
         for slot, genome in enumerate(genomes):
-            batch.append(judge.trial(genome, 0, slot, len(genomes)))
+            batch.append(evaluation.trial(genome, 0, slot, len(genomes)))
             if clock.over:
                 break
         values = [
@@ -173,10 +179,10 @@ def run_seed(args: argparse.Namespace, seed: int, console: Console) -> Iterator[
     for method in METHODS:
         if method in known:
             continue
-        judge = Evaluation(context, problem)
+        evaluation = Evaluation(context, problem)
         # Compiled before the clock starts.
-        judge.scores(practice, context.experiment.search.images)
-        trials, spent_s = found_by(method, context, problem, judge, networks, step_s, args.cpu_s)
+        evaluation.scores(practice, context.experiment.search.images)
+        trials, spent_s = found_by(method, context, problem, evaluation, networks, step_s, args.cpu_s)
         front, best = front_of(trials), best_of(trials)
         chosen = np.array([trial.genome for trial in [*front, best]])
         rows = InProcess(context.experiment.target).time_networks(context.space, list(chosen), "calibration", seed)

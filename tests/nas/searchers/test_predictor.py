@@ -44,10 +44,10 @@ def best_loss(searcher: Any, problem: Any, loss: Callable[[Genomes], np.ndarray]
     return best
 
 
-def test_offspring_in_many_broods_are_as_good_and_all_different(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offspring_in_many_chunks_are_as_good_and_all_different(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: dict[int, list[float]] = {1 << 14: [], 64: []}
-    for brood, found in losses.items():
-        monkeypatch.setattr(joint, "_BROOD", brood)
+    for chunk, found in losses.items():
+        monkeypatch.setattr(joint, "_CHUNK", chunk)
         for seed in range(4):
             loss, problem = interacting(seed, 12, 5), plain(12, 5, budget=24.0, seed=seed)
             searcher = Joint(problem, offspring=8000)
