@@ -201,7 +201,7 @@ class TakesFamilyPrior(LatencyModel, Protocol):
     def family(self) -> tuple[str, ...]:
         """Keys of the targets whose measurements it was told of."""
 
-    def with_family(self, relatives: Sequence[Self]) -> Self:
+    def with_family(self, same_family: Sequence[Self]) -> Self:
         """Another model that believes what fitted models of the same class, on other devices, say of this one."""
 
 

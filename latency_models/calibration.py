@@ -43,7 +43,7 @@ class Calibration:
     """The fitted coefficients of `features` on `target`, and the rows behind them.
 
     `table` holds the seconds of kernels measured alone, for a model that looks them up. `prior` is what the
-    calibrations of `relatives`, keys of their targets, say of the coefficients; None where there are none.
+    calibrations of `same_family`, keys of their targets, say of the coefficients; None where there are none.
     """
 
     features: FeatureSet
@@ -53,7 +53,7 @@ class Calibration:
     fit: Fit
     table: KernelTable | None = None
     prior: Prior | None = None
-    relatives: tuple[str, ...] = ()
+    same_family: tuple[str, ...] = ()
 
     @property
     def model(self) -> str:
@@ -84,7 +84,7 @@ class Calibration:
         if self.table is not None:
             arrays |= self.table.to_arrays()
         if self.prior is not None:
-            header["relatives"] = self.relatives
+            header["relatives"] = self.same_family
             arrays |= {"prior_mean": self.prior.mean, "prior_std": self.prior.std}
         buffer = io.BytesIO()
         np.savez(
@@ -144,7 +144,7 @@ class Calibration:
             fit=Fit(coefficients, covariance, float(arrays["noise"]), header.get("freedom") or math.inf),
             table=KernelTable.of_arrays(arrays),
             prior=_stored_prior(features.prior(on), arrays, place),
-            relatives=tuple(header.get("relatives", ())),
+            same_family=tuple(header.get("relatives", ())),
         )
 
 
@@ -235,7 +235,8 @@ def correct(
 
 
 def fitted(calibration: Calibration, rows: Rows) -> Calibration:
-    """The calibration with these rows; a prior from relatives is used unless left-out networks speak against it."""
+    """The calibration with these rows; a prior from same-family devices is used unless left-out networks speak against
+    it."""
     own = calibration.features.prior(calibration.machine)
     prior = calibration.prior
     return replace(calibration, rows=rows, fit=fit(rows, own) if prior is None else fit_either(rows, prior, own))

@@ -143,7 +143,7 @@ def common_factors(rows: Rows, prior: Prior) -> Prior:
     return Prior(prior.mean * scale, prior.std * np.maximum(scale, LEAST_SHRINK), prior.factor)
 
 
-def told(rows: Rows, prior: Prior, noise: float) -> Floats:
+def learned(rows: Rows, prior: Prior, noise: float) -> Floats:
     """The share of each coefficient's variance that rows with this relative noise remove [p]: 0 none of it, 1 all."""
     scaled = common_factors(rows, prior)
     left, _ = _equations(rows)

@@ -20,7 +20,7 @@ from hardware_profiles.host import detect, differences, identity
 from latency_models.base import LatencyModel
 from latency_models.table import LatencyTable, save_table
 from nas.config import registry
-from nas.devices.family import with_relatives
+from nas.devices.family import with_family_prior
 from nas.devices.measurement import Measurement
 from nas.devices.networks import Loader, reference_genomes, time_loaded
 from nas.devices.profile_store import (
@@ -150,7 +150,7 @@ def _fitted(out: Path, head: Head, setup: Setup, space: SearchSpace, found: Sequ
     seconds = np.full((len(rows), max(len(row.exits) for row in rows)), np.nan)
     for number, row in enumerate(rows):
         seconds[number, : len(row.exits)] = row.cumulative_s
-    model = with_relatives(registry.load(MODEL)(head.profile, setup.target), head.profile, space, (out,))
+    model = with_family_prior(registry.load(MODEL)(head.profile, setup.target), head.profile, space, (out,))
     return model.fit([space.decode(row.genome) for row in rows], seconds)
 
 

@@ -21,7 +21,7 @@ from latency_models.base import LatencyModel, TakesFamilyPrior, Transferable
 from nas.config import registry
 from nas.config.plugins import NO_PLUGINS
 from nas.devices import profile_store
-from nas.devices.family import with_relatives
+from nas.devices.family import with_family_prior
 from nas.devices.measurement import HOST, Measurement
 from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes
 from nas.errors import InputError
@@ -49,10 +49,10 @@ def _uncalibrated(context: Context, target: Target) -> LatencyModel:
     part = context.experiment.latency_model
     profile = context.profiles[target.device]
     bare: LatencyModel = part.load()(profile, target, **part.arguments)
-    model = with_relatives(bare, profile, context.space)
+    model = with_family_prior(bare, profile, context.space)
     if isinstance(model, TakesFamilyPrior) and (names := model.family):
         context.console.print(
-            Text(f"{target.key}: relatives, heard unless the readings speak against them: {', '.join(names)}")
+            Text(f"{target.key}: same-family devices, believed unless readings speak against them: {', '.join(names)}")
         )
     return model
 

@@ -62,8 +62,8 @@ def test_static_counts_equal_the_network(name: str, quantity: additive.Quantity)
     tables = COMPILED[name, "roofline"].tables(quantity)
     networks = [space.decode(genome) for genome in genomes]
     assert tables.total(genomes).tolist() == [getattr(network, quantity) for network in networks]
-    for row, network in zip(tables.reach(genomes), networks, strict=True):
-        expected = [getattr(network.reach(k), quantity) for k in range(len(network.exits))]
+    for row, network in zip(tables.cumulative(genomes), networks, strict=True):
+        expected = [getattr(network.cumulative(k), quantity) for k in range(len(network.exits))]
         assert row[np.isfinite(row)].tolist() == expected
 
 
