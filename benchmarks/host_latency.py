@@ -193,7 +193,7 @@ def evaluate(campaign: Campaign, table: str, args: argparse.Namespace) -> list[d
         found.setdefault("additive, 500", []).append(scores(additive(genomes), measured))
         if seed < args.mlp_seeds:
             net = mlp.fit(TARGET, options.tolist(), np.array(quick.genomes), quick.total_s, seed)
-            guess = by_relative_error(net.score(np.array(genomes)), net.error)
+            guess = by_relative_error(net.latency_s(np.array(genomes)), net.error)
             found.setdefault("perceptron, 500", []).append(scores(guess, measured))
     ten, many = args.calibration, len(quick.genomes)
     samples = {"roofline, plain": 0, "look-up, as measured": 0, "additive, 500": many, "perceptron, 500": many}
@@ -220,7 +220,7 @@ def winners(campaign: Campaign, table: str, args: argparse.Namespace) -> list[di
     model = Roofline(campaign.profile(), TARGET).fit([pool.networks[i] for i in calibrating], cumulative)
     compiled = compile_tables(space, model)
     genomes = random_genomes(space, SEARCHED, np.random.default_rng(args.seed + 2))
-    predicted, macs = compiled.score(genomes), compiled.tables("macs").total(genomes)
+    predicted, macs = compiled.latency_s(genomes), compiled.tables("macs").total(genomes)
     chosen: dict[Genome, float] = {}
     for budget in np.quantile(predicted, BUDGETS):
         fits = np.flatnonzero(predicted <= budget)

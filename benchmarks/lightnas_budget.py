@@ -189,7 +189,7 @@ def published(all_scores: Sequence[Scores], scales: Sequence[float], noise: floa
     rows = []
     for (seed, ms, scale), alpha in zip(cases, logits, strict=True):
         end, limit_s = alpha.argmax(axis=1), ms / 1e3
-        seconds = float(TABLE.score(end[None])[0])
+        seconds = float(TABLE.latency_s(end[None])[0])
         derived, derived_s = derive(Problem(seed), alpha, COST, limit_s, end)
         rows.append(
             {

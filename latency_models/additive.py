@@ -78,7 +78,7 @@ class Additive:
     seconds: Tables
     counts: dict[Quantity, Tables]
 
-    def score(self, genomes: Genomes) -> Floats:
+    def latency_s(self, genomes: Genomes) -> Floats:
         """Worst-case seconds of canonical genomes [n, genes]: every exit passed, its call and decision paid [n]."""
         return self.seconds.total(genomes)
 

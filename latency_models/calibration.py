@@ -76,7 +76,7 @@ class Calibration:
             "schema": SCHEMA,
             "model": self.model,
             "columns": self.features.columns,
-            "freedom": None if math.isinf(self.fit.freedom) else self.fit.freedom,
+            "freedom": None if math.isinf(self.fit.degrees_of_freedom) else self.fit.degrees_of_freedom,
             "target": asdict(self.target),
             "machine": asdict(self.machine),
         }

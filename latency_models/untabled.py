@@ -44,7 +44,7 @@ class Untabled:
         found = [self._known[key] for key in keys]
         return np.array(found, np.float64).reshape(len(rows), len(self._exits))
 
-    def score(self, genomes: Genomes) -> Floats:
+    def latency_s(self, genomes: Genomes) -> Floats:
         """Worst-case seconds [n]."""
         return self.cumulative_s(genomes)[:, -1]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nas.devices.profile_store import Setup
-    from nas.devices.profiling import Result
+    from nas.devices.profiling import ProfileResult
 
 _MESSAGE: Final = "nas: interrupted; the same command goes on from here"
 _FOLDER: Final = "hardware_profiles"
@@ -74,7 +74,7 @@ def profile(args: argparse.Namespace) -> int:
     return OK
 
 
-def _measured(args: argparse.Namespace, setup: Setup, console: Console) -> Result:
+def _measured(args: argparse.Namespace, setup: Setup, console: Console) -> ProfileResult:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from nas.devices.profiling import profile as measure
@@ -140,7 +140,7 @@ def _input(args: argparse.Namespace) -> tuple[int, ...]:
     return (1 if height <= _GREY else 3, height, width)
 
 
-def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console) -> None:
+def _say(args: argparse.Namespace, setup: Setup, found: ProfileResult, console: Console) -> None:
     import numpy as np
     from rich.text import Text
 
@@ -183,7 +183,7 @@ def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console
         )
 
 
-def _governor(found: Result) -> str:
+def _governor(found: ProfileResult) -> str:
     known = [reading.row.conditions for reading in found.readings if reading.row.conditions is not None]
     governors = sorted({c.governor for c in known if c.governor})
     clocks = [hertz for c in known if c.clock_hz for hertz in c.clock_hz]
@@ -191,7 +191,7 @@ def _governor(found: Result) -> str:
     return text + (f"; clock {min(clocks) / 1e9:.2f} to {max(clocks) / 1e9:.2f} GHz" if clocks else "")
 
 
-def _warnings(found: Result, noise: float | None) -> list[str]:
+def _warnings(found: ProfileResult, noise: float | None) -> list[str]:
     from nas.tolerances import REFERENCE_DRIFT
 
     said = []

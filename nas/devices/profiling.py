@@ -49,7 +49,7 @@ _REPEATS: Final = 2
 
 
 @dataclass(frozen=True)
-class Result:
+class ProfileResult:
     """What `profile` found: the readings that count, the model fitted to them, and how many were taken just now."""
 
     folder: Path
@@ -64,7 +64,7 @@ class Result:
         return sum(not reading.stable for reading in self.readings)
 
 
-def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int], None]) -> Result:
+def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int], None]) -> ProfileResult:
     """Measure what is missing, fit, and write profile, calibration and table.
 
     `progress` is told how many networks are done, of how many. Raises InputError for a profile of another machine, or
@@ -90,7 +90,7 @@ def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int
         found = counting(load(folder)[1])
         model = _fitted(out, head, setup, space, found)
         _write(out, folder, known or head.profile, setup, found, model)
-    return Result(folder, head, found, model, len(load(folder)[1]) - before)
+    return ProfileResult(folder, head, found, model, len(load(folder)[1]) - before)
 
 
 def _take(

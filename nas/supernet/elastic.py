@@ -1,6 +1,7 @@
 """All networks of a space as one compiled program: the genome enters as integers known at run time.
 
-A slot runs its largest tensors, masked (`masks`). An absent slot and a bank's other entries are branches not taken.
+A slot runs its largest tensors, masked (`masks`). An absent slot and an operator choice's other entries are branches
+not taken.
 """
 
 from __future__ import annotations

@@ -200,8 +200,8 @@ def tables_are_the_model(make: Make) -> None:
         require(tables.target == TARGET, f"{when} the tables are of {tables.target}", f"they are of {TARGET}")
         prediction = model.predict(networks())
         require(
-            np.allclose(tables.score(genomes()), prediction.total_s, rtol=1e-9),
-            f"{when} tables give {tables.score(genomes())[0]} s where predict gives {prediction.total_s[0]} s",
+            np.allclose(tables.latency_s(genomes()), prediction.total_s, rtol=1e-9),
+            f"{when} tables give {tables.latency_s(genomes())[0]} s where predict gives {prediction.total_s[0]} s",
             "price each slot as predict does, with call and decision",
         )
         for row, own in zip(tables.cumulative_s(genomes()), prediction.cumulative_s(), strict=True):

@@ -129,7 +129,7 @@ def test_a_tighter_budget_ends_at_a_faster_network(of: Any, run: Path) -> None:
     with opened(run) as context:
         problem = problem_of(context)
         table = problem.tables[context.experiment.target]
-        seconds = np.sort(table.score(np.array([t.genome for t in _every(problem)])))
+        seconds = np.sort(table.latency_s(np.array([t.genome for t in _every(problem)])))
         networks = optimise.open_networks(context)
         ends = []
         for limit in (seconds[len(seconds) // 5], seconds[len(seconds) // 2], seconds[-1]):
@@ -141,7 +141,7 @@ def test_a_tighter_budget_ends_at_a_faster_network(of: Any, run: Path) -> None:
             bound = Exitless.of(tight) if loss.exit_rates is None else tight
             result = Differentiable(steps=40, warm_up=2).run(bound, loss, cost, tight.effective_budget_s(budget))
             assert result.seconds[0] <= limit * (1 + 1e-9)
-            ends.append(table.score(result.proposals[:1])[0])
+            ends.append(table.latency_s(result.proposals[:1])[0])
     assert ends[0] < ends[-1]
     if of == "worst_case":
         assert ends == sorted(ends)

@@ -303,7 +303,7 @@ def attention(input_shape, classes, width: int = 8):
         block=_attention,
         exit_head=linear_exit,
         final_head=lambda b, x, classes: linear_exit(b, "final", x, classes),
-        bank=("heads",),
+        operator_choice=("heads",),
         max_exits=1,
     )
 """
