@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hardware_profiles import DeviceProfile, Target
+from hardware_profiles import HOST, DeviceProfile, Target
 from latency_models.base import Floats, Prediction, stack
 from latency_models.counts import counts
 from latency_models.features import machine
@@ -54,7 +54,7 @@ def energy(profile: DeviceProfile, target: Target, networks: Sequence[Network], 
     """
     if profile.idle_w is None or profile.tdp_w is None:
         missing = "idle_w" if profile.idle_w is None else "tdp_w"
-        where = "the profile that nas profile makes of this machine" if profile.id == "host" else "its file"
+        where = "the profile that nas profile makes of this machine" if profile.id == HOST else "its file"
         raise ValueError(f"device {profile.id!r} has no {missing}, which is not measured; add it to {where}")
     if len(networks) != len(seconds.segment_s):
         raise ValueError(f"{len(networks)} networks, but seconds of {len(seconds.segment_s)}")

@@ -91,7 +91,7 @@ def _setup(args: argparse.Namespace) -> Setup:
     """The command line as a setup; raises InputError (or ProfileError) for what cannot be."""
     import inspect
 
-    from hardware_profiles import Target
+    from hardware_profiles import HOST, Target
     from hardware_profiles.registry import shipped_as
     from nas.config import registry
     from nas.devices.profile_store import FEWEST, Setup
@@ -99,7 +99,7 @@ def _setup(args: argparse.Namespace) -> Setup:
 
     if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", args.name):
         raise InputError(f"the name {args.name!r} cannot be that of a device; use lower-case letters, digits and _")
-    if args.name == "host":
+    if args.name == HOST:
         raise InputError("the name 'host' is this machine as it is; choose another, such as 'my_board'")
     if (taken := shipped_as(args.name)) is not None:
         raise InputError(

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from hardware_profiles import DeviceProfile, ProfileError, Target
+from hardware_profiles import HOST, DeviceProfile, ProfileError, Target
 from hardware_profiles.host import is_here
 from hardware_profiles.registry import SEARCH, read
 from latency_models.base import LatencyModel, TakesFamilyPrior
-from nas.devices.measurement import HOST
 from nas.devices.profile_store import CALIBRATION, load
 from search_spaces.slots import SearchSpace
 

@@ -14,8 +14,6 @@ from nas.devices.conditions import Conditions
 from nas.devices.timing.readings import Readings
 from nas.errors import InputError
 
-#: The device that is measured by running things here.
-HOST: Final = "host"
 SCHEMA: Final = 1
 Purpose = Literal["calibration", "candidate", "winner"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from hardware_profiles import ProfileError, Target
+from hardware_profiles import HOST, ProfileError, Target
 from latency_models import LATENCY_MODELS
 from nas.config import registry
 from nas.devices.profile_store import FEWEST
@@ -68,7 +68,7 @@ class ReportedRun:
         """Names of the devices by id; the machine of the run goes by its processor."""
         names = {key: profile["name"].text for key, profile in self.environment["profiles"].pairs.items()}
         processor = self.environment["machine"]["processor"].text
-        return {**{key: name for key, name in names.items() if name}, **({"host": processor} if processor else {})}
+        return {**{key: name for key, name in names.items() if name}, **({HOST: processor} if processor else {})}
 
     def winner_of(self, budget: BudgetRow) -> Verdict | None:
         """The network that was verified for a budget."""

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from hardware_profiles import cpuinfo
+from hardware_profiles import HOST, cpuinfo
 from hardware_profiles import load as load_profile
 from hardware_profiles.schema import parse as parse_profile
 from nas.config import dump, parse
 from nas.config.settings import Experiment
 from nas.devices.base import DeviceFinder
 from nas.devices.local import local_device
-from nas.devices.measurement import HOST
 from nas.errors import InputError
 from nas.process import versions
 from nas.process.files import atomic_write_json, atomic_write_text

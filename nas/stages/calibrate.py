@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-from hardware_profiles import ProfileError, Target
+from hardware_profiles import HOST, ProfileError, Target
 from hardware_profiles.registry import locate
 from latency_models.base import LatencyModel, TakesFamilyPrior, Transferable
 from nas.config import registry
 from nas.config.plugins import NO_PLUGINS
 from nas.devices import profile_store
 from nas.devices.family import with_family_prior
-from nas.devices.measurement import HOST, Measurement
+from nas.devices.measurement import Measurement
 from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes
 from nas.errors import InputError
 from nas.process.files import read_jsonl

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware_profiles import Target
+from hardware_profiles import HOST, Target
 from nas.deploy import manifest, thresholds
 from nas.deploy.cascade import Cascade
 from nas.deploy.parity import compare_exits
-from nas.devices.measurement import HOST
 from nas.devices.runners import runner_for
 from nas.devices.timing.measuring import measure
 from nas.errors import InputError
