@@ -47,7 +47,7 @@ from nas.deploy.onnx import export_segments
 from nas.devices.measurement import random_weights
 from nas.devices.runners import runner_for
 from nas.devices.runners.base import load_cascade
-from nas.devices.timing.measuring import TimingPlan, measure_together
+from nas.devices.timing.measuring import Plan, measure_together
 from nas.devices.timing.readings import Readings
 from search_spaces.mobile import mobile
 from search_spaces.slots import random_genomes
@@ -55,7 +55,7 @@ from search_spaces.slots import random_genomes
 Record = dict[str, Any]
 TARGET = Target("host", "onnxruntime")
 SAMPLES = 100
-REPETITION = TimingPlan(blocks=5, block_s=0.03, warm_up_s=0.02)
+REPETITION = Plan(blocks=5, block_s=0.03, warm_up_s=0.02)
 #: The same readings, many times as many.
 TRUTH = replace(REPETITION, blocks=50)
 #: Repetitions of each number of busy processes between two long runs.
@@ -103,9 +103,7 @@ def spinning(busy: int) -> Iterator[None]:
             spinner.wait()
 
 
-def take(
-    found: Sequence[Subject], samples: Sequence[NDArray[np.float32]], plan: TimingPlan, about: Record
-) -> list[Record]:
+def take(found: Sequence[Subject], samples: Sequence[NDArray[np.float32]], plan: Plan, about: Record) -> list[Record]:
     """One record per network: the values and bounds of its call and its stream."""
     calls: dict[str, Callable[[], object]] = {
         f"{subject.name}/{exit_}": partial(subject.cascade.run_to, samples[0], exit_)

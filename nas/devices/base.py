@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hardware_profiles import DeviceProfile, Target
 from nas.deploy.cascade import Cascade
 from nas.devices.measurement import ExitTime, Measurement, Purpose
-from nas.devices.timing.measuring import TimingPlan
+from nas.devices.timing.measuring import Plan
 from search_spaces.slots import SearchSpace
 
 
@@ -48,11 +48,11 @@ class Device(Protocol):
         """Readings of networks of a space with random weights, to each of their exits, taken together."""
 
     def time_cascades(
-        self, networks: Mapping[str, Exported], samples: Sequence[NDArray[np.float32]], plan: TimingPlan
+        self, networks: Mapping[str, Exported], samples: Sequence[NDArray[np.float32]], plan: Plan
     ) -> dict[str, CascadeTimes]:
         """Readings of exported networks by name, taken together; `samples` are batches of one."""
 
-    def time_stream(self, network: Exported, samples: Sequence[NDArray[np.float32]], plan: TimingPlan) -> ExitTime:
+    def time_stream(self, network: Exported, samples: Sequence[NDArray[np.float32]], plan: Plan) -> ExitTime:
         """The mean seconds of an exported network over samples, each a batch of one."""
 
 

@@ -41,12 +41,12 @@ def kernel_seconds(networks: Sequence[Network], target: Target, blocks: int = 3,
     """
     from nas.deploy.onnx import to_onnx
     from nas.devices.runners.onnxruntime_runner import OnnxRuntime
-    from nas.devices.timing.measuring import TimingPlan, measure
+    from nas.devices.timing.measuring import Plan, measure
 
     if target.device != HOST or target.runner != "onnxruntime":
         raise InputError(f"kernels of {target.key} cannot be measured here: that takes {HOST!r} with onnxruntime")
     runner = OnnxRuntime(target)
-    plan = TimingPlan(blocks=blocks, block_s=block_s, warm_up_s=block_s, threads=target.threads)
+    plan = Plan(blocks=blocks, block_s=block_s, warm_up_s=block_s, threads=target.threads)
     found: list[float] = []
     for start in range(0, len(networks), _TOGETHER):
         calls: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from hardware_profiles.host import is_here
 from nas.devices.base import CascadeTimes, Device, Exported
 from nas.devices.measurement import ExitTime, Measurement, Purpose
 from nas.devices.networks import BLOCKS, BLOCK_S, Loader, time_loaded
-from nas.devices.timing.measuring import TimingPlan, measure_stream, measure_together
+from nas.devices.timing.measuring import Plan, measure_stream, measure_together
 from search_spaces.slots import SearchSpace
 
 
@@ -43,7 +43,7 @@ class InProcess:
         return time_loaded(loader, loader.reference(), genomes, purpose, blocks, block_s)
 
     def time_cascades(
-        self, networks: Mapping[str, Exported], samples: Sequence[NDArray[np.float32]], plan: TimingPlan
+        self, networks: Mapping[str, Exported], samples: Sequence[NDArray[np.float32]], plan: Plan
     ) -> dict[str, CascadeTimes]:
         """Time exported networks in interleaved blocks: to each exit, and over the samples where that is wanted."""
         batch = np.repeat(samples[0], self.target.batch, axis=0)
@@ -62,6 +62,6 @@ class InProcess:
             for name, network in networks.items()
         }
 
-    def time_stream(self, network: Exported, samples: Sequence[NDArray[np.float32]], plan: TimingPlan) -> ExitTime:
+    def time_stream(self, network: Exported, samples: Sequence[NDArray[np.float32]], plan: Plan) -> ExitTime:
         """Time one exported network over samples."""
         return ExitTime.of(measure_stream({"": network.cascade}, samples, plan)[""])

@@ -120,12 +120,12 @@ def time_loaded(
 
     The reference is usually the loader's own.
     """
-    from nas.devices.timing.measuring import TimingPlan, measure
+    from nas.devices.timing.measuring import Plan, measure
 
     target = loader.target
     networks = [loader.space.decode(genome) for genome in genomes]
     calls = {f"{i}/{k}": call for i, network in enumerate(networks) for k, call in enumerate(loader.calls(network))}
-    plan = TimingPlan(blocks=blocks, block_s=block_s, warm_up_s=block_s, threads=target.threads)
+    plan = Plan(blocks=blocks, block_s=block_s, warm_up_s=block_s, threads=target.threads)
     readings = measure(calls, plan, reference=reference)
     conditions = Conditions.now(loader.runner.version, target.threads)
     rows = []

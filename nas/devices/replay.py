@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hardware_profiles import DeviceProfile, Target
 from nas.devices.base import CascadeTimes, Device, Exported
 from nas.devices.measurement import ExitTime, Measurement, Purpose
-from nas.devices.timing.measuring import TimingPlan
+from nas.devices.timing.measuring import Plan
 from nas.errors import InputError
 from nas.process.files import read_jsonl
 from search_spaces.slots import SearchSpace
@@ -74,13 +74,13 @@ class Replay:
         return tuple(self.recording.next(self.target, tuple(int(g) for g in genome), purpose) for genome in genomes)
 
     def time_cascades(
-        self, networks: Mapping[str, Exported], samples: Sequence[NDArray[np.float32]], plan: TimingPlan
+        self, networks: Mapping[str, Exported], samples: Sequence[NDArray[np.float32]], plan: Plan
     ) -> dict[str, CascadeTimes]:
         """What was read of these networks once they were exported."""
         rows = {name: self.recording.next(self.target, network.genome, "winner") for name, network in networks.items()}
         return {name: CascadeTimes(row.exits, row.stream) for name, row in rows.items()}
 
-    def time_stream(self, network: Exported, samples: Sequence[NDArray[np.float32]], plan: TimingPlan) -> ExitTime:
+    def time_stream(self, network: Exported, samples: Sequence[NDArray[np.float32]], plan: Plan) -> ExitTime:
         """The mean that will be read when the network is verified: readings on the way there are not in the log."""
         for row in self.recording.left(self.target, network.genome, "winner"):
             if row.stream is not None:

@@ -16,7 +16,7 @@ from nas.deploy.thresholds import read as read_thresholds
 from nas.deploy.tvm import available, compiler
 from nas.devices.runners import runner_for
 from nas.devices.runners.base import load_cascade
-from nas.devices.timing.measuring import TimingPlan
+from nas.devices.timing.measuring import Plan
 from nas.errors import InputError
 from nas.run.context import Context
 from nas.run.winners import Winner, files_of
@@ -40,10 +40,10 @@ def shipped_cascade(folder: Path, target: Target, thresholds: tuple[float, ...] 
     return load_cascade(runner, folder, found.segments(runner.suffix), settled)
 
 
-def plan_of(context: Context, target: Target) -> TimingPlan:
+def plan_of(context: Context, target: Target) -> Plan:
     """How winners are measured on a target."""
     settings = context.experiment.verify
-    return TimingPlan(blocks=settings.blocks, block_s=settings.block_time_s, threads=target.threads)
+    return Plan(blocks=settings.blocks, block_s=settings.block_time_s, threads=target.threads)
 
 
 def prepared_samples(context: Context, part: Literal["val", "test"]) -> list[NDArray[np.float32]]:

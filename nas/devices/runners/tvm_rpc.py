@@ -30,7 +30,7 @@ import numpy as np
 
 from nas.deploy.tvm import available
 from nas.devices.runners.base import Array
-from nas.devices.timing.measuring import TimingPlan
+from nas.devices.timing.measuring import Plan
 from nas.devices.timing.readings import Readings
 from nas.errors import InputError
 
@@ -143,12 +143,12 @@ class Device:
 
         return self._in_time(job)
 
-    def time(self, library: Path, *inputs: Array, plan: TimingPlan | None = None) -> Readings:
+    def time(self, library: Path, *inputs: Array, plan: Plan | None = None) -> Readings:
         """Send a library and take readings of its `main` by the device's own clock, transfers apart.
 
         There is no CPU clock at the other end: `cpu_s` is NaN and contention is not known. Raises RpcError.
         """
-        plan = plan or TimingPlan()
+        plan = plan or Plan()
 
         def job(session: _Session) -> Readings:
             machine = session.machine(library, inputs)

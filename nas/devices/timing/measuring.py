@@ -27,7 +27,7 @@ import numpy as np
 from nas.devices.timing.clocks import Precision, precision
 from nas.devices.timing.probe import Probe, shared
 from nas.devices.timing.readings import Readings
-from nas.devices.timing.rounds import Job, TimingBlock, run
+from nas.devices.timing.rounds import Block, Job, run
 from nas.tolerances import CONTENDED_WALL_TO_CPU
 
 Clock = Callable[[], float]
@@ -54,7 +54,7 @@ class Clocks:
 
 
 @dataclass(frozen=True, slots=True)
-class TimingPlan:
+class Plan:
     """How much to measure: per thing `blocks` blocks of about `block_s` seconds each, after `warm_up_s` seconds.
 
     A reading lasts at least `reading_s`, for which short calls are made several times in a row; so the timers, which
@@ -89,7 +89,7 @@ def measure_together(
     calls: Mapping[str, Callable[[], object]],
     streams: Mapping[str, Callable[[Any], object]],
     inputs: Sequence[Any],
-    plan: TimingPlan | None = None,
+    plan: Plan | None = None,
     clocks: Clocks | None = None,
     reference: Callable[[], object] | None = None,
 ) -> dict[str, Readings]:
@@ -102,7 +102,7 @@ def measure_together(
     the number of readings of the plan do not apply. The names of calls and streams must differ. Raises ValueError for
     streams without inputs.
     """
-    plan, clocks = plan or TimingPlan(), clocks or Clocks()
+    plan, clocks = plan or Plan(), clocks or Clocks()
     if streams and not inputs:
         raise ValueError("a stream needs at least one sample")
     known = precision(clocks.cpu, clocks.wall)
@@ -117,7 +117,7 @@ def measure_together(
 
 def measure(
     calls: Mapping[str, Callable[[], object]],
-    plan: TimingPlan | None = None,
+    plan: Plan | None = None,
     clocks: Clocks | None = None,
     reference: Callable[[], object] | None = None,
 ) -> dict[str, Readings]:
@@ -128,7 +128,7 @@ def measure(
 def measure_stream(
     calls: Mapping[str, Callable[[Any], object]],
     inputs: Sequence[Any],
-    plan: TimingPlan | None = None,
+    plan: Plan | None = None,
     clocks: Clocks | None = None,
 ) -> dict[str, Readings]:
     """Measure the mean time of each call over given samples, in seconds: the expected latency of an early-exit network.
@@ -138,7 +138,7 @@ def measure_stream(
     return measure_together({}, calls, inputs, plan, clocks)
 
 
-def _repeated(call: Callable[[], object], plan: TimingPlan, clocks: Clocks, probe: Probe, known: Precision) -> Job:
+def _repeated(call: Callable[[], object], plan: Plan, clocks: Clocks, probe: Probe, known: Precision) -> Job:
     per_call = _warm_up(call, plan.warm_up_s, clocks.wall)
     calls, n = plan.calls_and_readings(per_call)
     # Half of the readings are enough, so that a core that is shared half of the time costs no time.
@@ -146,7 +146,7 @@ def _repeated(call: Callable[[], object], plan: TimingPlan, clocks: Clocks, prob
     fine, alone = known.fine(calls * per_call), plan.threads == 1
     wall, cpu = clocks.wall, clocks.cpu
 
-    def block() -> TimingBlock:
+    def block() -> Block:
         taken: list[tuple[float, float, float, bool]] = []
         start, begin, quiet, before = cpu(), wall(), 0, probe()
         while (
@@ -172,8 +172,8 @@ def _repeated(call: Callable[[], object], plan: TimingPlan, clocks: Clocks, prob
         # The least disturbed ones, in the order in which they were taken.
         kept = np.sort(np.lexsort((level_s, waited))[:enough])
         if fine:
-            return TimingBlock.of(wall_s[kept] / calls, cpu_s[kept] / calls, "median", level_s[kept])
-        return TimingBlock.of_stretch(wall_s[kept] / calls, level_s[kept], stretch, known.step_s)
+            return Block.of(wall_s[kept] / calls, cpu_s[kept] / calls, "median", level_s[kept])
+        return Block.of_stretch(wall_s[kept] / calls, level_s[kept], stretch, known.step_s)
 
     return Job(block, "median", calls, fine)
 
@@ -181,7 +181,7 @@ def _repeated(call: Callable[[], object], plan: TimingPlan, clocks: Clocks, prob
 def _streamed(
     call: Callable[[Any], object],
     inputs: Sequence[Any],
-    plan: TimingPlan,
+    plan: Plan,
     clocks: Clocks,
     probe: Probe,
     known: Precision,
@@ -200,7 +200,7 @@ def _streamed(
     fine, alone = known.fine(calls * per_call), plan.threads == 1
     wall, cpu = clocks.wall, clocks.cpu
 
-    def block() -> TimingBlock:
+    def block() -> Block:
         wall_s, cpu_s, level_s = np.empty(n), np.full(n, math.nan), np.full(n, math.inf)
         waited, took_s = np.ones(len(groups), np.bool_), np.empty(calls)
         start, begin = cpu(), wall()
@@ -234,8 +234,8 @@ def _streamed(
             enough_s = min(enough_s, max(_PATIENCE * (wall() - begin), _SEARCH_S))
             again = [k for k in again if alone and (waited[k] or not probe.quiet(level_s[groups[k].start]))]
         if fine:
-            return TimingBlock.of(wall_s, cpu_s, "mean", level_s)
-        return TimingBlock.of_stretch(wall_s, level_s, (wall() - begin, cpu() - start), known.step_s)
+            return Block.of(wall_s, cpu_s, "mean", level_s)
+        return Block.of_stretch(wall_s, level_s, (wall() - begin, cpu() - start), known.step_s)
 
     return Job(block, "mean", 1, fine)
 

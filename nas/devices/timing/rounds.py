@@ -29,11 +29,11 @@ from nas.tolerances import (
 )
 
 if TYPE_CHECKING:
-    from nas.devices.timing.measuring import TimingPlan
+    from nas.devices.timing.measuring import Plan
 
 
 @dataclass(frozen=True, slots=True)
-class TimingBlock:
+class Block:
     """Readings of one stretch [n] and the probe's levels beside them [n].
 
     `contention` is wall over CPU time as a multiple of what is allowed, `around_s` the reference before and after it.
@@ -47,7 +47,7 @@ class TimingBlock:
     around_s: tuple[float, ...] = ()
 
     @staticmethod
-    def of(wall_s: Seconds, cpu_s: Seconds, statistic: Statistic, level_s: Seconds) -> TimingBlock:
+    def of(wall_s: Seconds, cpu_s: Seconds, statistic: Statistic, level_s: Seconds) -> Block:
         """A block of readings that have a CPU time each.
 
         One interruption among hundreds does not move a median; in a mean all waiting adds up, so less is allowed.
@@ -55,10 +55,10 @@ class TimingBlock:
         median = statistic == "median"
         centre, allowed = (np.median, CONTENDED_WALL_TO_CPU) if median else (np.mean, CONTENDED_MEAN)
         used = float(centre(cpu_s))
-        return TimingBlock(wall_s, cpu_s, level_s, float(centre(wall_s)) / used / allowed if used > 0 else math.inf)
+        return Block(wall_s, cpu_s, level_s, float(centre(wall_s)) / used / allowed if used > 0 else math.inf)
 
     @staticmethod
-    def of_stretch(wall_s: Seconds, level_s: Seconds, stretch: tuple[float, float], step_s: float) -> TimingBlock:
+    def of_stretch(wall_s: Seconds, level_s: Seconds, stretch: tuple[float, float], step_s: float) -> Block:
         """A block taken in a stretch of so much wall and CPU time, by a clock of steps of `step_s` seconds.
 
         Not all readings of the stretch are among the block's: it tells whether somebody else had the core meanwhile,
@@ -66,23 +66,23 @@ class TimingBlock:
         """
         used = stretch[1] + (step_s if math.isfinite(step_s) else 0.0)
         contention = stretch[0] / used / CONTENDED_WALL_TO_CPU if used > 0 else math.inf
-        return TimingBlock(wall_s, np.full_like(wall_s, np.nan), level_s, contention)
+        return Block(wall_s, np.full_like(wall_s, np.nan), level_s, contention)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One thing to be measured: how to take a block of it, and what kind of readings these are."""
 
-    block: Callable[[], TimingBlock]
+    block: Callable[[], Block]
     statistic: Statistic
     calls: int
     cpu_per_reading: bool
 
 
-def run(jobs: Mapping[str, Job], plan: TimingPlan, probe: Probe, reference: Job | None = None) -> dict[str, Readings]:
+def run(jobs: Mapping[str, Job], plan: Plan, probe: Probe, reference: Job | None = None) -> dict[str, Readings]:
     """Take the blocks of the plan, and those that went wrong again, each in up to `plan.repeats` further rounds."""
     rounds = _Rounds(jobs, plan, probe, reference)
-    blocks: dict[str, list[TimingBlock]] = {name: [] for name in jobs}
+    blocks: dict[str, list[Block]] = {name: [] for name in jobs}
     for number in range(plan.blocks):
         if number and plan.gap_s:
             rounds.rest()
@@ -125,7 +125,7 @@ def drift(levels_s: Iterable[float], usual_s: float) -> float:
     return max((max(level_s / usual_s, usual_s / level_s) - 1 for level_s in levels_s), default=0.0)
 
 
-def _usual_s(blocks: Iterable[Sequence[TimingBlock]]) -> float:
+def _usual_s(blocks: Iterable[Sequence[Block]]) -> float:
     """What the reference took in the middle, over all blocks that are kept; NaN without a reference."""
     levels = [level_s for of_one in blocks for block in of_one for level_s in block.around_s]
     return float(np.median(levels)) if levels else math.nan
@@ -134,12 +134,12 @@ def _usual_s(blocks: Iterable[Sequence[TimingBlock]]) -> float:
 class _Rounds:
     """Takes blocks in an order that changes from round to round."""
 
-    def __init__(self, jobs: Mapping[str, Job], plan: TimingPlan, probe: Probe, reference: Job | None) -> None:
+    def __init__(self, jobs: Mapping[str, Job], plan: Plan, probe: Probe, reference: Job | None) -> None:
         self._jobs, self._plan, self._probe, self._reference = jobs, plan, probe, reference
         self._rng = np.random.default_rng(plan.seed)
         self._level_s: float | None = None
 
-    def take(self, names: Sequence[str]) -> list[TimingBlock]:
+    def take(self, names: Sequence[str]) -> list[Block]:
         """A block of each, and the reference before and after; one reference serves two rounds without rest between."""
         before_s = self._level() if self._level_s is None else self._level_s
         found = {int(place): self._jobs[names[place]].block() for place in self._rng.permutation(len(names))}
@@ -152,36 +152,36 @@ class _Rounds:
         self._level_s = None
         time.sleep(self._plan.gap_s)
 
-    def contention(self, block: TimingBlock) -> float:
+    def contention(self, block: Block) -> float:
         """Wall over CPU time as a multiple of what is allowed; 0 where it tells nothing."""
         # With several threads CPU time adds up over them, and says nothing about who waited for a core.
         return block.contention if self._plan.threads == 1 else 0.0
 
-    def refused(self, job: Job, blocks: Sequence[TimingBlock]) -> str:
+    def refused(self, job: Job, blocks: Sequence[Block]) -> str:
         """Why blocks cannot be counted, empty where they can."""
         busy = sum(self.contention(block) > 1 for block in blocks)
         if not busy or job.cpu_per_reading:
             return ""
         return f"the core was busy in {busy} of {len(blocks)} blocks, and {COARSE}"
 
-    def wrong(self, block: TimingBlock, usual_s: float) -> float:
+    def wrong(self, block: Block, usual_s: float) -> float:
         """How far a block is from being acceptable, which it is up to 1."""
         moved = (1 + drift(block.around_s, usual_s)) / (1 + REFERENCE_DRIFT)
         return max(self.contention(block), moved, self.disturbance(block))
 
-    def best(self, blocks: Sequence[TimingBlock], usual_s: float) -> list[TimingBlock]:
+    def best(self, blocks: Sequence[Block], usual_s: float) -> list[Block]:
         """The blocks without those that stayed wrong, as long as enough others are left; in order."""
         ranked = sorted(range(len(blocks)), key=lambda i: self.wrong(blocks[i], usual_s))
         good = [i for i in ranked if self.wrong(blocks[i], usual_s) <= 1]
         return [blocks[i] for i in sorted(good if len(good) >= KEPT_BLOCKS else ranked[:KEPT_BLOCKS])]
 
-    def disturbance(self, block: TimingBlock) -> float:
+    def disturbance(self, block: Block) -> float:
         """The probe's level that enough of the readings kept below, as a multiple of what is allowed."""
         if self._plan.threads > 1:
             return 0.0
         return float(np.quantile(block.level_s, QUIET_SHARE)) / (QUIET_PROBE * self._probe.floor_s)
 
-    def disturbed(self, blocks: Sequence[TimingBlock]) -> float:
+    def disturbed(self, blocks: Sequence[Block]) -> float:
         """The share of readings beside which the core was not at full speed."""
         if self._plan.threads > 1:
             return 0.0

@@ -12,11 +12,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from nas.devices.timing.measuring import Clocks, TimingPlan, measure, measure_stream
+from nas.devices.timing.measuring import Clocks, Plan, measure, measure_stream
 from nas.devices.timing.probe import Probe
 from nas.devices.timing.readings import kept
 
-PLAN = TimingPlan(blocks=3, block_s=1.0, warm_up_s=0.1, reading_s=0.01, min_readings=5, max_readings=1000)
+PLAN = Plan(blocks=3, block_s=1.0, warm_up_s=0.1, reading_s=0.01, min_readings=5, max_readings=1000)
 
 
 class Machine:
@@ -81,7 +81,7 @@ def test_short_calls_are_made_several_times_per_reading() -> None:
 def test_blocks_are_interleaved_in_changing_order() -> None:
     machine = Machine()
     names = ("a", "b", "c")
-    plan = TimingPlan(blocks=8, block_s=0.076, warm_up_s=0.0, reading_s=0.01, min_readings=2, max_readings=4)
+    plan = Plan(blocks=8, block_s=0.076, warm_up_s=0.0, reading_s=0.01, min_readings=2, max_readings=4)
     measure({name: machine.call(name, 0.02) for name in names}, plan, machine.clocks)
     warm_up, measured = machine.log[:9], machine.log[9:]
     assert warm_up == ["a"] * 3 + ["b"] * 3 + ["c"] * 3
@@ -147,7 +147,7 @@ def test_one_interruption_is_not_contention() -> None:
 
 def test_with_several_threads_nothing_is_called_contended() -> None:
     machine = Machine()
-    plan = TimingPlan(blocks=3, block_s=0.2, warm_up_s=0.0, threads=2)
+    plan = Plan(blocks=3, block_s=0.2, warm_up_s=0.0, threads=2)
     result = measure({"net": machine.call("net", 0.02, lambda n: 0.02)}, plan, machine.clocks)["net"]
     assert (result.contended, result.threads) == (False, 2)
     assert result.median_s == pytest.approx(0.04)
@@ -174,7 +174,7 @@ def test_a_stream_measures_each_sample_and_means_over_passes() -> None:
         machine.wall_s += seconds[sample]
         machine.cpu_s += seconds[sample]
 
-    plan = TimingPlan(blocks=4, warm_up_s=0.0)
+    plan = Plan(blocks=4, warm_up_s=0.0)
     result = measure_stream({"net": call}, range(3), plan, machine.clocks)["net"]
     assert machine.log == ["0", "1", "2"] * 5
     np.testing.assert_allclose(result.wall_s, [seconds] * 4)
@@ -193,7 +193,7 @@ def test_samples_that_waited_are_taken_again_each_after_the_one_before_it() -> N
         order.append(sample)
         call()
 
-    plan = TimingPlan(blocks=3, warm_up_s=0.0)
+    plan = Plan(blocks=3, warm_up_s=0.0)
     result = measure_stream({"net": stream}, range(7), plan, machine.clocks)["net"]
     # Three calls to warm up; then samples 2, 3 and 5 of the first pass waited.
     assert order == [0, 1, 2] + [0, 1, 2, 3, 4, 5, 6] + [1, 2, 3] + [4, 5] + [0, 1, 2, 3, 4, 5, 6] * 2
@@ -204,7 +204,7 @@ def test_samples_that_waited_are_taken_again_each_after_the_one_before_it() -> N
 def test_a_contended_pass_of_a_stream_is_taken_again() -> None:
     machine = Machine()
     call = machine.call("net", 0.02, lambda n: 0.01 if 3 <= n < 30 else 0.0)
-    plan = TimingPlan(blocks=3, warm_up_s=0.0)
+    plan = Plan(blocks=3, warm_up_s=0.0)
     result = measure_stream({"net": lambda sample: call()}, range(5), plan, machine.clocks)["net"]
     assert (result.contended, result.repeated) == (False, 1)
     assert result.value_s == pytest.approx(0.02)
@@ -233,7 +233,7 @@ class Busy(Machine):
 @pytest.mark.parametrize("step_s", [1e-9, 4e-3])
 def test_a_stream_of_equal_calls_takes_as_long_as_the_call_on_a_busy_core(seconds: float, step_s: float) -> None:
     """One cannot be corrected by the share of a core that the whole block had: most of its readings did not wait."""
-    plan = TimingPlan(blocks=3, block_s=0.1, warm_up_s=0.01)
+    plan = Plan(blocks=3, block_s=0.1, warm_up_s=0.01)
     core = Busy(step_s)
     call = measure({"": core.work(seconds)}, plan, core.clocks)[""]
     work = core.work(seconds)
@@ -252,7 +252,7 @@ def test_a_stream_of_equal_calls_takes_as_long_as_the_call_on_a_busy_core(second
 @pytest.mark.parametrize("seconds", [60e-6, 1e-3, 10e-3])
 @pytest.mark.parametrize("step_s", [1e-9, 1e-6, 4e-3, 10e-3])
 def test_on_a_quiet_core_nothing_is_refused_however_coarse_the_clock(seconds: float, step_s: float) -> None:
-    plan = TimingPlan(blocks=3, block_s=0.03, warm_up_s=0.01)
+    plan = Plan(blocks=3, block_s=0.03, warm_up_s=0.01)
     core = Machine(step_s)
     call = measure({"": core.call("", seconds)}, plan, core.clocks)[""]
     work = core.call("", seconds)
@@ -270,7 +270,7 @@ def test_a_stream_and_its_call_agree_beside_three_busy_processes_on_the_same_cor
     def work(sample: object = None) -> object:
         return np.sort(values)
 
-    plan = TimingPlan(blocks=3, block_s=0.05, warm_up_s=0.02)
+    plan = Plan(blocks=3, block_s=0.05, warm_up_s=0.02)
     os.sched_setaffinity(0, {min(cores)})
     busy = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(3)]
     try:
@@ -361,7 +361,7 @@ def test_with_several_threads_the_reference_shows_who_waited() -> None:
         machine.cpu_s += 0.02
         machine.wall_s += 0.02 * (1.5 if count > 60 else 1.0)
 
-    plan = TimingPlan(blocks=3, block_s=1.0, warm_up_s=0.1, reading_s=0.01, repeats=0, threads=2)
+    plan = Plan(blocks=3, block_s=1.0, warm_up_s=0.1, reading_s=0.01, repeats=0, threads=2)
     result = measure({"net": machine.call("net", 0.02)}, plan, machine.clocks, reference)["net"]
     assert result.drifted and not result.contended
 
@@ -388,7 +388,7 @@ def test_garbage_is_not_collected_meanwhile_and_is_afterwards() -> None:
 
 def test_real_clocks_give_finite_readings() -> None:
     values = np.random.default_rng(0).normal(size=2000)
-    plan = TimingPlan(blocks=3, block_s=0.02, warm_up_s=0.01, repeats=1)
+    plan = Plan(blocks=3, block_s=0.02, warm_up_s=0.01, repeats=1)
     result = measure({"sort": lambda: np.sort(values)}, plan)["sort"]
     assert (result.wall_s > 0).all()
     assert (result.cpu_s > 0).all()
@@ -407,4 +407,4 @@ def test_real_clocks_give_finite_readings() -> None:
     ],
 )
 def test_readings_fill_a_block(seconds: float, calls: int, readings: int) -> None:
-    assert TimingPlan().calls_and_readings(seconds) == (calls, readings)
+    assert Plan().calls_and_readings(seconds) == (calls, readings)

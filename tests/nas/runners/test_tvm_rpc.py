@@ -19,9 +19,9 @@ import pytest
 
 from nas.deploy.tvm import compiler
 from nas.devices.runners.tvm_rpc import Device, LocalServer, RpcError, local_server
-from nas.devices.timing.measuring import TimingPlan
+from nas.devices.timing.measuring import Plan
 
-LONG = TimingPlan(blocks=3, block_s=60.0, warm_up_s=0.0)
+LONG = Plan(blocks=3, block_s=60.0, warm_up_s=0.0)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_library_runs_there_as_here_and_again(compiled: Any, server: LocalServ
 
 
 def test_readings_come_from_the_devices_clock(compiled: Any, server: LocalServer) -> None:
-    plan = TimingPlan(blocks=3, block_s=0.01, warm_up_s=0.0)
+    plan = Plan(blocks=3, block_s=0.01, warm_up_s=0.0)
     result = Device.of(server).time(compiled.folder / "model.so", compiled.sample, plan=plan)
     assert result.wall_s.shape[0] == 3
     assert (result.wall_s > 0).all()
