@@ -46,9 +46,9 @@ def calibrate(context: Context) -> None:
 
 
 def _uncalibrated(context: Context, target: Target) -> LatencyModel:
-    part = context.experiment.latency_model
+    spec = context.experiment.latency_model
     profile = context.profiles[target.device]
-    bare: LatencyModel = part.load()(profile, target, **part.arguments)
+    bare: LatencyModel = spec.load()(profile, target, **spec.arguments)
     model = with_family_prior(bare, profile, context.space)
     if isinstance(model, TakesFamilyPrior) and (names := model.family):
         context.console.print(

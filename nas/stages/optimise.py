@@ -32,10 +32,10 @@ _BATCH, _CHECKPOINTS = 128, 20
 
 def optimise(context: Context, problem: BudgetProblem) -> None:
     """Search for every budget that has no result yet; nothing to do where the experiment has no optimiser."""
-    part = context.experiment.search.optimiser
-    if part is None:
+    spec = context.experiment.search.optimiser
+    if spec is None:
         return
-    optimiser: ArchitectureOptimiser = part.load()(**part.arguments)
+    optimiser: ArchitectureOptimiser = spec.load()(**spec.arguments)
     networks: SampledNetworks | None = None
     for number, budget in enumerate(context.experiment.budgets):
         if is_found(context, budget):

@@ -179,12 +179,7 @@ def _repeated(call: Callable[[], object], plan: Plan, clocks: Clocks, probe: Pro
 
 
 def _streamed(
-    call: Callable[[Any], object],
-    inputs: Sequence[Any],
-    plan: Plan,
-    clocks: Clocks,
-    probe: Probe,
-    known: Precision,
+    call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, clocks: Clocks, probe: Probe, known: Precision
 ) -> Job:
     position = 0
 
