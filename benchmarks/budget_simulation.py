@@ -15,7 +15,7 @@ import numpy as np
 
 from latency_models.base import Distribution
 from latency_models.few_shot.readings import rounding_step
-from nas.search.budget_loop import Floats, Found, Indices, Readings, Rules, decide
+from nas.search.budget_loop import Floats, Found, Indices, Observed, Rules, decide
 
 #: What is taken for the noise of a reading before anything was read twice, and how many repeats that guess is worth.
 NOISE, NOISE_WEIGHT = 0.03, 2
@@ -43,10 +43,10 @@ class Conditions:
         if self.noise is not None and not 0 <= self.noise < 1:
             raise ValueError(f"a noise of {self.noise} is no standard deviation of a logarithm; give one in [0, 1)")
 
-    def readings(self, measured: Indices, seconds: Floats, n: int) -> Readings:
+    def readings(self, measured: Indices, seconds: Floats, n: int) -> Observed:
         """Readings `seconds` [k] of candidates `measured` [k] among n, as they are understood."""
         step_s = rounding_step(seconds, measured) if self.step_s is None else self.step_s
-        return Readings.of(measured, seconds, n, noise_of(measured, seconds, self.noise), step_s)
+        return Observed.of(measured, seconds, n, noise_of(measured, seconds, self.noise), step_s)
 
 
 @dataclass(frozen=True, eq=False)

@@ -139,7 +139,7 @@ def factor_baseline(logs: np.ndarray) -> Baseline:
     return predict
 
 
-def judge(
+def score(
     mean: Seconds, low: Seconds | None, high: Seconds | None, measured: Seconds, chosen: np.ndarray, pool: int
 ) -> dict[str, float]:
     """All metrics of one prediction."""
@@ -201,10 +201,10 @@ def run(
                 belief = prior.adapt(candidates, chosen, measured[chosen])
                 adapt_s.append(time.perf_counter() - start)
                 low, high = belief.quantile_s(0.05), belief.quantile_s(0.95)
-                found.setdefault("ours", []).append(judge(belief.mean_s, low, high, measured, chosen, pool))
+                found.setdefault("ours", []).append(score(belief.mean_s, low, high, measured, chosen, pool))
                 for name, predict in baselines.items() if count in samples else ():
                     mean = predict(chosen, measured[chosen])
-                    found.setdefault(name, []).append(judge(mean, None, None, measured, chosen, pool))
+                    found.setdefault(name, []).append(score(mean, None, None, measured, chosen, pool))
             for name, each in found.items():
                 row: dict[str, object] = {"target": target, "method": name, "samples": count}
                 for metric in METRICS:

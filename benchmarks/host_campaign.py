@@ -160,7 +160,7 @@ def _record(kind: str, table: str, row: Measurement, number: int) -> Record:
         "table": table,
         "number": number,
         "genome": list(row.genome),
-        "reach_s": row.reach_s.tolist(),
+        "reach_s": row.cumulative_s.tolist(),
         "contended": row.contended,
         "drifted": row.drifted,
         "blocks_s": [list(exit_.wall_s) for exit_ in row.exits],

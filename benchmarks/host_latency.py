@@ -56,13 +56,13 @@ class Measured:
     space: SearchSpace
     genomes: list[Genome]
     networks: list[Network]
-    reach_s: list[Floats]
+    cumulative_s: list[Floats]
     unstable: int
 
     @property
     def total_s(self) -> Floats:
         """Seconds to the last exit [n]."""
-        return np.array([reach[-1] for reach in self.reach_s])
+        return np.array([cumulative[-1] for cumulative in self.cumulative_s])
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,13 +187,13 @@ def evaluate(campaign: Campaign, table: str, args: argparse.Namespace) -> list[d
         genomes = [pool.genomes[i] for i in tested]
         for name, model in bare.items():
             if name not in ("roofline, plain", "look-up, as measured"):
-                reach = padded([pool.reach_s[i] for i in chosen])
-                model = model.fit([pool.networks[i] for i in chosen], reach)
+                cumulative = padded([pool.cumulative_s[i] for i in chosen])
+                model = model.fit([pool.networks[i] for i in chosen], cumulative)
             found.setdefault(name, []).append(scores(by_model(model, networks), measured))
         found.setdefault("additive, 500", []).append(scores(additive(genomes), measured))
         if seed < args.mlp_seeds:
             net = mlp.fit(TARGET, options.tolist(), np.array(quick.genomes), quick.total_s, seed)
-            guess = by_relative_error(net.score(np.array(genomes)), net.error)
+            guess = by_relative_error(net.latency_s(np.array(genomes)), net.error)
             found.setdefault("perceptron, 500", []).append(scores(guess, measured))
     ten, many = args.calibration, len(quick.genomes)
     samples = {"roofline, plain": 0, "look-up, as measured": 0, "additive, 500": many, "perceptron, 500": many}
@@ -216,11 +216,11 @@ def winners(campaign: Campaign, table: str, args: argparse.Namespace) -> list[di
     """Search with the model calibrated by seed 0, measure what it chooses, and compare."""
     pool, space = read(campaign, table, "well"), campaign_.space_of(table)
     calibrating, _ = split(len(pool.genomes), args.calibration, 0)
-    reach = padded([pool.reach_s[i] for i in calibrating])
-    model = Roofline(campaign.profile(), TARGET).fit([pool.networks[i] for i in calibrating], reach)
+    cumulative = padded([pool.cumulative_s[i] for i in calibrating])
+    model = Roofline(campaign.profile(), TARGET).fit([pool.networks[i] for i in calibrating], cumulative)
     compiled = compile_tables(space, model)
     genomes = random_genomes(space, SEARCHED, np.random.default_rng(args.seed + 2))
-    predicted, macs = compiled.score(genomes), compiled.tables("macs").total(genomes)
+    predicted, macs = compiled.latency_s(genomes), compiled.tables("macs").total(genomes)
     chosen: dict[Genome, float] = {}
     for budget in np.quantile(predicted, BUDGETS):
         fits = np.flatnonzero(predicted <= budget)
@@ -232,7 +232,7 @@ def winners(campaign: Campaign, table: str, args: argparse.Namespace) -> list[di
     place = [found.genomes.index(genome) for genome in chosen]
     measured, guess = found.total_s[place], by_model(model, [found.networks[i] for i in place])
     budgets = np.array(list(chosen.values()))
-    caution = 1 + model.error.relative
+    margin = 1 + model.error.relative
     over = measured > budgets
     return [
         {"table": table, "method": "winners of a search", "samples": args.calibration, "test": len(place)}
@@ -240,7 +240,7 @@ def winners(campaign: Campaign, table: str, args: argparse.Namespace) -> list[di
         | {
             "over_budget": float(np.mean(over)),
             "worst_excess": float(np.max(measured / budgets - 1)),
-            "over_budget_by_more_than_the_error": float(np.mean(measured > budgets * caution)),
+            "over_budget_by_more_than_the_error": float(np.mean(measured > budgets * margin)),
         }
     ]
 

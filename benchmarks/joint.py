@@ -80,12 +80,12 @@ class Clock:
 
 
 def learn(
-    method: str, context: Context, problem: BudgetProblem, paths: Any, step_s: float, cpu_s: float
+    method: str, context: Context, problem: BudgetProblem, networks: Any, step_s: float, cpu_s: float
 ) -> tuple[NDArray[np.int64], tuple[tuple[float, ...], ...]]:
     """Proposals [n, genes] and probabilities of a differentiable search that takes about `cpu_s`."""
-    loss, cost = loss_and_cost(problem, 0, paths)
+    loss, cost = loss_and_cost(problem, 0, networks)
     bare = Exitless.of(problem)
-    limit_s = problem.allowance_s(context.experiment.budgets[0])
+    limit_s = problem.effective_budget_s(context.experiment.budgets[0])
     warm_up = Differentiable(steps=1).begin(bare, cost, limit_s).warm_up
     settings = Differentiable(steps=max(1, int(cpu_s / step_s) - warm_up), proposals=PROPOSALS[method])
     result = settings.run(bare, loss, cost, limit_s)
@@ -93,28 +93,34 @@ def learn(
     return result.proposals, tuple(tuple(row[:size]) for row, size in rows)
 
 
-def seconds_per_step(context: Context, problem: BudgetProblem, paths: Any) -> float:
+def seconds_per_step(context: Context, problem: BudgetProblem, networks: Any) -> float:
     """CPU seconds of one step of a differentiable search, compilation not counted."""
-    loss, cost = loss_and_cost(problem, 0, paths)
-    bare, limit_s = Exitless.of(problem), problem.allowance_s(context.experiment.budgets[0])
+    loss, cost = loss_and_cost(problem, 0, networks)
+    bare, limit_s = Exitless.of(problem), problem.effective_budget_s(context.experiment.budgets[0])
     Differentiable(steps=1, warm_up=1).run(bare, loss, cost, limit_s)
     clock = Clock(np.inf)
     search = Differentiable(steps=PRACTICE, warm_up=1).begin(bare, cost, limit_s)
     for step in range(search.steps):
-        path = search.path(step)
-        search.hear(path, step, loss(path, step))
+        genome = search.sample(step)
+        search.update(genome, step, loss(genome, step))
     return clock.spent_s / search.steps
 
 
 def found_by(
-    method: str, context: Context, problem: BudgetProblem, judge: Evaluation, paths: Any, step_s: float, cpu_s: float
+    method: str,
+    context: Context,
+    problem: BudgetProblem,
+    evaluation: Evaluation,
+    networks: Any,
+    step_s: float,
+    cpu_s: float,
 ) -> tuple[list[Trial], float]:
     """What a method evaluated within its CPU seconds, and the seconds it took."""
     clock = Clock(cpu_s)
     arguments: dict[str, Any] = {}
     proposals: NDArray[np.int64] | None = None
     if METHODS[method]:
-        proposals, prior = learn(method, context, problem, paths, step_s, METHODS[method] * cpu_s)
+        proposals, prior = learn(method, context, problem, networks, step_s, METHODS[method] * cpu_s)
         # As a run does it (`nas.stages.search`): the model sees other networks beside the proposals.
         arguments = {"prior": prior, "initial": 16 + len(proposals)} if method == "joint" else {}
     part = parse.component(SEARCHERS.get(method, "random"), SEARCHER, "searcher")
@@ -127,7 +133,7 @@ def found_by(
         genomes = searcher.ask(BATCH)
         batch = []
         for slot, genome in enumerate(genomes):
-            batch.append(judge.trial(genome, 0, slot, len(genomes)))
+            batch.append(evaluation.trial(genome, 0, slot, len(genomes)))
             if clock.over:
                 break
         values = [
@@ -167,20 +173,20 @@ def run_seed(args: argparse.Namespace, seed: int, console: Console) -> Iterator[
         return
     context = opened(args.out, seed, args.epochs)
     problem = problem_of(context)
-    paths = optimise.open_paths(context)
-    step_s = seconds_per_step(context, problem, paths)
+    networks = optimise.open_networks(context)
+    step_s = seconds_per_step(context, problem, networks)
     practice = random_genomes(context.space, 1, np.random.default_rng(seed))[0]
     for method in METHODS:
         if method in known:
             continue
-        judge = Evaluation(context, problem)
+        evaluation = Evaluation(context, problem)
         # Compiled before the clock starts.
-        judge.scores(practice, context.experiment.search.images)
-        trials, spent_s = found_by(method, context, problem, judge, paths, step_s, args.cpu_s)
+        evaluation.scores(practice, context.experiment.search.images)
+        trials, spent_s = found_by(method, context, problem, evaluation, networks, step_s, args.cpu_s)
         front, best = front_of(trials), best_of(trials)
         chosen = np.array([trial.genome for trial in [*front, best]])
         rows = InProcess(context.experiment.target).time_networks(context.space, list(chosen), "calibration", seed)
-        seconds = [row.reach_s[-1] for row in rows]
+        seconds = [row.cumulative_s[-1] for row in rows]
         accuracy = unseen(context, chosen)
         row = {
             "seed": seed,

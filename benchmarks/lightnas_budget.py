@@ -38,7 +38,7 @@ import numpy as np
 from lightnas_published import published_logits
 
 from latency_models.choice_table import lightnas_xavier
-from nas.optimisers.base import Feedback, Result
+from nas.optimisers.base import Feedback, SearchResult
 from nas.optimisers.cost import of_choices
 from nas.optimisers.derive import derive
 from nas.optimisers.differentiable import Differentiable
@@ -67,7 +67,7 @@ class Problem:
     def active(self, genomes: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
         return SPACE.active(genomes)
 
-    def cheap(self, genomes: Any) -> tuple[Array, Array]:
+    def free_objectives(self, genomes: Any) -> tuple[Array, Array]:
         return COST.seconds(genomes)[:, None], np.zeros((len(genomes), 0))
 
 
@@ -102,7 +102,7 @@ def frontier(values: Array) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
+class Scores:
     """The utility of a seed with its exact frontier."""
 
     values: Array
@@ -121,26 +121,26 @@ class Judge:
 
 
 @cache
-def in_band(judged: Judge, limit_s: float) -> float:
+def in_band(scores: Scores, limit_s: float) -> float:
     """The ratio of the best network that takes between 99 % and all of the limit."""
-    genomes = best_per_cell(judged.values, sizes(SPACE), COST, limit_s, 100_000)
+    genomes = best_per_cell(scores.values, sizes(SPACE), COST, limit_s, 100_000)
     seconds = COST.seconds(genomes)
     inside = genomes[(seconds <= limit_s) & (seconds >= 0.99 * limit_s)]
-    return judged.ratio(max(judged.total(genome) for genome in inside), limit_s)
+    return scores.ratio(max(scores.total(genome) for genome in inside), limit_s)
 
 
-def judge(values: Array) -> Judge:
-    return Judge(values, frontier(values))
+def scores_of(values: Array) -> Scores:
+    return Scores(values, frontier(values))
 
 
 def sampled(values: Array, noise: float, scale: float, seed: int) -> Callable[[Any, int], Feedback]:
     """The loss as a supernet would give it: of one network, with gradients of its own operators alone."""
     deviation = noise * float(values.std(axis=1).mean())
 
-    def loss(path: Any, step: int) -> Feedback:
+    def loss(genome: Any, step: int) -> Feedback:
         rng = np.random.default_rng((SEED, seed, step))
-        gradient = -values[LAYERS, path] + deviation * rng.normal(size=len(path))
-        return Feedback(scale * (1 - float(values[LAYERS, path].sum())), scale * gradient)
+        gradient = -values[LAYERS, genome] + deviation * rng.normal(size=len(genome))
+        return Feedback(scale * (1 - float(values[LAYERS, genome].sum())), scale * gradient)
 
     return loss
 
@@ -149,47 +149,47 @@ def sampled_losses(values: Array, noise: float, scale: float, seed: int) -> Call
     """The loss alone, of one network, with noise `noise` times as large as random networks differ."""
     deviation = noise * float(np.sqrt((values.std(axis=1) ** 2).sum()))
 
-    def loss(path: Any, step: int) -> Feedback:
+    def loss(genome: Any, step: int) -> Feedback:
         rng = np.random.default_rng((SEED, seed, step))
-        return Feedback(scale * (1 - float(values[LAYERS, path].sum()) + deviation * float(rng.normal())))
+        return Feedback(scale * (1 - float(values[LAYERS, genome].sum()) + deviation * float(rng.normal())))
 
     return loss
 
 
-def liked_most(found: Result) -> int:
+def liked_most(found: SearchResult) -> int:
     """The proposal of the largest logits."""
     return int(found.preference[LAYERS, found.proposals].sum(axis=1).argmax())
 
 
 def ours(
-    judged: Judge, target_ms: int, scale: float, noise: float, seed: int, feedback: Sampler = sampled
+    scores: Scores, target_ms: int, scale: float, noise: float, seed: int, feedback: Sampler = sampled
 ) -> dict[str, float]:
     limit_s = target_ms / 1e3
-    found = Differentiable().run(Problem(seed), feedback(judged.values, noise, scale, seed), COST, limit_s)
+    found = Differentiable().run(Problem(seed), feedback(scores.values, noise, scale, seed), COST, limit_s)
     return {
         "target_ms": target_ms,
         "loss_scale": scale,
         "seed": seed,
         "latency_ms": 1e3 * float(found.seconds[0]),
-        "utility_ratio": judged.ratio(judged.total(found.proposals[0]), limit_s),
+        "utility_ratio": scores.ratio(scores.total(found.proposals[0]), limit_s),
         "latency_before_ms": 1e3 * found.before_s,
-        "utility_ratio_before": judged.ratio(judged.total(found.before), found.before_s),
-        "best_in_band": in_band(judged, limit_s),
-        "utility_ratio_any": judged.ratio(judged.total(found.proposals[liked_most(found)]), limit_s),
+        "utility_ratio_before": scores.ratio(scores.total(found.before), found.before_s),
+        "best_in_band": in_band(scores, limit_s),
+        "utility_ratio_any": scores.ratio(scores.total(found.proposals[liked_most(found)]), limit_s),
         "price_per_loss_scale": found.report["price_loss_per_s"] / scale,
     }
 
 
-def published(judges: Sequence[Judge], scales: Sequence[float], noise: float) -> list[dict[str, float]]:
+def published(all_scores: Sequence[Scores], scales: Sequence[float], noise: float) -> list[dict[str, float]]:
     """LightNAS's controller: all runs at once, each with samples of its own."""
-    cases = [(seed, ms, scale) for scale in scales for ms in TARGETS_MS for seed in range(len(judges))]
-    values = np.array([scale * judges[seed].values for seed, _, scale in cases])
+    cases = [(seed, ms, scale) for scale in scales for ms in TARGETS_MS for seed in range(len(all_scores))]
+    values = np.array([scale * all_scores[seed].values for seed, _, scale in cases])
     limits = np.array([ms / 1e3 for _, ms, _ in cases])
     logits = published_logits(values, TABLE.table_s, TABLE.bias_s, limits, noise, SEED)
     rows = []
     for (seed, ms, scale), alpha in zip(cases, logits, strict=True):
         end, limit_s = alpha.argmax(axis=1), ms / 1e3
-        seconds = float(TABLE.score(end[None])[0])
+        seconds = float(TABLE.latency_s(end[None])[0])
         derived, derived_s = derive(Problem(seed), alpha, COST, limit_s, end)
         rows.append(
             {
@@ -197,10 +197,10 @@ def published(judges: Sequence[Judge], scales: Sequence[float], noise: float) ->
                 "loss_scale": scale,
                 "seed": seed,
                 "latency_ms": 1e3 * seconds,
-                "utility_ratio": judges[seed].ratio(judges[seed].total(end), limit_s),
-                "utility_ratio_at_own_latency": judges[seed].ratio(judges[seed].total(end), seconds),
+                "utility_ratio": all_scores[seed].ratio(all_scores[seed].total(end), limit_s),
+                "utility_ratio_at_own_latency": all_scores[seed].ratio(all_scores[seed].total(end), seconds),
                 "latency_derived_ms": 1e3 * float(derived_s[0]),
-                "utility_ratio_derived": judges[seed].ratio(judges[seed].total(derived[0]), limit_s),
+                "utility_ratio_derived": all_scores[seed].ratio(all_scores[seed].total(derived[0]), limit_s),
             }
         )
     return rows
@@ -233,16 +233,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     results: dict[str, Any] = {"noise": args.noise, "seeds": args.seeds}
-    judges = [judge(utility(seed)) for seed in range(args.seeds)]
-    free = [judge(utility(seed, independent=True)) for seed in range(args.independent)]
+    all_scores = [scores_of(utility(seed)) for seed in range(args.seeds)]
+    free = [scores_of(utility(seed, independent=True)) for seed in range(args.independent)]
     cases = [(scale, ms, seed) for scale in args.scales for ms in TARGETS_MS for seed in range(args.seeds)]
-    results["rows"] = [ours(judges[seed], ms, scale, args.noise, seed) for scale, ms, seed in cases]
-    results["published_controller"] = published(judges, args.scales, args.noise)
+    results["rows"] = [ours(all_scores[seed], ms, scale, args.noise, seed) for scale, ms, seed in cases]
+    results["published_controller"] = published(all_scores, args.scales, args.noise)
     results["independent_utility"] = [
         ours(free[seed], ms, args.scales[0], args.noise, seed) for ms in TARGETS_MS for seed in range(args.independent)
     ]
     results["losses_alone"] = [
-        ours(judges[seed], ms, scale, args.noise, seed, sampled_losses) for scale, ms, seed in cases
+        ours(all_scores[seed], ms, scale, args.noise, seed, sampled_losses) for scale, ms, seed in cases
     ]
     derived = ("latency_before_ms", "utility_ratio_before", "latency_ms", "utility_ratio")
     show("ours", results["rows"], *derived)

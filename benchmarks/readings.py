@@ -83,8 +83,8 @@ def subjects(samples: Sequence[NDArray[np.float32]], seed: int) -> list[Subject]
         with TemporaryDirectory() as folder:
             files = export_segments(network, random_weights(network, seed), Path(folder), 1)
             load = partial(load_cascade, runner_for(TARGET), Path(folder), files)
-            surest = [confidence(load([None] * (exits - 1)).run_to(sample, 0)) for sample in samples]
-            cascade = load([float(np.median(surest))] * (exits - 1))
+            confidences = [confidence(load([None] * (exits - 1)).run_to(sample, 0)) for sample in samples]
+            cascade = load([float(np.median(confidences))] * (exits - 1))
         leaving = [cascade(sample)[1] for sample in samples]
         found.append(Subject(name, cascade, np.bincount(leaving, minlength=exits) / len(samples)))
     return found

@@ -51,7 +51,7 @@ class Filtered:
             if len(found) >= size:
                 break
             proposals = self._problem.canonical(self._peer.propose()).astype(np.int64)
-            within = least_violation(self._problem.cheap(proposals)[1]) == 0
+            within = least_violation(self._problem.free_objectives(proposals)[1]) == 0
             found += [row for row in proposals[within] if self._new(row)]
         for row in self._random:
             if len(found) >= size:

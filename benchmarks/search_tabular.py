@@ -87,7 +87,7 @@ def search(case: Case) -> tuple[list[float], int, float]:
         if outside is not None:
             outside.tell(genomes, errors)
         else:
-            searcher.tell(genomes, errors[:, None], problem.cheap(genomes)[1])
+            searcher.tell(genomes, errors[:, None], problem.free_objectives(genomes)[1])
         evaluated += found.tolist()
     if len(set(evaluated)) < len(evaluated):
         raise AssertionError(f"{case.method} evaluated a network twice")

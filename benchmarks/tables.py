@@ -54,7 +54,7 @@ def main() -> None:
         def score(space: Any = space, additive: Any = additive, genomes: np.ndarray = genomes) -> None:
             canonical = space.canonical(genomes)
             unique(canonical)
-            additive.score(canonical)
+            additive.latency_s(canonical)
 
         fast = rates(score, len(genomes), args.repeats)
         few = random_genomes(space, 100, rng)
@@ -64,7 +64,7 @@ def main() -> None:
 
         slow = rates(one_by_one, len(few), 1)[0]
         networks = model.predict([space.decode(genome) for genome in few]).total_s
-        difference = float(np.abs(additive.score(few) / networks - 1).max())
+        difference = float(np.abs(additive.latency_s(few) / networks - 1).max())
         middle = fast[len(fast) // 2]
         spread = f"{middle:>12,.0f} ({fast[0]:,.0f}-{fast[-1]:,.0f})"
         print(f"{name:>8} {spread:>34} {slow:>20,.0f} {middle / slow:>8,.0f} {difference:>11.1e}")

@@ -60,8 +60,8 @@ class Budgeted:
     def canonical(self, genomes: Genomes) -> Genomes:
         return self.space.canonical(genomes)
 
-    def cheap(self, genomes: Genomes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        seconds = self.tables.score(genomes)[:, None]
+    def free_objectives(self, genomes: Genomes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        seconds = self.tables.latency_s(genomes)[:, None]
         return seconds, np.maximum(seconds / self.budget_s - 1, 0.0)
 
     def errors(self, genomes: Genomes) -> NDArray[np.float64]:
@@ -77,7 +77,7 @@ def scored_per_s(problem: Budgeted, count: int) -> float:
     start = time.perf_counter()
     canonical = problem.canonical(genomes)
     unique(canonical)
-    problem.tables.score(canonical)
+    problem.tables.latency_s(canonical)
     return count / (time.perf_counter() - start)
 
 
@@ -87,7 +87,7 @@ def overhead_s(method: str, problem: Budgeted, generations: int) -> list[float]:
     if method in PEERS:
         # The fall-back draws from networks that keep the budget; finding them is not the peer's work.
         pool = random_genomes(problem.space, 20_000, np.random.default_rng(problem.seed))
-        pool = pool[least_violation(problem.cheap(pool)[1]) == 0]
+        pool = pool[least_violation(problem.free_objectives(pool)[1]) == 0]
         outside = Filtered(PEERS[method][1](problem), problem, pool, tries=1)
     else:
         searcher = load_class(SEARCHERS[method])(problem)
@@ -98,7 +98,7 @@ def overhead_s(method: str, problem: Budgeted, generations: int) -> list[float]:
         asked = time.perf_counter() - start
         errors = problem.errors(genomes)
         start = time.perf_counter()
-        violation = problem.cheap(genomes)[1]
+        violation = problem.free_objectives(genomes)[1]
         if outside is not None:
             outside.tell(genomes, errors)
         else:
@@ -116,7 +116,7 @@ def main() -> None:
     args = parser.parse_args()
     space = mobile((3, 32, 32), 10)
     tables = compile_tables(space, Roofline(load("rpi4b"), Target("rpi4b", "onnxruntime")))
-    budget_s = float(np.median(tables.score(random_genomes(space, 1000, np.random.default_rng(0)))))
+    budget_s = float(np.median(tables.latency_s(random_genomes(space, 1000, np.random.default_rng(0)))))
     problems = [Budgeted(space, tables, budget_s, seed) for seed in range(args.repeats)]
     rates = sorted(scored_per_s(problem, args.genomes) for problem in problems)
     middle = rates[len(rates) // 2]

@@ -5,8 +5,8 @@
 48
 """
 
-from hardware_profiles.profile import Cache, DeviceProfile, ProfileError, Quantity
+from hardware_profiles.profile import HOST, Cache, DeviceProfile, ProfileError, Quantity
 from hardware_profiles.registry import load, names
 from hardware_profiles.target import Target
 
-__all__ = ["Cache", "DeviceProfile", "ProfileError", "Quantity", "Target", "load", "names"]
+__all__ = ["HOST", "Cache", "DeviceProfile", "ProfileError", "Quantity", "Target", "load", "names"]

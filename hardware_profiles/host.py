@@ -22,7 +22,7 @@ import numpy as np
 
 from hardware_profiles import cpuinfo
 from hardware_profiles.blas import blas_threads
-from hardware_profiles.profile import FUSIONS, Cache, DeviceProfile, Grade, Quantity, Scope
+from hardware_profiles.profile import FUSIONS, HOST, Cache, DeviceProfile, Grade, Quantity, Scope
 
 _SYSTEM = "system"
 _MEASURED = "measured"
@@ -87,7 +87,7 @@ def detect(measure: bool = True) -> DeviceProfile:
         }
 
     return DeviceProfile(
-        id="host",
+        id=HOST,
         name=_name(info),
         kind="cpu",
         family=mcpu or arch or "unknown",
@@ -128,7 +128,7 @@ def identity() -> dict[str, str]:
 
 def is_here(profile: DeviceProfile) -> bool:
     """Whether the profile is of this machine: "host", or measured on it by another name."""
-    return profile.id == "host" or not differences(profile.machine)
+    return profile.id == HOST or not differences(profile.machine)
 
 
 def differences(machine: Mapping[str, str] | None) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 #: These two are the names in `search_spaces` as well, which knows nothing of devices; a test compares them.
 DTYPES: Final = ("float32", "float16", "int8")
 FUSIONS: Final = ("conv_bn", "conv_activation", "conv_add")
+#: The id of the machine that this runs on, measured when asked for.
+HOST: Final = "host"
 #: Of the file format, which `schema` reads.
 SCHEMA: Final = 1
 

@@ -7,12 +7,11 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hardware_profiles.profile import DeviceProfile, ProfileError
+from hardware_profiles.profile import HOST, DeviceProfile, ProfileError
 from hardware_profiles.schema import nearest, parse
 
 SHIPPED = Path(__file__).parent / "devices"
 SEARCH = ("./hardware_profiles",)
-_HOST = "host"
 
 
 def load(name_or_path: str | Path, search: Sequence[str | Path] = SEARCH) -> DeviceProfile:
@@ -31,7 +30,7 @@ def locate(name_or_path: str | Path, search: Sequence[str | Path] = SEARCH) -> P
     if isinstance(name_or_path, Path) or name_or_path.endswith((".yaml", ".yml")):
         return Path(name_or_path)
     name = _plain(name_or_path)
-    if name == _HOST:
+    if name == HOST:
         return None
     own = [path for folder in search for path in sorted(Path(folder).glob("*.yaml"))]
     shipped = sorted(SHIPPED.glob("*.yaml"))
@@ -62,7 +61,7 @@ def shipped_as(name: str) -> str | None:
 def names(search: Sequence[str | Path] = SEARCH) -> tuple[str, ...]:
     """The ids that `load` knows, sorted: the shipped devices, the user's own, and "host"."""
     own = {path.stem for folder in search for path in Path(folder).glob("*.yaml")}
-    return tuple(sorted({_HOST, *own, *(path.stem for path in SHIPPED.glob("*.yaml"))}))
+    return tuple(sorted({HOST, *own, *(path.stem for path in SHIPPED.glob("*.yaml"))}))
 
 
 def read(path: Path) -> DeviceProfile:
@@ -136,7 +135,7 @@ def _refuse_taken_aliases(profile: DeviceProfile, path: Path, own: list[Path], s
 
 
 def _unknown(name: str | Path, own: list[Path], shipped: list[Path]) -> str:
-    ids: dict[str, str] = {_HOST: _HOST}
+    ids: dict[str, str] = {HOST: HOST}
     for _, profile in _profiles(own, shipped):
         ids |= {_plain(word): profile.id for word in (profile.id, *profile.aliases)}
     close = list(dict.fromkeys(ids[word] for word in nearest(_plain(str(name)), ids, n=5)))[:3]

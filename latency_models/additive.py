@@ -52,7 +52,7 @@ class Tables:
 
         return _by_chunks(genomes, np.empty(len(genomes)), work)
 
-    def reach(self, genomes: Genomes) -> Floats:
+    def cumulative(self, genomes: Genomes) -> Floats:
         """The sum up to each exit position, exits passed before included [n, positions]; NaN where that exit is off.
 
         Positions are the space's exit slots in order, the final one last.
@@ -78,13 +78,13 @@ class Additive:
     seconds: Tables
     counts: dict[Quantity, Tables]
 
-    def score(self, genomes: Genomes) -> Floats:
+    def latency_s(self, genomes: Genomes) -> Floats:
         """Worst-case seconds of canonical genomes [n, genes]: every exit passed, its call and decision paid [n]."""
         return self.seconds.total(genomes)
 
-    def reach_s(self, genomes: Genomes) -> Floats:
+    def cumulative_s(self, genomes: Genomes) -> Floats:
         """Seconds up to each exit position, the final one last [n, positions]; NaN where that exit is off."""
-        return self.seconds.reach(genomes)
+        return self.seconds.cumulative(genomes)
 
     def tables(self, quantity: Quantity) -> Tables:
         """The tables of a static count (a member of QUANTITIES), for one sample."""

@@ -46,18 +46,18 @@ class Distribution(Protocol):
 class LogStudent:
     """Student's t of the logarithm of seconds, since seconds are positive: centre `mean_s` [n], error `std_s` [n].
 
-    `freedom`: its degrees of freedom; infinite is the normal distribution.
+    `degrees_of_freedom`: its degrees of freedom; infinite is the normal distribution.
     """
 
     mean_s: Floats
     std_s: Floats
-    freedom: float = math.inf
+    degrees_of_freedom: float = math.inf
 
     def quantile_s(self, q: float) -> Floats:
         """Seconds that each network stays within with probability `q` [n]; the 90 % interval is from 0.05 to 0.95."""
         from scipy.special import ndtri, stdtrit
 
-        factor = float(ndtri(q)) if math.isinf(self.freedom) else float(stdtrit(self.freedom, q))
+        factor = float(ndtri(q)) if math.isinf(self.degrees_of_freedom) else float(stdtrit(self.degrees_of_freedom, q))
         return np.asarray(self.mean_s * np.exp(factor * self._width()))
 
     def probability_within(self, limit_s: float) -> Floats:
@@ -65,7 +65,8 @@ class LogStudent:
         from scipy.special import ndtr, stdtr
 
         distance = np.log(limit_s / self.mean_s) / self._width()
-        return np.asarray(ndtr(distance) if math.isinf(self.freedom) else stdtr(self.freedom, distance), np.float64)
+        normal = math.isinf(self.degrees_of_freedom)
+        return np.asarray(ndtr(distance) if normal else stdtr(self.degrees_of_freedom, distance), np.float64)
 
     def _width(self) -> Floats:
         """Standard deviation of the logarithm [n]."""
@@ -88,26 +89,27 @@ class Prediction:
     """Latencies of n networks with at most K exits, for one call with the target's batch.
 
     `segment_s` [n, K]: mean seconds of each segment, its call and its decision included; NaN where a network has
-    fewer exits. `covariance` [n, K, K]: joint covariance of the segments in s^2, 0 where there is none. `freedom`:
-    degrees of freedom of Student's t behind the errors, infinite where they are not estimated from few networks.
+    fewer exits. `covariance` [n, K, K]: joint covariance of the segments in s^2, 0 where there is none.
+    `degrees_of_freedom`: degrees of freedom of Student's t behind the errors, infinite where they are not estimated
+    from few networks.
     """
 
     segment_s: Floats
     covariance: Floats
-    freedom: float = math.inf
+    degrees_of_freedom: float = math.inf
 
     @property
     def exits(self) -> NDArray[np.int64]:
         """Number of exits of each network, the final one included [n]."""
         return np.asarray(np.isfinite(self.segment_s).sum(axis=1))
 
-    def reach_s(self, k: int | None = None) -> Floats:
+    def cumulative_s(self, k: int | None = None) -> Floats:
         """Seconds of a sample that leaves at each exit [n, K], or at exit `k` alone [n]; NaN where there is none."""
-        reach = np.cumsum(self.segment_s, axis=1)
-        return reach if k is None else reach[:, k]
+        cumulative = np.cumsum(self.segment_s, axis=1)
+        return cumulative if k is None else cumulative[:, k]
 
-    def reach_std_s(self) -> Floats:
-        """Standard deviation of `reach_s` [n, K]."""
+    def cumulative_std_s(self) -> Floats:
+        """Standard deviation of `cumulative_s` [n, K]."""
         n, count = self.segment_s.shape
         passed = np.tril(np.ones((count, count)))
         variance = np.einsum("ij,njk,ik->ni", passed, self.covariance, passed)
@@ -126,8 +128,8 @@ class Prediction:
     def believed(self, rates: Floats | None = None) -> LogStudent:
         """What is believed of the worst case, or of the mean where the shares `rates` [n, K] leave at each exit."""
         if rates is None:
-            return LogStudent(self.total_s, self.total_std_s, self.freedom)
-        return LogStudent(self.expected_s(rates), self.expected_std_s(rates), self.freedom)
+            return LogStudent(self.total_s, self.total_std_s, self.degrees_of_freedom)
+        return LogStudent(self.expected_s(rates), self.expected_std_s(rates), self.degrees_of_freedom)
 
     def quantile_s(self, q: float, rates: Floats | None = None) -> Floats:
         """Seconds that the worst case, or the mean for `rates`, stays within with probability `q` [n]."""
@@ -176,7 +178,7 @@ class LatencyModel(Protocol):
     def predict(self, networks: Sequence[Network]) -> Prediction:
         """Seconds of each network; raises UnpricedOperator rather than pricing an unknown operator at nothing."""
 
-    def fit(self, networks: Sequence[Network], reach_s: Floats) -> Self:
+    def fit(self, networks: Sequence[Network], cumulative_s: Floats) -> Self:
         """Another model that has these measurements too: seconds up to each exit [n, K], NaN where there is none."""
 
     def save(self, file: str | Path | BinaryIO) -> None:
@@ -201,7 +203,7 @@ class TakesFamilyPrior(LatencyModel, Protocol):
     def family(self) -> tuple[str, ...]:
         """Keys of the targets whose measurements it was told of."""
 
-    def with_family(self, relatives: Sequence[Self]) -> Self:
+    def with_family(self, same_family: Sequence[Self]) -> Self:
         """Another model that believes what fitted models of the same class, on other devices, say of this one."""
 
 
@@ -232,7 +234,9 @@ class AdditiveModel(Protocol):
         """Seconds of the operators alone, without call and decision [n]."""
 
 
-def stack(segments: Sequence[Floats], covariances: Sequence[Floats], freedom: float = math.inf) -> Prediction:
+def stack(
+    segments: Sequence[Floats], covariances: Sequence[Floats], degrees_of_freedom: float = math.inf
+) -> Prediction:
     """One Prediction from per-network means [K_i] and covariances [K_i, K_i]."""
     count = max((len(s) for s in segments), default=1)
     mean = np.full((len(segments), count), np.nan)
@@ -240,4 +244,4 @@ def stack(segments: Sequence[Floats], covariances: Sequence[Floats], freedom: fl
     for row, (values, joint) in enumerate(zip(segments, covariances, strict=True)):
         mean[row, : len(values)] = values
         covariance[row, : len(values), : len(values)] = joint
-    return Prediction(mean, covariance, freedom)
+    return Prediction(mean, covariance, degrees_of_freedom)

@@ -43,7 +43,7 @@ class Calibration:
     """The fitted coefficients of `features` on `target`, and the rows behind them.
 
     `table` holds the seconds of kernels measured alone, for a model that looks them up. `prior` is what the
-    calibrations of `relatives`, keys of their targets, say of the coefficients; None where there are none.
+    calibrations of `same_family`, keys of their targets, say of the coefficients; None where there are none.
     """
 
     features: FeatureSet
@@ -53,7 +53,7 @@ class Calibration:
     fit: Fit
     table: KernelTable | None = None
     prior: Prior | None = None
-    relatives: tuple[str, ...] = ()
+    same_family: tuple[str, ...] = ()
 
     @property
     def model(self) -> str:
@@ -76,7 +76,7 @@ class Calibration:
             "schema": SCHEMA,
             "model": self.model,
             "columns": self.features.columns,
-            "freedom": None if math.isinf(self.fit.freedom) else self.fit.freedom,
+            "freedom": None if math.isinf(self.fit.degrees_of_freedom) else self.fit.degrees_of_freedom,
             "target": asdict(self.target),
             "machine": asdict(self.machine),
         }
@@ -84,7 +84,7 @@ class Calibration:
         if self.table is not None:
             arrays |= self.table.to_arrays()
         if self.prior is not None:
-            header["relatives"] = self.relatives
+            header["relatives"] = self.same_family
             arrays |= {"prior_mean": self.prior.mean, "prior_std": self.prior.std}
         buffer = io.BytesIO()
         np.savez(
@@ -144,7 +144,7 @@ class Calibration:
             fit=Fit(coefficients, covariance, float(arrays["noise"]), header.get("freedom") or math.inf),
             table=KernelTable.of_arrays(arrays),
             prior=_stored_prior(features.prior(on), arrays, place),
-            relatives=tuple(header.get("relatives", ())),
+            same_family=tuple(header.get("relatives", ())),
         )
 
 
@@ -199,41 +199,44 @@ def _looked_up(calibration: Calibration, table: KernelTable, network: Network, k
 def correct(
     calibration: Calibration,
     networks: Sequence[Network],
-    reach_s: NDArray[np.floating] | Sequence[Sequence[float]],
+    cumulative_s: NDArray[np.floating] | Sequence[Sequence[float]],
     weight: float = 1.0,
 ) -> Calibration:
-    """Fit again with more measurements: `reach_s[i][k]` are the measured seconds up to exit k of network i.
+    """Fit again with more measurements: `cumulative_s[i][k]` are the measured seconds up to exit k of network i.
 
     NaN marks an exit that was not measured or does not exist. `weight` counts each new network as so many: a network
     near the budget says more about the next candidates than one far away. Raises ValueError for seconds that do not
     fit the networks, and UnpricedOperator.
     """
-    if len(networks) != len(reach_s):
-        raise ValueError(f"{len(networks)} networks, but seconds for {len(reach_s)}; give one row of seconds for each")
+    if len(networks) != len(cumulative_s):
+        raise ValueError(
+            f"{len(networks)} networks, but seconds for {len(cumulative_s)}; give one row of seconds for each"
+        )
     if not networks:
         return calibration
     parts = [calibration.rows]
     number = int(calibration.rows.network.max(initial=-1)) + 1
-    for network, measured in zip(networks, reach_s, strict=True):
-        reach = np.cumsum(features_of(calibration, network), axis=0)
+    for network, measured in zip(networks, cumulative_s, strict=True):
+        cumulative = np.cumsum(features_of(calibration, network), axis=0)
         seconds = np.asarray(measured, np.float64)
         known = np.isfinite(seconds)
-        if known[len(reach) :].any() or not known.any() or (seconds[known] <= 0).any():
+        if known[len(cumulative) :].any() or not known.any() or (seconds[known] <= 0).any():
             raise ValueError(
-                f"measured seconds {seconds.tolist()} do not fit a network with {len(reach)} exits; give positive "
+                f"measured seconds {seconds.tolist()} do not fit a network with {len(cumulative)} exits; give positive "
                 "seconds up to each exit and NaN for those not measured"
             )
-        known = known[: len(reach)]
-        seconds = seconds[: len(reach)][known]
+        known = known[: len(cumulative)]
+        seconds = seconds[: len(cumulative)][known]
         count = len(seconds)
-        parts.append(Rows(reach[: len(known)][known], seconds, np.full(count, number), np.full(count, weight)))
+        parts.append(Rows(cumulative[: len(known)][known], seconds, np.full(count, number), np.full(count, weight)))
         number += 1
     rows = Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS))
     return fitted(calibration, rows)
 
 
 def fitted(calibration: Calibration, rows: Rows) -> Calibration:
-    """The calibration with these rows; a prior from relatives is used unless left-out networks speak against it."""
+    """The calibration with these rows; a prior from same-family devices is used unless left-out networks speak against
+    it."""
     own = calibration.features.prior(calibration.machine)
     prior = calibration.prior
     return replace(calibration, rows=rows, fit=fit(rows, own) if prior is None else fit_either(rows, prior, own))

@@ -38,7 +38,7 @@ class ChoiceTable:
         if not np.isfinite(values).all() or (values < 0).any():
             raise ValueError("seconds of a choice table must be finite and not negative")
 
-    def score(self, genomes: Genomes) -> Floats:
+    def latency_s(self, genomes: Genomes) -> Floats:
         """Seconds of genomes [n, layers], one operator index per layer [n]."""
         layers = np.arange(len(self.table_s))
         return np.asarray(self.bias_s + self.table_s[layers, np.asarray(genomes)].sum(axis=1))

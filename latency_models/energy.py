@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hardware_profiles import DeviceProfile, Target
+from hardware_profiles import HOST, DeviceProfile, Target
 from latency_models.base import Floats, Prediction, stack
 from latency_models.counts import counts
 from latency_models.features import machine
@@ -54,7 +54,7 @@ def energy(profile: DeviceProfile, target: Target, networks: Sequence[Network], 
     """
     if profile.idle_w is None or profile.tdp_w is None:
         missing = "idle_w" if profile.idle_w is None else "tdp_w"
-        where = "the profile that nas profile makes of this machine" if profile.id == "host" else "its file"
+        where = "the profile that nas profile makes of this machine" if profile.id == HOST else "its file"
         raise ValueError(f"device {profile.id!r} has no {missing}, which is not measured; add it to {where}")
     if len(networks) != len(seconds.segment_s):
         raise ValueError(f"{len(networks)} networks, but seconds of {len(seconds.segment_s)}")
@@ -75,15 +75,15 @@ def energy(profile: DeviceProfile, target: Target, networks: Sequence[Network], 
 
 
 def call_energy_j(
-    profile: DeviceProfile, target: Target, network: Network, reach_s: ArrayLike, rates: ArrayLike | None = None
+    profile: DeviceProfile, target: Target, network: Network, cumulative_s: ArrayLike, rates: ArrayLike | None = None
 ) -> float:
-    """Estimated joules of a call of one network that takes `reach_s` [exits] seconds to its exits.
+    """Estimated joules of a call of one network that takes `cumulative_s` [exits] seconds to its exits.
 
     The mean where the share `rates` [exits] of the calls leaves at each exit; without them a call passes every exit.
     Raises as `energy` does.
     """
     # Measured medians of two exits next to each other may come out in the wrong order.
-    segment_s = np.diff(np.maximum.accumulate(np.asarray(reach_s, np.float64)), prepend=0.0)
+    segment_s = np.diff(np.maximum.accumulate(np.asarray(cumulative_s, np.float64)), prepend=0.0)
     seconds = stack([segment_s], [np.zeros((len(segment_s), len(segment_s)))])
     found = energy(profile, target, [network], seconds)
     return float((found.total_j if rates is None else found.expected_j(np.asarray(rates, np.float64)))[0])

@@ -60,13 +60,13 @@ class Rows:
 class Fit:
     """Coefficients [p], their covariance [p, p], and the relative standard deviation of what they do not explain.
 
-    `freedom`: degrees of freedom behind `noise`; infinite where it is believed and not estimated.
+    `degrees_of_freedom`: degrees of freedom behind `noise`; infinite where it is believed and not estimated.
     """
 
     coefficients: Floats
     covariance: Floats
     noise: float
-    freedom: float = math.inf
+    degrees_of_freedom: float = math.inf
 
 
 def unmeasured(prior: Prior) -> Fit:
@@ -85,8 +85,8 @@ def fit(rows: Rows, prior: Prior) -> Fit:
     coefficients = _solve(rows, scaled, ridge)
     left, _ = _equations(rows)
     precision = left.T @ left + np.diag(ridge / scaled.std**2)
-    freedom = rows.networks - 1.0 if rows.networks >= _FEWEST_TO_LEAVE_OUT else math.inf
-    return Fit(coefficients, noise**2 * _inverse(precision), noise, freedom)
+    degrees_of_freedom = rows.networks - 1.0 if rows.networks >= _FEWEST_TO_LEAVE_OUT else math.inf
+    return Fit(coefficients, noise**2 * _inverse(precision), noise, degrees_of_freedom)
 
 
 def fit_either(rows: Rows, prior: Prior, other: Prior) -> Fit:
@@ -109,7 +109,7 @@ def predict(segments: list[Floats], fitted: Fit) -> Prediction:
         _symmetric(features @ fitted.covariance @ features.T) + fitted.noise**2 * np.outer(mean, mean)
         for features, mean in zip(segments, means, strict=True)
     ]
-    return stack(means, covariances, fitted.freedom)
+    return stack(means, covariances, fitted.degrees_of_freedom)
 
 
 def _equations(rows: Rows) -> tuple[Floats, Floats]:
@@ -143,7 +143,7 @@ def common_factors(rows: Rows, prior: Prior) -> Prior:
     return Prior(prior.mean * scale, prior.std * np.maximum(scale, LEAST_SHRINK), prior.factor)
 
 
-def told(rows: Rows, prior: Prior, noise: float) -> Floats:
+def learned(rows: Rows, prior: Prior, noise: float) -> Floats:
     """The share of each coefficient's variance that rows with this relative noise remove [p]: 0 none of it, 1 all."""
     scaled = common_factors(rows, prior)
     left, _ = _equations(rows)

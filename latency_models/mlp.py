@@ -53,7 +53,7 @@ class Mlp:
     error: float
     networks: int
 
-    def score(self, genomes: NDArray[np.integer[Any]]) -> Floats:
+    def latency_s(self, genomes: NDArray[np.integer[Any]]) -> Floats:
         """Seconds of canonical genomes [n, genes], worst case [n]; raises ValueError for a gene out of range."""
         x = onehot(genomes, self.options)
         layers = len(self.weights) // 2
@@ -64,8 +64,8 @@ class Mlp:
         return np.asarray(self.scale_s * np.logaddexp(0, _SHARPNESS * x[:, 0].astype(np.float64)) / _SHARPNESS)
 
     def std_s(self, genomes: NDArray[np.integer[Any]]) -> Floats:
-        """Standard deviation of `score` [n], from the networks held out."""
-        return self.error * self.score(genomes)
+        """Standard deviation of `latency_s` [n], from the networks held out."""
+        return self.error * self.latency_s(genomes)
 
     def differentiable(self) -> Callable[[Any], Any]:
         """The same seconds as a function of jax arrays: (soft) one-hot rows [..., options in all] to seconds [...]."""

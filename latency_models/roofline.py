@@ -14,7 +14,7 @@ from hardware_profiles import DeviceProfile, Target
 from latency_models.additive import Additive, adds_up, compile
 from latency_models.base import ErrorBar, Floats, Prediction
 from latency_models.calibration import Calibration, correct, features_of, uncalibrated
-from latency_models.family import informed
+from latency_models.family import with_family_prior
 from latency_models.features import CALLS, DECISIONS, FEATURES, FeatureSet
 from latency_models.linear import predict
 from search_spaces.ir import Network
@@ -64,8 +64,8 @@ class LinearModel:
 
     @property
     def family(self) -> tuple[str, ...]:
-        """Keys of the targets of relatives whose measurements are part of the prior."""
-        return self.calibration.relatives
+        """Keys of the targets of same-family devices whose measurements are part of the prior."""
+        return self.calibration.same_family
 
     @property
     def call_s(self) -> float:
@@ -92,19 +92,21 @@ class LinearModel:
     def fit(
         self,
         networks: Sequence[Network],
-        reach_s: NDArray[np.floating] | Sequence[Sequence[float]],
+        cumulative_s: NDArray[np.floating] | Sequence[Sequence[float]],
         weight: float = 1.0,
     ) -> Self:
         """The model after these measurements besides those it already has; see `calibration.correct`."""
-        return type(self)(None, self.target, correct(self.calibration, networks, reach_s, weight))
+        return type(self)(None, self.target, correct(self.calibration, networks, cumulative_s, weight))
 
     def additive(self, space: SearchSpace) -> Additive | None:
         """Tables over a space; None for one whose exits do not read everything before them."""
         return compile(space, self) if adds_up(space) else None
 
-    def with_family(self, relatives: Sequence[Self]) -> Self:
-        """The model with the prior of relatives; see `family.informed`."""
-        return type(self)(None, self.target, informed(self.calibration, [model.calibration for model in relatives]))
+    def with_family(self, same_family: Sequence[Self]) -> Self:
+        """The model with the prior of same-family devices; see `family.with_family_prior`."""
+        return type(self)(
+            None, self.target, with_family_prior(self.calibration, [model.calibration for model in same_family])
+        )
 
     def moved_to(self, target: Target, least_error: float = 0.0) -> Self:
         """The same fit for another target, with a relative error of at least `least_error`."""

@@ -29,7 +29,7 @@ class Untabled:
         """What the seconds hold for."""
         return self._model.target
 
-    def reach_s(self, genomes: Genomes) -> Floats:
+    def cumulative_s(self, genomes: Genomes) -> Floats:
         """Seconds up to each exit position, the final one last [n, positions]; NaN where that exit is off."""
         rows = np.ascontiguousarray(genomes, np.int64)
         keys = [row.tobytes() for row in rows]
@@ -38,20 +38,22 @@ class Untabled:
         new = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._known}
         if new:
             networks = [self._space.decode(row) for row in new.values()]
-            predicted = self._model.predict(networks).reach_s()
-            for key, network, reach in zip(new, networks, predicted, strict=True):
-                self._known[key] = self._at_positions(network, reach)
+            predicted = self._model.predict(networks).cumulative_s()
+            for key, network, cumulative in zip(new, networks, predicted, strict=True):
+                self._known[key] = self._at_positions(network, cumulative)
         found = [self._known[key] for key in keys]
         return np.array(found, np.float64).reshape(len(rows), len(self._exits))
 
-    def score(self, genomes: Genomes) -> Floats:
+    def latency_s(self, genomes: Genomes) -> Floats:
         """Worst-case seconds [n]."""
-        return self.reach_s(genomes)[:, -1]
+        return self.cumulative_s(genomes)[:, -1]
 
-    def _at_positions(self, network: Network, reach_s: Floats) -> Floats:
+    def _at_positions(self, network: Network, cumulative_s: Floats) -> Floats:
         """Seconds up to a network's own exits, at the positions of the space [positions]."""
         row = np.full(len(self._exits), np.nan)
         for number, index in enumerate(network.exits):
             name = network.ops[index].name
-            row[next(place for place, slot in enumerate(self._exits) if name.startswith(f"{slot}."))] = reach_s[number]
+            row[next(place for place, slot in enumerate(self._exits) if name.startswith(f"{slot}."))] = cumulative_s[
+                number
+            ]
         return row

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.lots import by_lot
+from search_spaces.random_subset import random_subset
 from search_spaces.slots import Genomes
 
 
@@ -35,14 +35,14 @@ def canonical(genomes: Genomes, keeps: Sequence[Keep], exits: Sequence[int], max
     if len(exits) > max_exits:
         on = result[:, exits] != 0
         surplus = np.flatnonzero(on.sum(axis=1) > max_exits)
-        stay = by_lot(on[surplus], max_exits)
+        stay = random_subset(on[surplus], max_exits)
         for column, gene in enumerate(exits):
             result[surplus, gene] *= stay[:, column]
     return result
 
 
 def active(genomes: Genomes, keeps: Sequence[Keep], exits: Sequence[int], max_exits: int) -> NDArray[np.bool_]:
-    """Whether each gene of canonical genomes [n, genes] has an effect; of one exit more than may be, lots decide."""
+    """Whether each gene of canonical genomes [n, genes] has an effect; of more exits than may be, a random subset."""
     genomes = np.asarray(genomes)
     result = np.ones(genomes.shape, np.bool_)
     for keep in keeps:
@@ -54,5 +54,5 @@ def active(genomes: Genomes, keeps: Sequence[Keep], exits: Sequence[int], max_ex
         row, column = np.nonzero(full[:, None] & ~on & result[:, exits])
         more, at = on[row], np.arange(len(row))
         more[at, column] = True
-        result[row, np.asarray(exits)[column]] = by_lot(more, max_exits)[at, column]
+        result[row, np.asarray(exits)[column]] = random_subset(more, max_exits)[at, column]
     return result

@@ -151,7 +151,7 @@ class Network:
         """Bytes of all stored arrays, running statistics included (they vanish when batch norm is folded)."""
         return self.total.weight_bytes
 
-    def reach(self, exit_index: int) -> Counts:
+    def cumulative(self, exit_index: int) -> Counts:
         """Costs of a sample that leaves at the given exit: everything on the way, all passed heads included.
 
         -1 is the last exit; raises IndexError where there is no such exit.

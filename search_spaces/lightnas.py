@@ -77,6 +77,6 @@ def lightnas(input_shape: Shape, classes: int, max_exits: int = 0) -> StagedSpac
         block=_layer,
         exit_head=linear_exit,
         final_head=_final,
-        bank=("operator",),
+        operator_choice=("operator",),
         max_exits=max_exits,
     )

@@ -140,7 +140,7 @@ class CellSpace:
             slots.append(
                 Slot(
                     edge, "body", (*earlier, gene), (len(OPERATORS),) * (len(earlier) + 1), inputs,
-                    _edge(edge, len(earlier)), partial(_constant, shapes), bank=(len(earlier),),
+                    _edge(edge, len(earlier)), partial(_constant, shapes), operator_choice=(len(earlier),),
                 )
             )  # fmt: skip
             nodes[end] = edge

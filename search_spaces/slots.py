@@ -2,7 +2,7 @@
 
 A slot is the one place where a few genes become a few operators. Four readers share it: `decode` chains the slots'
 operators into a network, a latency model prices each combination of a slot once and adds tables up, the supernet runs
-each slot at its largest (elastic genes slice it) or switches between operators of their own (bank genes), and
+each slot at its largest (elastic genes slice it) or switches between operators of their own (operator choices), and
 `canonical` knows which genes an absent slot leaves without meaning.
 """
 
@@ -57,8 +57,9 @@ class Slot:
 
     `build(builder, inputs, values)` adds the slot's operators for the gene values and returns the output, or None when
     the slot is absent: a body slot then passes its first input on, an exit is off. All its operators are called
-    `name.…`. `input_shapes(values)` tells the shapes it reads. `bank` lists the positions within `genes` that select
-    operators with weights of their own; the other genes slice the largest tensors. Fusion never crosses a slot.
+    `name.…`. `input_shapes(values)` tells the shapes it reads. `operator_choice` lists the positions within `genes`
+    that select operators with weights of their own; the other genes slice the largest tensors. Fusion never crosses a
+    slot.
     """
 
     name: str
@@ -68,7 +69,7 @@ class Slot:
     inputs: tuple[str, ...]
     build: Callable[[Builder, tuple[Ref, ...], tuple[int, ...]], Ref | None]
     input_shapes: Callable[[tuple[int, ...]], tuple[Shape, ...]]
-    bank: tuple[int, ...] = ()
+    operator_choice: tuple[int, ...] = ()
 
     def combinations(self) -> Iterator[tuple[int, ...]]:
         """All gene values, in the order of `index`."""

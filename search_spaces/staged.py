@@ -99,8 +99,9 @@ class StagedSpace:
     """A space given by a table of stages; satisfies `SearchSpace`.
 
     `stem(b, x)`, `block`, `exit_head(b, name, x, classes)` and `final_head(b, x, classes)` add operators called
-    `stem.…`, `stageS.blockB.…`, `exitP.…` and `final.…`. `bank` names the block options whose values have weights of
-    their own; all others are elastic. At most `max_exits` early exits are kept, by lot.
+    `stem.…`, `stageS.blockB.…`, `exitP.…` and `final.…`. `operator_choice` names the block options whose values have
+    weights of their own; all others are elastic. At most `max_exits` early exits are kept, a deterministic random
+    subset.
     """
 
     name: str
@@ -111,7 +112,7 @@ class StagedSpace:
     block: Block
     exit_head: Callable[[Builder, str, Ref, int], Ref]
     final_head: Callable[[Builder, Ref, int], Ref]
-    bank: tuple[str, ...] = ()
+    operator_choice: tuple[str, ...] = ()
     max_exits: int = 3
 
     def __post_init__(self) -> None:
@@ -148,7 +149,9 @@ class StagedSpace:
             block_choices.append(
                 [
                     [
-                        table.choice(label, f"stage{s}.block{i}.{label}", tuple(options), label not in self.bank)
+                        table.choice(
+                            label, f"stage{s}.block{i}.{label}", tuple(options), label not in self.operator_choice
+                        )
                         for label, options in stage.options.items()
                     ]
                     for i in range(max(stage.depths))
@@ -207,7 +210,7 @@ class StagedSpace:
             (source,),
             lambda b, refs, values: build(b, refs[0], read(values)),
             lambda values: (shapes(read(values)),),
-            tuple(i for i, c in enumerate(active) if c.label in self.bank),
+            tuple(i for i, c in enumerate(active) if c.label in self.operator_choice),
         )  # fmt: skip
 
     def _block_slot(
@@ -261,8 +264,8 @@ class StagedSpace:
     def canonical(self, genomes: Genomes) -> Genomes:
         """Genomes [n, genes] with genes of absent blocks, exits that depth removed and surplus exits set to 0.
 
-        Which of too many exits stay is drawn by lots that follow from the set of them: keeping the earliest would make
-        late exits as good as unreachable for whoever draws genes one by one.
+        Of too many exits a deterministic random subset stays, which follows from the set of them: keeping the earliest
+        would make late exits as good as unreachable for whoever draws genes one by one.
         """
         return canonical(genomes, *self._layout[2:], self.max_exits)
 

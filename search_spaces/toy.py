@@ -1,4 +1,4 @@
-"""A small space with choice slots: each block selects one of a bank of operators, each with weights of its own.
+"""A small space with choice slots: each block selects one of several operators, each with weights of its own.
 
 It proves the second kind of weight sharing beside elastic slicing, and is small enough to be enumerated in tests.
 """
@@ -46,6 +46,6 @@ def toy(input_shape: Shape, classes: int, width: int = 8, max_exits: int = 1) ->
         block=_block,
         exit_head=linear_exit,
         final_head=lambda b, x, classes: linear_exit(b, "final", x, classes),
-        bank=("operator",),
+        operator_choice=("operator",),
         max_exits=max_exits,
     )

@@ -20,7 +20,7 @@ _COMMAND = re.compile(r"[a-z][\w./-]* \S.*")
 
 
 @dataclass(frozen=True)
-class Block:
+class CodeBlock:
     """A fenced block; `name` is the file that its first line says it is, if it does."""
 
     page: Path
@@ -49,9 +49,9 @@ class Shown:
         return f"{self.page.name}:{self.line}"
 
 
-def blocks(language: str | None = None) -> list[Block]:
+def blocks(language: str | None = None) -> list[CodeBlock]:
     return [
-        Block(page, _line(page.read_text(), found.start()), found[2], textwrap.dedent(found[3]))
+        CodeBlock(page, _line(page.read_text(), found.start()), found[2], textwrap.dedent(found[3]))
         for page in PAGES
         for found in _FENCE.finditer(page.read_text())
         if language in (None, found[2])

@@ -27,7 +27,7 @@ from nas.run.verdict_files import load_verdicts
 from nas.tasks.image_classification.preprocessing import Preprocessing
 from nas.testing import KINDS, laws_of
 from search_spaces.toy import toy
-from tests.documents import ROOT, Block, blocks, names_in, sections, shown, write_files
+from tests.documents import ROOT, CodeBlock, blocks, names_in, sections, shown, write_files
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 @pytest.mark.parametrize("block", [b for b in blocks("yaml") if not b.name], ids=str)
-def test_experiments_in_the_documents_are_accepted(block: Block, reference: ModuleType, workplace: Path) -> None:
+def test_experiments_in_the_documents_are_accepted(block: CodeBlock, reference: ModuleType, workplace: Path) -> None:
     """Fragments are put into the shortest experiment; data that are not here are replaced; there is a `my_board`."""
     given = plain_yaml.parse(block.text)
     data = given if "budgets" in given else {**plain_yaml.parse(reference.SHORTEST), **given}

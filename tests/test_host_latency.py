@@ -33,7 +33,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
         rows = []
         for genome in genomes:
             network = space.decode(genome)
-            reach = 2 * model.predict([network]).reach_s()[0] * rng.normal(1, 0.02)
+            reach = 2 * model.predict([network]).cumulative_s()[0] * rng.normal(1, 0.02)
             exits = tuple(ExitTime(seconds, seconds, wall_s=(seconds,)) for seconds in reach.tolist())
             rows.append(
                 Measurement(

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from latency_models.base import Floats
 from latency_models.few_shot import sources as source_models
+from latency_models.few_shot.conformal import ConformalFactors, leave_one_source_out
 from latency_models.few_shot.encoding import Encoding, encode, renumbered
 from latency_models.few_shot.posterior import LatencyPosterior
 from latency_models.few_shot.readings import READING_STD, gather
 from latency_models.few_shot.regression import fit
-from latency_models.few_shot.rehearsal import Rehearsal, rehearse
 from latency_models.few_shot.sources import Candidates, Sources
 
 #: A source needs as many measured networks as that to say anything.
@@ -34,7 +34,7 @@ class DevicePrior:
 
     encoding: Encoding
     sources: Sources
-    rehearsal: Rehearsal
+    conformal: ConformalFactors
     op_names: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
 
@@ -65,10 +65,10 @@ class DevicePrior:
         rows = candidates.rows(read.index)
         rounding = read.step / np.sqrt(12.0)
         own = np.hypot(read.std, rounding / read.seconds)
-        fitted = fit(candidates, rows, read.seconds, own, self.rehearsal.log_prior)
+        fitted = fit(candidates, rows, read.seconds, own, self.conformal.log_prior)
         scale = np.hypot(fitted.std, rounding / fitted.seconds)
         scale = np.maximum(scale, _LEAST_STD)
-        below, above = self.rehearsal.factors(len(read.index))
+        below, above = self.conformal.factors(len(read.index))
         mean_s, lower, upper = fitted.seconds, below * scale, above * scale
         exact = np.maximum(np.where(own > 0, own, READING_STD), _LEAST_STD)
         # Its own reading and what the others say of a network, each weighted by its precision.
@@ -92,7 +92,7 @@ def learn(
 
     `networks` is an integer encoding [n, positions] or a matrix of non-negative float features [n, columns];
     `source_latency_s` [n, sources], NaN where not measured. One source is enough. `seed` picks the networks on which
-    sources rehearse. `op_names` (of the integers) and `devices` (of the sources) are kept, to tell later whether
+    sources are left out. `op_names` (of the integers) and `devices` (of the sources) are kept, to tell later whether
     another table goes with the prior. Raises ValueError for arrays and names that do not fit together and for sources
     without readings.
     """
@@ -116,5 +116,5 @@ def learn(
     relative = seconds / np.nanmedian(seconds, axis=0)
     columns = encoding.columns(networks)
     described = source_models.describe(encoding, columns, relative)
-    rehearsal = rehearse(described, columns, relative, seed)
-    return DevicePrior(encoding, described, rehearsal, tuple(op_names), tuple(devices))
+    conformal = leave_one_source_out(described, columns, relative, seed)
+    return DevicePrior(encoding, described, conformal, tuple(op_names), tuple(devices))

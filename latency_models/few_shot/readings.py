@@ -27,7 +27,7 @@ _ACCIDENT: Final = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
-class Readings:
+class MergedReadings:
     """One line for each network read.
 
     `index` [k] among the candidates, `seconds` [k] mean of its readings, `times` [k] their number, `std` [k] the
@@ -43,7 +43,7 @@ class Readings:
 
 def gather(
     measured: Sequence[int] | NDArray[np.integer], seconds: Sequence[float] | Floats, count: int, noise: float | None
-) -> Readings:
+) -> MergedReadings:
     """Readings of candidates; raises ValueError for what cannot be readings of `count` candidates."""
     index, values = np.asarray(measured), np.asarray(seconds, np.float64)
     if index.ndim != 1 or index.shape != values.shape or not len(index):
@@ -61,7 +61,7 @@ def gather(
     where, inverse, times = np.unique(index, return_inverse=True, return_counts=True)
     mean = np.bincount(inverse, values) / times
     spread = _repeated(values, mean, inverse, len(where)) if noise is None else noise
-    return Readings(where.astype(np.intp), mean, times.astype(np.int64), spread / np.sqrt(times), step)
+    return MergedReadings(where.astype(np.intp), mean, times.astype(np.int64), spread / np.sqrt(times), step)
 
 
 def rounding_step(seconds: Floats, index: NDArray[np.integer] | None = None) -> float:

@@ -11,11 +11,11 @@ from typing import BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from latency_models.few_shot.conformal import MEASURED, ConformalFactors
 from latency_models.few_shot.encoding import Encoding
 from latency_models.few_shot.irregular import Irregular
 from latency_models.few_shot.prior import DevicePrior
 from latency_models.few_shot.regression import SETTINGS
-from latency_models.few_shot.rehearsal import MEASURED, Rehearsal
 from latency_models.few_shot.sources import Sources
 
 SCHEMA: Final = 1
@@ -23,7 +23,7 @@ SCHEMA: Final = 1
 
 def save(prior: DevicePrior, file: str | Path | BinaryIO) -> None:
     """Write everything that `load` needs."""
-    encoding, sources, rehearsal = prior.encoding, prior.sources, prior.rehearsal
+    encoding, sources, conformal = prior.encoding, prior.sources, prior.conformal
     header = {
         "schema": SCHEMA,
         "kind": encoding.kind,
@@ -43,9 +43,9 @@ def save(prior: DevicePrior, file: str | Path | BinaryIO) -> None:
         "weight": sources.weight,
         "columns": sources.irregular.columns,
         "weights": sources.irregular.weights,
-        "below": rehearsal.below,
-        "above": rehearsal.above,
-        "log_prior": rehearsal.log_prior,
+        "below": conformal.below,
+        "above": conformal.above,
+        "log_prior": conformal.log_prior,
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
@@ -68,8 +68,8 @@ def load(file: str | Path | BinaryIO) -> DevicePrior:
         encoding = Encoding(header["kind"], header["width"], a["position"], a["value"], a["group"], a["scale"])
         irregular = Irregular(encoding, a["columns"], a["weights"])
         sources = Sources(encoding, a["cost"], irregular, a["weight"], header["shared"])
-        rehearsal = Rehearsal(a["below"], a["above"], a["log_prior"])
+        conformal = ConformalFactors(a["below"], a["above"], a["log_prior"])
         names = (tuple(header.get(name, ())) for name in ("op_names", "devices"))
-        return DevicePrior(encoding, sources, rehearsal, *names)
+        return DevicePrior(encoding, sources, conformal, *names)
     except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as problem:
         raise ValueError(f"{file}: is not a stored prior of devices ({problem})") from problem

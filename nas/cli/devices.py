@@ -34,12 +34,12 @@ def devices(args: argparse.Namespace) -> int:
 def _all() -> Table:
     from rich.table import Table
 
-    from hardware_profiles import load, names
+    from hardware_profiles import HOST, load, names
 
     table = Table("id", "name", "peak float32", "bandwidth", "aliases", box=None, header_style="bold")
     for name in names():
-        if name == "host":
-            table.add_row("host", "this machine, measured when asked for", "", "", "")
+        if name == HOST:
+            table.add_row(HOST, "this machine, measured when asked for", "", "", "")
             continue
         profile = load(name)
         table.add_row(

@@ -70,9 +70,9 @@ def _onnxruntime() -> str:
 def _tvm() -> str:
     import tvm
 
-    from hardware_profiles import load
+    from hardware_profiles import HOST, load
 
-    target = tvm.target.Target(dict(load("host").tvm_target or {"kind": "llvm"}))
+    target = tvm.target.Target(dict(load(HOST).tvm_target or {"kind": "llvm"}))
     return f"{tvm.__version__}, target for this machine: {target}"
 
 

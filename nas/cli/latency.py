@@ -112,7 +112,7 @@ def evaluate(args: argparse.Namespace) -> int:
     for device in targets:
         measured = table.column(device)
         draws = [
-            transfer.judge(lambda i, s: prior.adapt(candidates, i, s), measured, pool, args.samples, seed)
+            transfer.score(lambda i, s: prior.adapt(candidates, i, s), measured, pool, args.samples, seed)
             for seed in range(args.seeds)
         ]
         row = transfer.summary(draws)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nas.devices.profile_store import Setup
-    from nas.devices.profiling import Result
+    from nas.devices.profiling import ProfileResult
 
 _MESSAGE: Final = "nas: interrupted; the same command goes on from here"
 _FOLDER: Final = "hardware_profiles"
@@ -74,7 +74,7 @@ def profile(args: argparse.Namespace) -> int:
     return OK
 
 
-def _measured(args: argparse.Namespace, setup: Setup, console: Console) -> Result:
+def _measured(args: argparse.Namespace, setup: Setup, console: Console) -> ProfileResult:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from nas.devices.profiling import profile as measure
@@ -91,7 +91,7 @@ def _setup(args: argparse.Namespace) -> Setup:
     """The command line as a setup; raises InputError (or ProfileError) for what cannot be."""
     import inspect
 
-    from hardware_profiles import Target
+    from hardware_profiles import HOST, Target
     from hardware_profiles.registry import shipped_as
     from nas.config import registry
     from nas.devices.profile_store import FEWEST, Setup
@@ -99,7 +99,7 @@ def _setup(args: argparse.Namespace) -> Setup:
 
     if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", args.name):
         raise InputError(f"the name {args.name!r} cannot be that of a device; use lower-case letters, digits and _")
-    if args.name == "host":
+    if args.name == HOST:
         raise InputError("the name 'host' is this machine as it is; choose another, such as 'my_board'")
     if (taken := shipped_as(args.name)) is not None:
         raise InputError(
@@ -140,7 +140,7 @@ def _input(args: argparse.Namespace) -> tuple[int, ...]:
     return (1 if height <= _GREY else 3, height, width)
 
 
-def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console) -> None:
+def _say(args: argparse.Namespace, setup: Setup, found: ProfileResult, console: Console) -> None:
     import numpy as np
     from rich.text import Text
 
@@ -148,7 +148,7 @@ def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console
     from nas.devices.profile_store import CALIBRATION, FEWEST, READINGS, TABLE
 
     rows = [reading.row for reading in found.readings]
-    seconds = np.array([row.reach_s[-1] for row in rows])
+    seconds = np.array([row.cumulative_s[-1] for row in rows])
     fitted = found.model.error.networks
     noise = found.model.error.relative if fitted >= FEWEST else None
     drift = max(exit_.drift for row in rows for exit_ in row.exits)
@@ -183,7 +183,7 @@ def _say(args: argparse.Namespace, setup: Setup, found: Result, console: Console
         )
 
 
-def _governor(found: Result) -> str:
+def _governor(found: ProfileResult) -> str:
     known = [reading.row.conditions for reading in found.readings if reading.row.conditions is not None]
     governors = sorted({c.governor for c in known if c.governor})
     clocks = [hertz for c in known if c.clock_hz for hertz in c.clock_hz]
@@ -191,7 +191,7 @@ def _governor(found: Result) -> str:
     return text + (f"; clock {min(clocks) / 1e9:.2f} to {max(clocks) / 1e9:.2f} GHz" if clocks else "")
 
 
-def _warnings(found: Result, noise: float | None) -> list[str]:
+def _warnings(found: ProfileResult, noise: float | None) -> list[str]:
     from nas.tolerances import REFERENCE_DRIFT
 
     said = []

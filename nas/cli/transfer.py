@@ -102,7 +102,7 @@ def require_readings(path: str, table: LatencyTable, device: str, pool: int, sam
         )
 
 
-def judge(
+def score(
     adapt: Callable[[Any, Floats], LatencyPosterior], measured: Floats, pool: int, samples: int, seed: int
 ) -> dict[str, float]:
     """The figures of one draw of the samples."""

@@ -100,7 +100,7 @@ SEARCHER: Final = Kind(
 OPTIMISER: Final = Kind(
     "optimiser",
     "nas.optimisers:OPTIMISERS",
-    protocol="nas.optimisers.base.Optimiser",
+    protocol="nas.optimisers.base.ArchitectureOptimiser",
     methods=("begin",),
     class_only=True,
     laws="nas.testing.optimiser",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from hardware_profiles import Target
+from hardware_profiles import HOST, Target
 from nas.config.component import ComponentSpec
 from nas.config.kinds import DATA, LATENCY_MODEL, OPTIMISER, SEARCHER, SPACE, Default, Example
 from nas.config.plugins import Plugins
@@ -279,7 +279,7 @@ class Experiment:
 
 
 def _check_target(target: Target) -> None:
-    if target.device != "host" and target.device.strip().lower() == "host":
+    if target.device != HOST and target.device.strip().lower() == HOST:
         raise InputError(f"target.device is {target.device!r}; this machine is written `host`")
     if target.runner != "onnxruntime":
         raise InputError(

@@ -11,22 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-from hardware_profiles import DeviceProfile, ProfileError, Target
+from hardware_profiles import HOST, DeviceProfile, ProfileError, Target
 from hardware_profiles.host import is_here
 from hardware_profiles.registry import SEARCH, read
 from latency_models.base import LatencyModel, TakesFamilyPrior
-from nas.devices.measurement import HOST
 from nas.devices.profile_store import CALIBRATION, load
 from search_spaces.slots import SearchSpace
 
-#: So many relatives are enough; those measured with the most networks are taken.
+#: So many same-family devices are enough; those measured with the most networks are taken.
 MOST: Final = 8
 Model = TypeVar("Model", bound=LatencyModel)
 
 
 @dataclass(frozen=True)
 class _Found(Generic[Model]):
-    """A model fitted on a relative, and whether it was measured on networks of the space."""
+    """A model fitted on a same-family device, and whether it was measured on networks of the space."""
 
     model: Model
     same_space: bool
@@ -36,20 +35,20 @@ class _Found(Generic[Model]):
         return (self.same_space, self.model.target.threads == target.threads, self.model.error.networks)
 
 
-def with_relatives(
+def with_family_prior(
     model: LatencyModel, profile: DeviceProfile, space: SearchSpace, search: Sequence[str | Path] = SEARCH
 ) -> LatencyModel:
-    """The model with the prior of its device's relatives; the same model where there are none or it takes none.
+    """The model with the family prior of its device; the same model where there are none or it takes none.
 
     `search` are folders of profiles, as `hardware_profiles.load` has them.
     """
     if not isinstance(model, TakesFamilyPrior):
         return model
-    found = relatives(profile, model.target, type(model), space, search)
+    found = same_family(profile, model.target, type(model), space, search)
     return model.with_family(found) if found else model
 
 
-def relatives(
+def same_family(
     profile: DeviceProfile,
     target: Target,
     kind: type[Model],
@@ -81,7 +80,7 @@ def relatives(
 
 
 def _is_a_family(family: str) -> bool:
-    """Whether a profile's family says who made the cores: a level of an instruction set has relatives in name only."""
+    """Whether a profile's family says who made the cores: a level of an instruction set has a family in name only."""
     return bool(family) and family != "unknown" and not family.startswith("x86-64")
 
 

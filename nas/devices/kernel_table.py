@@ -12,9 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from hardware_profiles import Target
+from hardware_profiles import HOST, Target
 from latency_models.kernels import KernelTable, distinct_of_space
-from nas.devices.measurement import HOST
 from nas.devices.networks import random_weights
 from nas.errors import InputError
 from search_spaces.ir import Builder, Network

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware_profiles import DeviceProfile, Target
+from hardware_profiles import HOST, DeviceProfile, Target
 from hardware_profiles.host import is_here
 from nas.devices.base import CascadeTimes, Device, Exported
-from nas.devices.measurement import HOST, ExitTime, Measurement, Purpose
+from nas.devices.measurement import ExitTime, Measurement, Purpose
 from nas.devices.networks import BLOCKS, BLOCK_S, Loader, time_loaded
 from nas.devices.timing.measuring import measure_stream, measure_together
 from nas.devices.timing.plan import Plan

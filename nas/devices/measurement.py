@@ -14,8 +14,6 @@ from nas.devices.conditions import Conditions
 from nas.devices.timing.readings import Readings
 from nas.errors import InputError
 
-#: The device that is measured by running things here.
-HOST: Final = "host"
 SCHEMA: Final = 1
 Purpose = Literal["calibration", "candidate", "winner"]
 
@@ -94,7 +92,7 @@ class Measurement:
     schema: int = field(default=SCHEMA)
 
     @property
-    def reach_s(self) -> NDArray[np.float64]:
+    def cumulative_s(self) -> NDArray[np.float64]:
         """Median seconds to each exit [exits]."""
         return np.array([exit_.median_s for exit_ in self.exits])
 

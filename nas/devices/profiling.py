@@ -20,7 +20,7 @@ from hardware_profiles.host import detect, differences, identity
 from latency_models.base import LatencyModel
 from latency_models.table import LatencyTable, save_table
 from nas.config import registry
-from nas.devices.family import with_relatives
+from nas.devices.family import with_family_prior
 from nas.devices.measurement import Measurement
 from nas.devices.networks import Loader, reference_genomes, time_loaded
 from nas.devices.profile_store import (
@@ -49,7 +49,7 @@ _REPEATS: Final = 2
 
 
 @dataclass(frozen=True)
-class Result:
+class ProfileResult:
     """What `profile` found: the readings that count, the model fitted to them, and how many were taken just now."""
 
     folder: Path
@@ -64,7 +64,7 @@ class Result:
         return sum(not reading.stable for reading in self.readings)
 
 
-def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int], None]) -> Result:
+def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int], None]) -> ProfileResult:
     """Measure what is missing, fit, and write profile, calibration and table.
 
     `progress` is told how many networks are done, of how many. Raises InputError for a profile of another machine, or
@@ -90,7 +90,7 @@ def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int
         found = counting(load(folder)[1])
         model = _fitted(out, head, setup, space, found)
         _write(out, folder, known or head.profile, setup, found, model)
-    return Result(folder, head, found, model, len(load(folder)[1]) - before)
+    return ProfileResult(folder, head, found, model, len(load(folder)[1]) - before)
 
 
 def _take(
@@ -149,8 +149,8 @@ def _fitted(out: Path, head: Head, setup: Setup, space: SearchSpace, found: Sequ
     rows = to_fit(found)
     seconds = np.full((len(rows), max(len(row.exits) for row in rows)), np.nan)
     for number, row in enumerate(rows):
-        seconds[number, : len(row.exits)] = row.reach_s
-    model = with_relatives(registry.load(MODEL)(head.profile, setup.target), head.profile, space, (out,))
+        seconds[number, : len(row.exits)] = row.cumulative_s
+    model = with_family_prior(registry.load(MODEL)(head.profile, setup.target), head.profile, space, (out,))
     return model.fit([space.decode(row.genome) for row in rows], seconds)
 
 
@@ -165,7 +165,7 @@ def _write(
     model.save(data)
     atomic_write_bytes(folder / CALIBRATION, data.getvalue())
     table = LatencyTable(
-        latency_s=np.array([[reading.row.reach_s[-1] if reading.stable else np.nan] for reading in found]),
+        latency_s=np.array([[reading.row.cumulative_s[-1] if reading.stable else np.nan] for reading in found]),
         devices=(setup.target.device,),
         ops=np.array([reading.row.genome for reading in found], np.int64),
         families=(base.family,),

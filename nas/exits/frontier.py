@@ -3,7 +3,8 @@
 Three ways of making thresholds, and a local search over what they made:
 * the geometric family of Huang et al., "Multi-scale dense networks for resource efficient image classification" (ICLR
   2018): exit k takes a share proportional to q^k of all samples;
-* optimal stopping at a price per second, backwards over the exits: leave where being right now, less the cost so far,
+* optimal stopping at a multiplier per second, backwards over the exits: leave where being right now, less the cost so
+far,
   is worth more than going on;
 * all samples at one exit;
 * coordinate ascent on the whole frontier: move one threshold of a policy on it, keep what nothing dominates, repeat.
@@ -20,23 +21,23 @@ from numpy.typing import NDArray
 from nas.exits.levels import ENUMERABLE, Floats, Indices, Levels
 
 GEOMETRIC = 32
-PRICES = 24
+MULTIPLIERS = 24
 SWEEPS = 6
 EXPANDED = 32
 STEPS = (1, 2, 4, 8)
 
 
-def frontier(levels: Levels, reach_s: Floats, sweeps: int = SWEEPS) -> tuple[Indices, Indices, Indices]:
+def frontier(levels: Levels, cumulative_s: Floats, sweeps: int = SWEEPS) -> tuple[Indices, Indices, Indices]:
     """The policies [P, K - 1] that nothing found dominates, cheapest first, with counts [P, K] and right [P].
 
-    Cost and number of right answers both rise strictly. reach_s [K] is the cost of leaving at each exit, in seconds.
-    Exact on the grid of levels where that has at most ENUMERABLE policies.
+    Cost and number of right answers both rise strictly. cumulative_s [K] is the cost of leaving at each exit, in
+    seconds. Exact on the grid of levels where that has at most ENUMERABLE policies.
     """
     exits, grid = levels.thresholds.shape
     if grid**exits <= ENUMERABLE:
         everything = np.arange(grid**exits)[:, None] // grid ** np.arange(exits) % grid
-        return _Found(levels, reach_s).add(everything).result()
-    found = _Found(levels, reach_s).add(seeds(levels, reach_s))
+        return _Found(levels, cumulative_s).add(everything).result()
+    found = _Found(levels, cumulative_s).add(seeds(levels, cumulative_s))
     for _ in range(sweeps):
         neighbours = found.neighbours()
         if len(neighbours) == 0:
@@ -45,12 +46,12 @@ def frontier(levels: Levels, reach_s: Floats, sweeps: int = SWEEPS) -> tuple[Ind
     return found.result()
 
 
-def seeds(levels: Levels, reach_s: Floats) -> Indices:
+def seeds(levels: Levels, cumulative_s: Floats) -> Indices:
     """The policies [P, K - 1] that the search starts from."""
     exits, grid = levels.thresholds.shape
     # All at exit k: never before it, always there; what the exits behind it do is then the same for all.
     single = np.where(np.arange(exits) < np.arange(exits + 1)[:, None], 0, grid - 1)
-    return np.concatenate((single, geometric(levels), stopping(levels, reach_s)))
+    return np.concatenate((single, geometric(levels), stopping(levels, cumulative_s)))
 
 
 def geometric(levels: Levels, ratios: int = GEOMETRIC) -> Indices:
@@ -74,21 +75,21 @@ def geometric(levels: Levels, ratios: int = GEOMETRIC) -> Indices:
     return policies
 
 
-def stopping(levels: Levels, reach_s: Floats, prices: int = PRICES) -> Indices:
-    """The policies [prices, K - 1] of optimal stopping, at prices from nothing to one that only buys exit 1.
+def stopping(levels: Levels, cumulative_s: Floats, multipliers: int = MULTIPLIERS) -> Indices:
+    """The policies [multipliers, K - 1] of optimal stopping, at multipliers from nothing to one that only buys exit 1.
 
     Exits are solved from the last to the first, each as if all samples reached it.
     """
     exits = len(levels.thresholds)
-    span = float(reach_s[-1] - reach_s[0]) or 1.0
-    price = np.concatenate(([0.0], np.geomspace(0.01, 30.0, prices - 1))) / span
-    policies = np.zeros((prices, exits), dtype=np.int64)
-    worth = levels.correct[:, -1] - price[:, None] * reach_s[-1]
+    span = float(cumulative_s[-1] - cumulative_s[0]) or 1.0
+    multiplier = np.concatenate(([0.0], np.geomspace(0.01, 30.0, multipliers - 1))) / span
+    policies = np.zeros((multipliers, exits), dtype=np.int64)
+    worth = levels.correct[:, -1] - multiplier[:, None] * cumulative_s[-1]
     for k in reversed(range(exits)):
-        leaving = levels.correct[:, k] - price[:, None] * reach_s[k]
+        leaving = levels.correct[:, k] - multiplier[:, None] * cumulative_s[k]
         order = levels.order[k]
         gain = np.cumsum((leaving - worth)[:, order], axis=1)
-        gain = np.concatenate((np.zeros((prices, 1)), gain), axis=1)[:, levels.taken[k]]
+        gain = np.concatenate((np.zeros((multipliers, 1)), gain), axis=1)[:, levels.taken[k]]
         policies[:, k] = gain.argmax(axis=1)
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
@@ -99,9 +100,9 @@ def stopping(levels: Levels, reach_s: Floats, prices: int = PRICES) -> Indices:
 class _Found:
     """The frontier so far, and every policy ever tried."""
 
-    def __init__(self, levels: Levels, reach_s: Floats) -> None:
+    def __init__(self, levels: Levels, cumulative_s: Floats) -> None:
         self._levels = levels
-        self._reach_s = np.asarray(reach_s, dtype=np.float64)
+        self._cumulative_s = np.asarray(cumulative_s, dtype=np.float64)
         exits, grid = levels.thresholds.shape
         self._grid = grid
         # A hash, because (K - 1)-digit numbers overflow; a collision only leaves one policy untried.
@@ -120,7 +121,7 @@ class _Found:
         counts, right = self._levels.evaluate(policies)
         policies = np.concatenate((self._policies, policies))
         counts, right = np.concatenate((self._counts, counts)), np.concatenate((self._right, right))
-        cost = expected_s(counts, self._reach_s)
+        cost = expected_s(counts, self._cumulative_s)
         order = np.lexsort((-right, cost))
         best = np.maximum.accumulate(right[order])
         kept = order[np.flatnonzero(np.diff(best, prepend=-1) > 0)]
@@ -149,7 +150,7 @@ class _Found:
         return keys
 
 
-def expected_s(counts: Indices, reach_s: Floats) -> NDArray[np.float64]:
-    """The mean cost [P] in seconds where counts [P, K] samples leave at exits that cost reach_s [K]."""
-    mean: NDArray[np.float64] = (counts / counts.sum(axis=1, keepdims=True) * reach_s).sum(axis=1)
+def expected_s(counts: Indices, cumulative_s: Floats) -> NDArray[np.float64]:
+    """The mean cost [P] in seconds where counts [P, K] samples leave at exits that cost cumulative_s [K]."""
+    mean: NDArray[np.float64] = (counts / counts.sum(axis=1, keepdims=True) * cumulative_s).sum(axis=1)
     return mean

@@ -28,18 +28,20 @@ class Placement:
     """The early exits kept, as positions in order; the costs of leaving at each and at the final one; the policy."""
 
     positions: tuple[int, ...]
-    reach_s: tuple[float, ...]
+    cumulative_s: tuple[float, ...]
     policy: Policy
 
 
-def reach_of(positions: Sequence[int], body_s: NDArray[np.float64], head_s: NDArray[np.float64]) -> NDArray[np.float64]:
+def cumulative_of(
+    positions: Sequence[int], body_s: NDArray[np.float64], head_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The cost in seconds [K] of leaving at each of `positions` and at the last one of body_s [P].
 
     Every head on the way is paid, that of the exit that is left at included.
     """
     kept = [*positions, len(body_s) - 1]
-    reach: NDArray[np.float64] = body_s[kept] + np.cumsum(head_s[kept])
-    return reach
+    cumulative: NDArray[np.float64] = body_s[kept] + np.cumsum(head_s[kept])
+    return cumulative
 
 
 def best_placement(
@@ -69,19 +71,19 @@ def best_placement(
     levels = Levels.of(scores, right)
     ranked: list[tuple[float, float, tuple[int, ...]]] = []
     for positions in _subsets(early, kmax):
-        reach = reach_of(positions, body, head)
-        if reach[0] <= budget_s:
-            _, counts, hits = frontier(levels.subset(positions), reach, QUICK_SWEEPS)
-            cost = expected_s(counts, reach)
+        cumulative = cumulative_of(positions, body, head)
+        if cumulative[0] <= budget_s:
+            _, counts, hits = frontier(levels.subset(positions), cumulative, QUICK_SWEEPS)
+            cost = expected_s(counts, cumulative)
             row = int(np.searchsorted(cost, budget_s, side="right")) - 1
             ranked.append((-float(hits[row]), float(cost[row]), positions))
     best: Placement | None = None
     for _, _, positions in sorted(ranked)[:POLISHED]:
-        reach = reach_of(positions, body, head)
+        cumulative = cumulative_of(positions, body, head)
         kept = [*positions, early]
-        policy = Policies.of(scores[:, kept], right[:, kept], reach).best(budget_s)
+        policy = Policies.of(scores[:, kept], right[:, kept], cumulative).best(budget_s)
         if policy and (best is None or _order(policy) < _order(best.policy)):
-            best = Placement(positions, tuple(reach.tolist()), policy)
+            best = Placement(positions, tuple(cumulative.tolist()), policy)
     return best
 
 

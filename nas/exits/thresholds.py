@@ -1,8 +1,8 @@
 """When to leave a multi-exit network: thresholds solved for a budget on validation data, and what they give.
 
 A sample leaves at the first exit whose confidence reaches the exit's threshold; the final exit takes the rest. Leaving
-at exit k costs reach_s[k] seconds: the body up to there, every head on the way, and every decision. Confidences are
-larger the surer (`confidence.py`). A network without early exits is the case K = 1.
+at exit k costs cumulative_s[k] seconds: the body up to there, every head on the way, and every decision. Confidences
+are larger the surer (`confidence.py`). A network without early exits is the case K = 1.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class Policies:
     expected_s: NDArray[np.float64]
 
     @classmethod
-    def of(cls, confidence: ArrayLike, correct: ArrayLike, reach_s: ArrayLike) -> Policies:
-        """Find them from confidence and correct [n, K] and reach_s [K]; see `frontier`. Raises ValueError.
+    def of(cls, confidence: ArrayLike, correct: ArrayLike, cumulative_s: ArrayLike) -> Policies:
+        """Find them from confidence and correct [n, K] and cumulative_s [K]; see `frontier`. Raises ValueError.
 
         One search serves every budget, and a larger budget never gets a less accurate policy.
         """
-        scores, right, reach = _checked(confidence, correct, reach_s)
+        scores, right, cumulative = _checked(confidence, correct, cumulative_s)
         levels = Levels.of(scores, right)
-        chosen, counts, hits = frontier(levels, reach)
-        thresholds = levels.thresholds[np.arange(len(reach) - 1), chosen]
+        chosen, counts, hits = frontier(levels, cumulative)
+        thresholds = levels.thresholds[np.arange(len(cumulative) - 1), chosen]
         n = len(scores)
-        return cls(thresholds, counts / n, hits / n, expected_s(counts, reach))
+        return cls(thresholds, counts / n, hits / n, expected_s(counts, cumulative))
 
     def best(self, budget_s: float) -> Policy | None:
         """The most accurate policy that costs at most `budget_s` on average, the cheapest if several are equal.
@@ -70,15 +70,16 @@ class Policies:
         )
 
 
-def within_on_others(found: Scores, reach_s: NDArray[np.float64], limit_s: float) -> Policy:
+def within_on_others(found: Scores, cumulative_s: NDArray[np.float64], limit_s: float) -> Policy:
     """The most accurate policy whose mean cost, bounded for other images of the same kind, stays within `limit_s`.
 
-    Where even leaving always at the first exit costs more, that is what is nearest. `reach_s` [K] as in `Policies.of`.
+    Where even leaving always at the first exit costs more, that is what is nearest. `cumulative_s` [K] as in
+    `Policies.of`.
     """
-    policies = Policies.of(found.confidence, found.correct, reach_s)
+    policies = Policies.of(found.confidence, found.correct, cumulative_s)
     for cost_s in policies.expected_s[::-1]:
         policy = policies.best(float(cost_s))
-        if policy is not None and expected_upper_s(found.confidence, policy.thresholds, reach_s) <= limit_s:
+        if policy is not None and expected_upper_s(found.confidence, policy.thresholds, cumulative_s) <= limit_s:
             return policy
     first = policies.best(float(policies.expected_s[0]))
     if first is None:
@@ -86,39 +87,39 @@ def within_on_others(found: Scores, reach_s: NDArray[np.float64], limit_s: float
     return first
 
 
-def last_exit(correct: ArrayLike, reach_s: ArrayLike) -> Policy:
-    """The policy under which nothing leaves early, from correct [n, K] and reach_s [K].
+def last_exit(correct: ArrayLike, cumulative_s: ArrayLike) -> Policy:
+    """The policy under which nothing leaves early, from correct [n, K] and cumulative_s [K].
 
     It is the one for a limit on the worst case: leaving early gains no time there, and where it seems to gain accuracy
     on the few hundred images that it was chosen on, it costs about a point on others.
     """
-    right, reach = np.asarray(correct), np.asarray(reach_s, dtype=np.float64)
-    early = len(reach) - 1
-    return Policy((math.inf,) * early, (0.0,) * early + (1.0,), float(right[:, -1].mean()), float(reach[-1]))
+    right, cumulative = np.asarray(correct), np.asarray(cumulative_s, dtype=np.float64)
+    early = len(cumulative) - 1
+    return Policy((math.inf,) * early, (0.0,) * early + (1.0,), float(right[:, -1].mean()), float(cumulative[-1]))
 
 
-def leave_at(thresholds: Sequence[float], confidence: Floats) -> NDArray[np.int64]:
+def exit_index(thresholds: Sequence[float], confidence: Floats) -> NDArray[np.int64]:
     """The exit [n] at which each sample of confidence [n, K] leaves under K - 1 thresholds."""
     early = confidence[:, :-1] >= np.asarray(thresholds, dtype=np.float64)
     exits: NDArray[np.int64] = np.column_stack((early, np.ones(len(early), dtype=np.bool_))).argmax(axis=1)
     return exits
 
 
-def evaluate(thresholds: Sequence[float], confidence: ArrayLike, correct: ArrayLike, reach_s: ArrayLike) -> Policy:
-    """What K - 1 thresholds give on confidence and correct [n, K] at costs reach_s [K]. Raises ValueError."""
-    scores, right, reach = _checked(confidence, correct, reach_s)
+def evaluate(thresholds: Sequence[float], confidence: ArrayLike, correct: ArrayLike, cumulative_s: ArrayLike) -> Policy:
+    """What K - 1 thresholds give on confidence and correct [n, K] at costs cumulative_s [K]. Raises ValueError."""
+    scores, right, cumulative = _checked(confidence, correct, cumulative_s)
     exits = _exits(thresholds, scores)
-    counts = np.bincount(exits, minlength=len(reach))
+    counts = np.bincount(exits, minlength=len(cumulative))
     return Policy(
         tuple(float(threshold) for threshold in thresholds),
         tuple((counts / len(scores)).tolist()),
         float(right[np.arange(len(scores)), exits].sum() / len(scores)),
-        float(expected_s(counts[None], reach)[0]),
+        float(expected_s(counts[None], cumulative)[0]),
     )
 
 
 def expected_upper_s(
-    confidence: ArrayLike, thresholds: Sequence[float], reach_s: ArrayLike, level: float = 0.95
+    confidence: ArrayLike, thresholds: Sequence[float], cumulative_s: ArrayLike, level: float = 0.95
 ) -> float:
     """The one-sided upper bound in seconds of the mean cost on the data of which confidence [n, K] is a sample.
 
@@ -126,30 +127,30 @@ def expected_upper_s(
     the exit rates, not that of the costs themselves, nor a shift of the data. Raises ValueError.
     """
     scores = np.asarray(confidence)
-    scores, _, reach = _checked(scores, np.zeros(scores.shape, dtype=np.bool_), reach_s)
-    cost = reach[_exits(thresholds, scores)]
+    scores, _, cumulative = _checked(scores, np.zeros(scores.shape, dtype=np.bool_), cumulative_s)
+    cost = cumulative[_exits(thresholds, scores)]
     error = cost.std(ddof=1) / math.sqrt(len(cost)) if len(cost) > 1 else math.inf
-    return float(min(cost.mean() + NormalDist().inv_cdf(level) * error, reach[-1]))
+    return float(min(cost.mean() + NormalDist().inv_cdf(level) * error, cumulative[-1]))
 
 
 def _exits(thresholds: Sequence[float], scores: Floats) -> NDArray[np.int64]:
     if len(thresholds) != scores.shape[1] - 1:
         raise ValueError(f"{scores.shape[1]} exits need {scores.shape[1] - 1} thresholds, not {len(thresholds)}")
-    return leave_at(thresholds, scores)
+    return exit_index(thresholds, scores)
 
 
 def _checked(
-    confidence: ArrayLike, correct: ArrayLike, reach_s: ArrayLike
+    confidence: ArrayLike, correct: ArrayLike, cumulative_s: ArrayLike
 ) -> tuple[NDArray[np.floating[Any]], NDArray[np.bool_], NDArray[np.float64]]:
     scores, right = np.asarray(confidence), np.asarray(correct).astype(np.bool_)
-    reach = np.asarray(reach_s, dtype=np.float64)
-    if scores.ndim != 2 or len(scores) == 0 or right.shape != scores.shape or reach.shape != scores.shape[1:]:
+    cumulative = np.asarray(cumulative_s, dtype=np.float64)
+    if scores.ndim != 2 or len(scores) == 0 or right.shape != scores.shape or cumulative.shape != scores.shape[1:]:
         raise ValueError(
             f"confidence {scores.shape} and correct {right.shape} must both be [n, K] with n > 0, "
-            f"and reach_s {reach.shape} be [K]"
+            f"and cumulative_s {cumulative.shape} be [K]"
         )
     if not np.isfinite(scores).all():
         raise ValueError("confidence must be finite: a sample that no exit can judge has no place in calibration data")
-    if not (np.isfinite(reach).all() and (reach > 0).all() and (np.diff(reach) >= 0).all()):
-        raise ValueError(f"reach_s {reach} must be positive and finite, and a later exit cannot cost less")
-    return scores, right, reach
+    if not (np.isfinite(cumulative).all() and (cumulative > 0).all() and (np.diff(cumulative) >= 0).all()):
+        raise ValueError(f"cumulative_s {cumulative} must be positive and finite, and a later exit cannot cost less")
+    return scores, right, cumulative

@@ -164,7 +164,7 @@ FORMS: Final[Mapping[str, Form]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ForwardResult:
     """What a run gives: the exits' answers in order, and new statistics if calibrating.
 
     All have the IR's layout behind the batch.
@@ -183,7 +183,7 @@ def merged_activations(ops: Sequence[Op], read: Sequence[Sequence[int]], kept: f
     }
 
 
-def apply(network: Network, params: Arrays, stats: Arrays, inputs: Arrays, mode: Mode = "eval") -> Result:
+def apply(network: Network, params: Arrays, stats: Arrays, inputs: Arrays, mode: Mode = "eval") -> ForwardResult:
     """Run `network` on named inputs [batch, ...] in the IR's layout.
 
     `params` and `stats` (mean and variance of the batch norms; unused in mode "train") hold arrays by weight name.
@@ -209,7 +209,7 @@ def apply(network: Network, params: Arrays, stats: Arrays, inputs: Arrays, mode:
         activation = network.ops[merged[index]].kind if index in merged else ""
         tensors.append(FORMS[op.kind](Call(op, sources, weights, mode, activation, found=found)))
     outputs = tuple(to_ir(tensors[index]) for index in network.exits)
-    return Result(outputs, found)
+    return ForwardResult(outputs, found)
 
 
 def split(network: Network, weights: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -35,7 +35,7 @@ class Feedback:
     """What one sampled network says: its loss on a batch and, if there is one, the gradient of its choices [genes].
 
     A gene's choice enters the network as a factor 1 on the output of the operator that it selects; `gradient` is the
-    derivative of the loss by that factor. Only the operators of the path run, so there is none for the others.
+    derivative of the loss by that factor. Only the operators of the genome run, so there is none for the others.
     """
 
     loss: float
@@ -43,9 +43,9 @@ class Feedback:
 
 
 class Loss(Protocol):
-    """The loss of the network that a path [genes] selects, on a batch of data kept for architecture alone."""
+    """The loss of the network that a genome [genes] selects, on a batch of data kept for architecture alone."""
 
-    def __call__(self, path: Ints, step: int) -> Feedback: ...
+    def __call__(self, genome: Ints, step: int) -> Feedback: ...
 
 
 class Cost(Protocol):
@@ -70,7 +70,7 @@ class Smooth(Cost, Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class SearchResult:
     """What an optimiser leaves.
 
     `proposals` [n, genes] are canonical genomes within the limit and `seconds` [n] their cost; the first is the answer.
@@ -97,12 +97,12 @@ class Steps(Protocol):
         """How many networks it asks for."""
         ...
 
-    def path(self, step: int) -> Ints:
+    def sample(self, step: int) -> Ints:
         """The canonical network [genes] to evaluate at a step, from 0."""
         ...
 
-    def hear(self, path: Ints, step: int, feedback: Feedback) -> None:
-        """Learn from a path's feedback."""
+    def update(self, genome: Ints, step: int, feedback: Feedback) -> None:
+        """Learn from the feedback on a genome."""
         ...
 
     def state(self) -> dict[str, Floats]:
@@ -113,12 +113,12 @@ class Steps(Protocol):
         """Go on from a `state`."""
         ...
 
-    def result(self) -> Result:
+    def result(self) -> SearchResult:
         """The networks derived from what has been learned; raises NothingFits."""
         ...
 
 
-class Optimiser(Protocol):
+class ArchitectureOptimiser(Protocol):
     """Minimises a loss over the choices of a problem's genes under a limit on the cost."""
 
     def begin(self, problem: Problem, cost: Cost, limit_s: float) -> Steps:

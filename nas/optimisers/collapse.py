@@ -14,7 +14,7 @@ import numpy as np
 from latency_models.additive import Tables
 from nas.optimisers.base import Cost, Floats, Ints
 from nas.searchers.base import Genomes, Problem
-from nas.searchers.screen import Screen, uniform
+from nas.searchers.feasibility_filter import FeasibilityFilter, uniform
 
 #: Networks drawn; those that take at least the share of the limit count, or so many of the slowest within it.
 _DRAWN, _NEAR, _FEWEST = 800, 0.9, 20
@@ -40,7 +40,7 @@ def compare(problem: Problem, macs: Tables, cost: Cost, limit_s: float, chosen: 
     """Figures for the report: the share left out of `chosen` [genes], and its mean and 95 % quantile among networks
     that take about as long; a function of its arguments and `problem.seed`."""
     rng = np.random.default_rng((problem.seed, _DRAWN))
-    found = Screen(problem).propose(rng, _DRAWN, (uniform(np.asarray(problem.sizes, np.int64)),))
+    found = FeasibilityFilter(problem).propose(rng, _DRAWN, (uniform(np.asarray(problem.sizes, np.int64)),))
     seconds = cost.seconds(found)
     slowest = np.argsort(np.where(seconds <= limit_s, -seconds, seconds), kind="stable")
     near = int(((seconds <= limit_s) & (seconds >= _NEAR * limit_s)).sum())

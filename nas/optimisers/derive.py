@@ -19,7 +19,7 @@ from nas.optimisers.cost import Additive
 from nas.optimisers.knapsack import affordable_cells, best_per_cell
 from nas.searchers.base import Genomes
 from nas.searchers.fastest import fastest
-from nas.searchers.screen import ENUMERABLE
+from nas.searchers.feasibility_filter import ENUMERABLE
 
 #: The share of the limit that a proposal should use.
 FLOOR = 0.99

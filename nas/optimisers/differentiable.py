@@ -1,9 +1,10 @@
 """Differentiable search: one run ends at the limit, whatever the scale of the loss.
 
-After LightNAS (Luo et al. 2022, arXiv 2208.14446): single-path sampling, a latency term whose weight is itself learned,
-and a network derived at the end. What differs: logits are effects on the loss in units of their own spread less the
-price of latency, (effect - price * seconds) / temperature, so neither the loss's nor the target's scale matters; the
-latency term is exact where the cost's mean is known; and the limit is kept by construction in the derivation.
+After LightNAS (Luo et al. 2022, arXiv 2208.14446): single-path sampling, a latency term whose weight is itself
+learned, and a network derived at the end. What differs: logits are effects on the loss in units of their own spread
+less the multiplier times latency, (effect - multiplier * seconds) / temperature, so neither the loss's nor the target's
+scale matters; the latency term is exact where the cost's mean is known; and the limit is kept by construction in the
+derivation.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from nas.errors import InputError
-from nas.optimisers.base import Cost, Feedback, Floats, Ints, Loss, Problem, Result, Smooth, legal
+from nas.optimisers.base import Cost, Feedback, Floats, Ints, Loss, Problem, SearchResult, Smooth, legal
 from nas.optimisers.controller import Controller
 from nas.optimisers.derive import FLOOR, derive, fastest_within
 from nas.optimisers.effects import Effects, GateMeans, LossRegression
@@ -28,9 +29,9 @@ _PARTS: Final = ("gates", "losses", "seconds")
 
 @dataclass(frozen=True)
 class Differentiable:
-    """Satisfies `Optimiser`; a function of its arguments and the problem's seed.
+    """Satisfies `ArchitectureOptimiser`; a function of its arguments and the problem's seed.
 
-    `steps` paths are sampled; before that every option is taken `warm_up` times. The temperature falls from `hot` to
+    `steps` genomes are sampled; before that every option is taken `warm_up` times. The temperature falls from `hot` to
     `cold`, in units of the usual difference between options; `gain` is the controller's. Raises InputError for a
     setting out of range.
     """
@@ -57,17 +58,17 @@ class Differentiable:
         """A search for networks within `limit_s` seconds, to be driven step by step; raises NothingFits."""
         return Search(self, problem, cost, limit_s)
 
-    def run(self, problem: Problem, loss: Loss, cost: Cost, limit_s: float) -> Result:
+    def run(self, problem: Problem, loss: Loss, cost: Cost, limit_s: float) -> SearchResult:
         """One search for networks within `limit_s` seconds from beginning to end; raises NothingFits."""
         search = self.begin(problem, cost, limit_s)
         for step in range(search.steps):
-            path = search.path(step)
-            search.hear(path, step, loss(path, step))
+            genome = search.sample(step)
+            search.update(genome, step, loss(genome, step))
         return search.result()
 
 
 class Search:
-    """The state of one run, for whoever interleaves it with training: `path`, then `hear`, step by step.
+    """The state of one run, for whoever interleaves it with training: `sample`, then `update`, step by step.
 
     Raises NothingFits at once if no network keeps the limit.
     """
@@ -86,15 +87,15 @@ class Search:
         self.controller = Controller(settings.gain)
         self.preference = np.zeros(self.legal.shape)
         self.logits = np.where(self.legal, 0.0, -np.inf)
-        self.heat = settings.hot
+        self.temperature = settings.hot
         self.failed = 0
-        #: Genes [genes] that had an effect in any path; the others have nothing to decide.
+        #: Genes [genes] that had an effect in any genome; the others have nothing to decide.
         self.used = np.zeros(len(self.sizes), np.bool_)
-        #: Of what was expected of paths and what they said: number, sums, sums of squares and of products.
+        #: Of what was expected of genomes and what they said: number, sums, sums of squares and of products.
         self.moments = np.zeros(6)
-        self._slowness, self._scale = np.zeros(self.legal.shape), (1.0, 1.0)
+        self._latency_effect, self._scale = np.zeros(self.legal.shape), (1.0, 1.0)
 
-    def path(self, step: int) -> Ints:
+    def sample(self, step: int) -> Ints:
         """The canonical network [genes] to evaluate at a step."""
         if step < self.warm_up:
             drawn = fair(self.sizes, step, self.problem.seed)
@@ -102,8 +103,8 @@ class Search:
             drawn = draw(self.logits, np.random.default_rng((self.problem.seed, step)))
         return np.asarray(self.problem.canonical(drawn[None])[0], np.int64)
 
-    def hear(self, path: Ints, step: int, feedback: Feedback) -> None:
-        """Learn from a path's feedback, and move the price once the warm-up is over.
+    def update(self, genome: Ints, step: int, feedback: Feedback) -> None:
+        """Learn from the feedback on a genome, and move the multiplier once the warm-up is over.
 
         Feedback that isn't finite is counted and left out.
         """
@@ -114,31 +115,37 @@ class Search:
             return
         if self.effects is None:
             self.effects = LossRegression(self.legal) if feedback.gradient is None else GateMeans(self.legal)
-        used = self.problem.active(path[None])[0]
+        used = self.problem.active(genome[None])[0]
         self.used |= used
         if step >= self.warm_up:
-            expected = -float(np.where(used, self.preference[np.arange(len(path)), path], 0.0).sum())
+            expected = -float(np.where(used, self.preference[np.arange(len(genome)), genome], 0.0).sum())
             self.moments += _moments(expected, feedback.loss)
-        self.effects.observe(path, used, feedback)
+        self.effects.observe(genome, used, feedback)
         if self.sampled_s is not None:
-            self.sampled_s.observe(path, used, Feedback(float(self.cost.seconds(path[None])[0])))
+            self.sampled_s.observe(genome, used, Feedback(float(self.cost.seconds(genome[None])[0])))
         if step + 1 < self.warm_up:
             return
-        harm, spread_loss = standardised(self.effects.estimate(), self.legal)
-        self._slowness, spread_s = standardised(self._marginal(), self.legal)
-        self.preference, self._scale = -harm, (spread_loss, spread_s)
+        loss_effect, spread_loss = standardised(self.effects.estimate(), self.legal)
+        self._latency_effect, spread_s = standardised(self._marginal(), self.legal)
+        self.preference, self._scale = -loss_effect, (spread_loss, spread_s)
         progress = (step + 1 - self.warm_up) / self.settings.steps
-        self.heat = temperature(progress, self.settings.hot, self.settings.cold)
-        # As the estimates settle so does the price: its steps shrink with the temperature.
+        self.temperature = temperature(progress, self.settings.hot, self.settings.cold)
+        # As the estimates settle so does the multiplier: its steps shrink with the temperature.
         seconds = float(self.cost.seconds(self.derived()[None])[0])
-        self.controller.update(seconds, self.limit_s, spread_s, len(self.sizes), self.heat / self.settings.hot)
-        self.logits = self._priced() / self.heat
+        self.controller.update(seconds, self.limit_s, spread_s, len(self.sizes), self.temperature / self.settings.hot)
+        self.logits = self._penalised() / self.temperature
 
     def state(self) -> dict[str, Floats]:
-        """All that has been learned, as arrays by name, for `restore`; paths depend on the step and the seed alone."""
-        numbers = np.array([self.controller.price, self.heat, self.failed, *self._scale])
-        own = {"numbers": numbers, "logits": self.logits, "preference": self.preference, "slowness": self._slowness,
-               "used": self.used.astype(np.float64), "moments": self.moments}  # fmt: skip
+        """All that has been learned, as arrays by name, for `restore`; samples follow from step and seed."""
+        numbers = np.array([self.controller.multiplier, self.temperature, self.failed, *self._scale])
+        own = {
+            "numbers": numbers,
+            "logits": self.logits,
+            "preference": self.preference,
+            "slowness": self._latency_effect,
+            "used": self.used.astype(np.float64),
+            "moments": self.moments,
+        }
         kind = "gates" if isinstance(self.effects, GateMeans) else "losses"
         parts: dict[str, Effects | None] = {kind: self.effects, "seconds": self.sampled_s}
         return own | {
@@ -147,9 +154,9 @@ class Search:
 
     def restore(self, state: Mapping[str, Floats]) -> None:
         """Go on from a `state` of a search with the same settings, problem, cost and limit."""
-        self.controller.price, self.heat, failed, *scale = (float(number) for number in state["numbers"])
+        self.controller.multiplier, self.temperature, failed, *scale = (float(number) for number in state["numbers"])
         self.failed, self._scale = int(failed), (scale[0], scale[1])
-        self.logits, self.preference, self._slowness = state["logits"], state["preference"], state["slowness"]
+        self.logits, self.preference, self._latency_effect = state["logits"], state["preference"], state["slowness"]
         self.used, self.moments = state["used"] > 0, state["moments"].copy()
         parts = {
             name: {k.partition("/")[2]: v for k, v in state.items() if k.startswith(f"{name}/")} for name in _PARTS
@@ -162,9 +169,9 @@ class Search:
 
     def derived(self) -> Ints:
         """The canonical network [genes] of the largest logits, which the limit doesn't bind."""
-        return np.asarray(self.problem.canonical(self._priced().argmax(axis=1)[None])[0], np.int64)
+        return np.asarray(self.problem.canonical(self._penalised().argmax(axis=1)[None])[0], np.int64)
 
-    def result(self) -> Result:
+    def result(self) -> SearchResult:
         """The networks derived from what has been learned; raises NothingFits."""
         before = self.derived()
         # Seconds of exits are estimates: filling them up to the limit would switch off what was learned.
@@ -184,14 +191,14 @@ class Search:
             "loss_explained_chance": chance,
             "failed_steps": float(self.failed),
         }
-        return Result(proposals, seconds, probability, self.preference, before, before_s, report)
+        return SearchResult(proposals, seconds, probability, self.preference, before, before_s, report)
 
-    def _priced(self) -> Floats:
-        """What each choice is worth at the price in force, in units of spread [genes, options]."""
-        return np.where(self.legal, self.preference - self.controller.price * self._slowness, -np.inf)
+    def _penalised(self) -> Floats:
+        """What each choice is worth at the multiplier in force, in units of spread [genes, options]."""
+        return np.where(self.legal, self.preference - self.controller.multiplier * self._latency_effect, -np.inf)
 
     def _marginal(self) -> Floats:
-        """Exact where the cost knows it, else what the sampled paths show."""
+        """Exact where the cost knows it, else what the sampled genomes show."""
         if isinstance(self.cost, Smooth):
             return self.cost.marginal(probabilities(self.logits))
         assert self.sampled_s is not None

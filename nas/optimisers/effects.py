@@ -1,4 +1,4 @@
-"""What each choice does to a loss, learned from single sampled paths: the natural gradient of the expected loss.
+"""What each choice does to a loss, learned from single sampled networks: the natural gradient of the expected loss.
 
 For a softmax per gene and a loss that choices enter independently, the natural gradient by the logits is the mean loss
 given each choice, up to a constant per gene (Kakade 2001, "A natural policy gradient", theorem 1: the least-squares fit
@@ -21,8 +21,8 @@ from nas.optimisers.base import Bools, Feedback, Floats, Ints
 class Effects(Protocol):
     """Estimates the effect of each choice [genes, options] on a loss; only differences within a gene mean anything."""
 
-    def observe(self, path: Ints, used: Bools, feedback: Feedback) -> None:
-        """Hear of a path [genes], in which the genes that are not `used` [genes] had no effect."""
+    def observe(self, genome: Ints, used: Bools, feedback: Feedback) -> None:
+        """Hear of a genome [genes], in which the genes that are not `used` [genes] had no effect."""
         ...
 
     def estimate(self) -> Floats:
@@ -39,23 +39,23 @@ class Effects(Protocol):
 
 
 class GateMeans:
-    """The mean gradient of each choice over the paths that took it."""
+    """The mean gradient of each choice over the genomes that took it."""
 
     def __init__(self, legal: Bools) -> None:
         self.count = np.zeros(legal.shape)
         self.mean = np.zeros(legal.shape)
 
-    def observe(self, path: Ints, used: Bools, feedback: Feedback) -> None:
-        """Hear of a path with its gradient; raises ValueError without."""
+    def observe(self, genome: Ints, used: Bools, feedback: Feedback) -> None:
+        """Hear of a genome with its gradient; raises ValueError without."""
         if feedback.gradient is None:
             raise ValueError("this loss gave a gradient before and gives none now; give it always or never")
         genes = np.flatnonzero(used)
-        taken = genes, path[genes]
+        taken = genes, genome[genes]
         self.count[taken] += 1
         self.mean[taken] += 2 / (self.count[taken] + 1) * (feedback.gradient[genes] - self.mean[taken])
 
     def estimate(self) -> Floats:
-        """A choice that no path took counts as the mean of its gene's others."""
+        """A choice that no genome took counts as the mean of its gene's others."""
         seen = self.count > 0
         known = np.where(seen, self.mean, 0.0).sum(axis=1, keepdims=True) / np.maximum(seen.sum(1, keepdims=True), 1)
         return np.where(seen, self.mean, known)
@@ -87,11 +87,11 @@ class LossRegression:
         self._solved = -self.EVERY
         self._solution: Floats = np.zeros(self.shape)
 
-    def observe(self, path: Ints, used: Bools, feedback: Feedback) -> None:
-        """Hear of a path with its loss."""
+    def observe(self, genome: Ints, used: Bools, feedback: Feedback) -> None:
+        """Hear of a genome with its loss."""
         self.count += 1
         genes = np.flatnonzero(used)
-        ones = np.append(genes * self.shape[1] + path[genes], self.sums.size - 1)
+        ones = np.append(genes * self.shape[1] + genome[genes], self.sums.size - 1)
         self.products[np.ix_(ones, ones)] += self.count
         self.sums[ones] += self.count * feedback.loss
 

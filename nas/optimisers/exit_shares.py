@@ -18,7 +18,7 @@ from nas.exits.thresholds import Policies
 from nas.optimisers.base import Bools, Cost, Floats, Ints
 from nas.optimisers.cost import of_tables
 from nas.optimisers.exits_cost import ExpectedExits
-from nas.optimisers.paths import PathLoss, Paths
+from nas.optimisers.sampled import SampledLoss, SampledNetworks
 from nas.search.problem import BudgetProblem
 from search_spaces.slots import Genomes, SearchSpace, random_genomes, with_exits
 
@@ -66,7 +66,7 @@ def _without_exits(tables: Tables) -> Tables:
     )
 
 
-def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[PathLoss, Cost]:
+def loss_and_cost(problem: BudgetProblem, number: int, networks: SampledNetworks) -> tuple[SampledLoss, Cost]:
     """The loss and the seconds of a budget: of the cascade for a mean, of the last exit alone in the worst case.
 
     So too for a mean where nobody leaves early: exits would only cost time there.
@@ -75,14 +75,16 @@ def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[Pa
     tables = problem.additive(problem.experiment.target_of(budget))
 
     def present(genome: Ints) -> Bools:
-        there: Bools = ~np.isnan(tables.reach_s(genome[None])[0])
+        there: Bools = ~np.isnan(tables.cumulative_s(genome[None])[0])
         return there
 
-    leaves = leaving(problem, number, paths) if budget.needs_thresholds else ()
-    if not any(leaves):
-        return PathLoss(paths, present), of_tables(_without_exits(tables.seconds))
+    exit_rates = leaving(problem, number, networks) if budget.needs_thresholds else ()
+    if not any(exit_rates):
+        return SampledLoss(networks, present), of_tables(_without_exits(tables.seconds))
     try:
-        return PathLoss(paths, present, leaves), ExpectedExits(tables.seconds, problem.space.exit_sites, leaves)
+        return SampledLoss(networks, present, exit_rates), ExpectedExits(
+            tables.seconds, problem.space.exit_sites, exit_rates
+        )
     except ValueError as error:
         raise InputError(
             f"search.optimiser: budget {budget.name} is a mean over the data, and space {problem.space.name} is not "
@@ -90,7 +92,7 @@ def loss_and_cost(problem: BudgetProblem, number: int, paths: Paths) -> tuple[Pa
         ) from error
 
 
-def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, ...]:
+def leaving(problem: BudgetProblem, number: int, networks: SampledNetworks) -> tuple[float, ...]:
     """The share of the arriving samples that leaves at each early exit [positions - 1] where a budget is met exactly.
 
     Means over random networks, each with all exits that it can have, as many at a time as it may have at once, and
@@ -101,19 +103,19 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
     table = problem.additive(problem.experiment.target_of(budget))
     rng = np.random.default_rng((problem.seed, _SHARES_FROM))
     drawn = random_genomes(space, 64 * _SHARES_FROM, rng)
-    drawn = drawn[np.argsort(problem.cheap(drawn)[1][:, number], kind="stable")][:_SHARES_FROM]
-    positions = len(table.reach_s(drawn[:1])[0])
+    drawn = drawn[np.argsort(problem.free_objectives(drawn)[1][:, number], kind="stable")][:_SHARES_FROM]
+    positions = len(table.cumulative_s(drawn[:1])[0])
     if positions == 1:
         return ()
     left, arrived = np.zeros(positions - 1), np.zeros(positions - 1)
     for index, genome in enumerate(drawn):
-        batches = [paths(genome, index * _SHARE_BATCHES + more) for more in range(_SHARE_BATCHES)]
+        batches = [networks(genome, index * _SHARE_BATCHES + more) for more in range(_SHARE_BATCHES)]
         logs = np.concatenate([logs for logs, _ in batches], axis=1)
         labels = np.concatenate([labels for _, labels in batches])
-        for on in _windows(space, genome, table, paths, rng):
-            reach = table.reach_s(with_exits(space, genome, on)[None])[0]
-            present = ~np.isnan(reach)
-            shares = _rates(logs[present], labels, reach[present], problem.allowance_s(budget))
+        for on in _windows(space, genome, table, networks, rng):
+            cumulative = table.cumulative_s(with_exits(space, genome, on)[None])[0]
+            present = ~np.isnan(cumulative)
+            shares = _rates(logs[present], labels, cumulative[present], problem.effective_budget_s(budget))
             if shares is not None:
                 early = np.flatnonzero(present)[:-1]
                 left[early] += shares[:-1]
@@ -126,18 +128,18 @@ def leaving(problem: BudgetProblem, number: int, paths: Paths) -> tuple[float, .
 
 
 def _windows(
-    space: SearchSpace, genome: Ints, table: Additive, paths: Paths, rng: np.random.Generator
+    space: SearchSpace, genome: Ints, table: Additive, networks: SampledNetworks, rng: np.random.Generator
 ) -> list[list[int]]:
     """Every early exit that a network can have, in random sets as large as it may have at once."""
-    early = np.flatnonzero(paths.supernet.choices(genome[None]).legal[0][:-1])
-    most = int((~np.isnan(table.reach_s(with_exits(space, genome, early.tolist())[None])[0])).sum()) - 1
+    early = np.flatnonzero(networks.supernet.choices(genome[None]).legal[0][:-1])
+    most = int((~np.isnan(table.cumulative_s(with_exits(space, genome, early.tolist())[None])[0])).sum()) - 1
     sets = np.array_split(rng.permutation(early), -(-len(early) // most)) if most > 0 else []
     return [on.tolist() for on in sets]
 
 
-def _rates(logs: Floats, labels: NDArray[np.int32], reach: Floats, limit_s: float) -> Floats | None:
+def _rates(logs: Floats, labels: NDArray[np.int32], cumulative: Floats, limit_s: float) -> Floats | None:
     """Share of the samples that leaves at each exit [exits], for log-probabilities [exits, n, classes]; None if the
     budget cannot be kept."""
     found = scores(np.moveaxis(logs, 0, 1).astype(np.float32), labels)
-    policy = Policies.of(found.confidence, found.correct, reach).best(limit_s)
+    policy = Policies.of(found.confidence, found.correct, cumulative).best(limit_s)
     return None if policy is None else np.array(policy.rates)

@@ -27,23 +27,23 @@ class _Slot:
     factor: Factor
     own: int | None
     on: Floats
-    leaves: float
+    exit_rate: float
 
 
 class ExpectedExits:
     """The mean over samples of tables with exits; satisfies `Smooth`.
 
-    `sites` say what switches each exit, the final one last, and `leaves` [early exits] which share of the arriving
+    `sites` say what switches each exit, the final one last, and `exit_rates` [early exits] which share of the arriving
     samples each sends away where it is on. Raises ValueError for shares outside [0, 1) or of another number, and for
     an exit that anything but a gene of its own turns on.
     """
 
-    def __init__(self, tables: Tables, sites: Sequence[ExitSite], leaves: Sequence[float]) -> None:
+    def __init__(self, tables: Tables, sites: Sequence[ExitSite], exit_rates: Sequence[float]) -> None:
         exits = [slot.name for slot in tables.slots if slot.role == "exit"]
-        if len(leaves) != len(exits) or not all(0 <= share < 1 for share in leaves):
-            raise ValueError(f"{len(exits)} shares in [0, 1) are needed, one per early exit, got {tuple(leaves)}")
+        if len(exit_rates) != len(exits) or not all(0 <= share < 1 for share in exit_rates):
+            raise ValueError(f"{len(exits)} shares in [0, 1) are needed, one per early exit, got {tuple(exit_rates)}")
         readers = [gene for slot in tables.slots for gene in slot.genes]
-        early = zip(sites[:-1], leaves, strict=True)
+        early = zip(sites[:-1], exit_rates, strict=True)
         self._slots = []
         for slot, values, present in zip(tables.slots, tables.values, tables.present, strict=True):
             factor = Factor(slot.genes, values.reshape(slot.sizes), present.reshape(slot.sizes))
@@ -66,7 +66,7 @@ class ExpectedExits:
         for slot in self._slots:
             result += arriving * slot.factor.seconds[tuple(genomes[:, gene] for gene in slot.factor.genes)]
             if slot.own is not None:
-                arriving *= 1 - slot.leaves * slot.on[genomes[:, slot.own]]
+                arriving *= 1 - slot.exit_rate * slot.on[genomes[:, slot.own]]
         return result
 
     def expected(self, probabilities: Floats) -> float:
@@ -80,7 +80,7 @@ class ExpectedExits:
         behind = 0.0
         for slot, arriving, mean, passing in reversed(walked):
             if slot.own is not None:
-                result[slot.own, : len(slot.on)] -= slot.leaves * slot.on * behind / passing
+                result[slot.own, : len(slot.on)] -= slot.exit_rate * slot.on * behind / passing
             for axis, gene in enumerate(slot.factor.genes):
                 partial = contract(slot.factor, probabilities, axis)
                 result[gene, : len(partial)] += arriving * partial
@@ -93,7 +93,7 @@ class ExpectedExits:
         for slot in self._slots:
             passing = 1.0
             if slot.own is not None:
-                passing -= slot.leaves * float(slot.on @ probabilities[slot.own, : len(slot.on)])
+                passing -= slot.exit_rate * float(slot.on @ probabilities[slot.own, : len(slot.on)])
             found.append((slot, arriving, float(contract(slot.factor, probabilities, None)), passing))
             arriving *= passing
         return found

@@ -1,7 +1,7 @@
-"""One distribution per gene: softmax of logits, single paths drawn with Gumbel noise, and how hot to draw them.
+"""One distribution per gene: softmax of logits, single networks drawn with Gumbel noise, and how hot to draw them.
 
 Adding Gumbel noise to logits and taking the largest draws from their softmax exactly (Gumbel 1954; Maddison et al.
-2014, arXiv 1411.0030), so a step costs one path.
+2014, arXiv 1411.0030), so a step costs one network.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ def probabilities(logits: Floats) -> Floats:
 
 
 def draw(logits: Floats, rng: np.random.Generator) -> Ints:
-    """One path [genes] from the softmax of each gene's logits."""
+    """One genome [genes] from the softmax of each gene's logits."""
     return np.asarray((logits + rng.gumbel(size=logits.shape)).argmax(axis=1))
 
 
 def fair(sizes: Ints, step: int, seed: int) -> Ints:
-    """The path [genes] of a warm-up step: each gene runs through its options in a new random order again and again.
+    """The genome [genes] of a warm-up step: each gene runs through its options in a new random order again and again.
 
     After any number of steps no option of a gene has been taken more than once oftener than another (FairNAS, Chu et
     al. 2021, arXiv 1907.01845).
     """
-    path = np.empty(len(sizes), np.int64)
+    genome = np.empty(len(sizes), np.int64)
     for gene, size in enumerate(sizes.tolist()):
         turn, place = divmod(step, size)
-        path[gene] = np.random.default_rng((seed, turn, gene)).permutation(size)[place]
-    return path
+        genome[gene] = np.random.default_rng((seed, turn, gene)).permutation(size)[place]
+    return genome
 
 
 def temperature(progress: float, first: float, last: float) -> float:

@@ -10,12 +10,12 @@ import jinja2
 from markupsafe import Markup
 
 from nas.process.files import atomic_write_text
-from nas.report import page, reading, words
+from nas.report import formatting, reading, view_model
 from nas.run.layout import RunFiles
 from nas.run.verdict import exit_label
 from search_spaces.slots import SearchSpace
 
-#: The functions of `words` that the template uses.
+#: The functions of `formatting` that the template uses.
 _FILTERS = (
     "seconds", "duration", "percent", "signed_percent", "percent_range", "count", "size", "energy", "small", "times",
     "plural", "runtime",
@@ -29,11 +29,11 @@ def write_report(folder: Path, space: SearchSpace) -> Path:
     page that says so. Raises InputError for a folder that does not exist or cannot be written.
     """
     path = RunFiles(folder).report
-    atomic_write_text(path, render(page.build(reading.read(folder, space), space)))
+    atomic_write_text(path, render(view_model.build(reading.read(folder, space), space)))
     return path
 
 
-def render(content: page.Page) -> str:
+def render(content: view_model.ViewModel) -> str:
     """The page as HTML."""
     return _template().render(page=content, run=content.run, style=Markup(_resource("page.css")))
 
@@ -44,7 +44,7 @@ def _template() -> jinja2.Template:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals["exit_label"] = exit_label
-    environment.filters |= {name: getattr(words, name) for name in _FILTERS}
+    environment.filters |= {name: getattr(formatting, name) for name in _FILTERS}
     return environment.from_string(_resource("page.html"))
 
 

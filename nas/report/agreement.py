@@ -8,7 +8,7 @@ from statistics import median
 
 from markupsafe import Markup
 
-from nas.report import svg, words
+from nas.report import formatting, svg
 from nas.report.axes import Frame, draw, latency_unit
 from nas.report.records import Pair
 from nas.report.scales import Scale, fitted
@@ -54,7 +54,8 @@ def picture(pairs: Sequence[Pair], width: float = 420, height: float = 400) -> M
     for purpose in sorted({p.purpose for p in pairs}, key=lambda p: [*PURPOSES, p].index(p)):
         for pair in (p for p in pairs if p.purpose == purpose):
             nodes += _pair(pair, x, y)
-    text = f"Measured against predicted latency of {words.plural(len(pairs), 'network')}; the numbers are in the table"
+    count = formatting.plural(len(pairs), "network")
+    text = f"Measured against predicted latency of {count}; the numbers are in the table"
     return svg.drawing(width, height, text, nodes)
 
 
@@ -86,8 +87,8 @@ def _pair(pair: Pair, x: Scale, y: Scale) -> list[Node]:
     if pair.upper_95_s:
         nodes.append(svg.line(*at, at[0], y(min(pair.upper_95_s, y.high)), "error"))
     title = (
-        f"{pair.purpose} {pair.key[:10]}: predicted {words.seconds(pair.predicted_s)}, "
-        f"measured {words.seconds(pair.measured_s)} ({words.signed_percent(pair.error)})"
+        f"{pair.purpose} {pair.key[:10]}: predicted {formatting.seconds(pair.predicted_s)}, "
+        f"measured {formatting.seconds(pair.measured_s)} ({formatting.signed_percent(pair.error)})"
     )
     contended = " contended" if pair.contended else ""
     radius = {"calibration": 3.4, "candidate": 5.0}.get(kind, 6.0)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
-from nas.report import svg, words
+from nas.report import formatting, svg
 from nas.report.exits import colour
 from nas.report.svg import Node
 from nas.run.verdict import ExitRow
@@ -105,7 +105,7 @@ def drawing(space: SearchSpace, genome: Sequence[int], exits: Sequence[ExitRow],
 
     stream: list[Node] = []
     front: list[Node] = []
-    size = words.shape(space.input_shape)
+    size = formatting.shape(space.input_shape)
     span = svg.text_width(size, 12.5) + 10
     front += [
         svg.rect(svg.Box(_CENTRE - span / 2, 2, span, _BLOCK), "picture", 4),
@@ -133,7 +133,9 @@ def drawing(space: SearchSpace, genome: Sequence[int], exits: Sequence[ExitRow],
             front += _answer(layer, rows[number], number, y + _EXIT / 2, kind)
             left, number, y = max(0.0, left - share), number + 1, y + (_EXIT if not final else _EXIT / 2 + 18)
     blocks = sum(layer.role == "body" for layer in found)
-    text = f"{name}, from top to bottom: {words.plural(blocks, 'block')}, {words.plural(len(leaving), 'exit')}"
+    text = (
+        f"{name}, from top to bottom: {formatting.plural(blocks, 'block')}, {formatting.plural(len(leaving), 'exit')}"
+    )
     return svg.drawing(_WIDTH, y + 4, text, [*stream, *front], "architecture")
 
 
@@ -145,7 +147,7 @@ def _trunk(top: float, bottom: float, share: float) -> Node:
 def _block(layer: Layer, y: float, widest: int) -> list[Node]:
     channels = _channels(layer.shape)
     width = max(6.0, _WIDEST * channels / widest)
-    title = f"{layer.name}: {layer.channels_in} to {channels} channels, {words.count(layer.macs)} MACs"
+    title = f"{layer.name}: {layer.channels_in} to {channels} channels, {formatting.count(layer.macs)} MACs"
     kind = "stem" if layer.stage < 0 else f"s{min(layer.stage, _STAGES - 1)}"
     text = _LABELS + svg.text_width(f"{widest} ch ", 12.5) + 4
     return [
@@ -156,7 +158,7 @@ def _block(layer: Layer, y: float, widest: int) -> list[Node]:
 
 
 def _resolution(layer: Layer, y: float) -> Node:
-    return svg.label(0, y + 14.5, words.shape(layer.shape[1:]), "tick")
+    return svg.label(0, y + 14.5, formatting.shape(layer.shape[1:]), "tick")
 
 
 def _leave(y: float, left: float, share: float, kind: str, final: bool) -> list[Node]:
@@ -175,13 +177,13 @@ def _leave(y: float, left: float, share: float, kind: str, final: bool) -> list[
 
 def _answer(layer: Layer, row: ExitRow | None, number: int, middle: float, kind: str) -> list[Node]:
     name = "final" if layer.role == "final" else f"exit {number + 1}"
-    text = f"{name} {words.percent(row.share, 0)}" if row and row.share is not None else name
+    text = f"{name} {formatting.percent(row.share, 0)}" if row and row.share is not None else name
     span = svg.text_width(text, 13, bold=True) + 16
-    title = f"{layer.name}: {words.count(layer.macs)} MACs"
+    title = f"{layer.name}: {formatting.count(layer.macs)} MACs"
     nodes = [
         svg.rect(svg.Box(_LABELS - 4, middle - 11, span, 22), f"pill {kind}", 11, title),
         svg.label(_LABELS - 4 + span / 2, middle + 4.5, text, f"share-name {kind}", "middle"),
     ]
-    if row and row.reach_s is not None:
-        nodes.append(svg.label(_LABELS + span + 4, middle + 4.5, words.seconds(row.reach_s), "channels"))
+    if row and row.cumulative_s is not None:
+        nodes.append(svg.label(_LABELS + span + 4, middle + 4.5, formatting.seconds(row.cumulative_s), "channels"))
     return nodes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from nas.report import svg, words
+from nas.report import formatting, svg
 from nas.report.axes import Frame, draw, latency_unit
 from nas.report.scales import Scale, fitted
 from nas.report.svg import Named, Node
@@ -43,13 +43,14 @@ def budget_bar(winner: Verdict, width: float = 330) -> Markup | None:
                 svg.line(end, middle - 4, end, middle + 4, "whisker"),
             ]
     if winner.predicted_s:
-        title = f"predicted {words.seconds(winner.predicted_s)}"
+        title = f"predicted {formatting.seconds(winner.predicted_s)}"
         nodes.append(svg.mark("triangle", x(winner.predicted_s), bottom + 7, 4.5, "predicted", title))
     nodes.append(svg.line(at, top - 6, at, bottom + 4, "limit"))
-    text = f"budget {words.seconds(winner.budget_s)}"
+    text = f"budget {formatting.seconds(winner.budget_s)}"
     span = svg.text_width(text, 12.5, bold=True) / 2
     nodes.append(svg.label(min(max(at, span), width - span), top - 10, text, "limit-name", "middle"))
-    label = f"{winner.name}, {winner.state}: {words.seconds(winner.measured_s)} of {words.seconds(winner.budget_s)}"
+    measured, budget = formatting.seconds(winner.measured_s), formatting.seconds(winner.budget_s)
+    label = f"{winner.name}, {winner.state}: {measured} of {budget}"
     return svg.drawing(width, 58, label, nodes, "budget-bar")
 
 
@@ -59,9 +60,9 @@ def accuracy_over_time(winner: Verdict, mark: int, width: float = 400, height: f
     `mark` is the number of the winner's mark.
     """
     exits = [
-        (number, e, e.reach_s, e.accuracy)
+        (number, e, e.cumulative_s, e.accuracy)
         for number, e in enumerate(winner.exits)
-        if e.reach_s is not None and e.accuracy is not None
+        if e.cumulative_s is not None and e.accuracy is not None
     ]
     if len(exits) < 2:
         return None
@@ -78,19 +79,19 @@ def accuracy_over_time(winner: Verdict, mark: int, width: float = 400, height: f
     nodes.append(svg.path([(x(r), y(a)) for _, _, r, a in exits], "exit-line"))
     names = []
     avoid = []
-    for number, row, reach, accuracy in exits:
-        at = x(reach), y(accuracy)
+    for number, row, cumulative, accuracy in exits:
+        at = x(cumulative), y(accuracy)
         if row.interval:
             low, high = (y(v) for v in row.interval)
             nodes.append(svg.line(at[0], low, at[0], high, "error"))
             avoid.append(svg.Box(at[0] - 2, high, 4, low - high))
         name = exit_label(number, len(winner.exits))
-        title = f"{name}: {words.percent(accuracy)} after {words.seconds(reach)}"
+        title = f"{name}: {formatting.percent(accuracy)} after {formatting.seconds(cumulative)}"
         nodes.append(svg.mark("circle", *at, 5, f"exit-mark {colour(number, len(winner.exits))}", title))
         names.append(Named(*at, name))
     if whole:
         at = x(whole[0]), y(whole[1])
-        title = f"as it runs: {words.percent(whole[1])} after {words.seconds(whole[0])} on average"
+        title = f"as it runs: {formatting.percent(whole[1])} after {formatting.seconds(whole[0])} on average"
         nodes.append(svg.mark(svg.SHAPES[mark % 6], *at, 6.5, f"winner-mark b{mark % 6}", title))
         names.insert(0, Named(*at, "as it runs"))
     nodes += svg.place(names, frame.box, avoid, size=13, gap=12)
@@ -109,15 +110,15 @@ def rates_bar(exits: Sequence[ExitRow], width: float = 400) -> Markup | None:
         span = share * width
         kind = colour(number, len(exits))
         name = exit_label(number, len(exits))
-        title = f"{name}: {words.percent(row.share)} of the samples leave here"
+        title = f"{name}: {formatting.percent(row.share)} of the samples leave here"
         if span > 0:
             gap = 1.5 if number < len(exits) - 1 else 0.0
             nodes.append(svg.rect(svg.Box(left, 0, span - gap, 30), f"share {kind}", 3, title))
-        for text in (f"{name} {words.percent(row.share, 0)}", words.percent(row.share, 0)):
+        for text in (f"{name} {formatting.percent(row.share, 0)}", formatting.percent(row.share, 0)):
             if svg.text_width(text, 13, bold=True) + 8 < span:
                 nodes.append(svg.label(left + span / 2, 19.5, text, f"share-name {kind}", "middle"))
                 break
         left += span
-    parts = (f"{exit_label(n, len(exits))} {words.percent(row.share)}" for n, row in enumerate(exits))
+    parts = (f"{exit_label(n, len(exits))} {formatting.percent(row.share)}" for n, row in enumerate(exits))
     label = "Shares of samples: " + ", ".join(parts)
     return svg.drawing(width, 30, label, nodes, "rates")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from nas.report import svg, words
+from nas.report import formatting, svg
 from nas.report.axes import Frame, draw, latency_unit
-from nas.report.reading import Run
+from nas.report.reading import ReportedRun
 from nas.report.scales import Scale, fitted
 from nas.report.svg import SHAPES, Box, Named, Node, Point
 from nas.run.verdict import BudgetRow, Verdict
@@ -59,7 +59,7 @@ def staircase(points: Iterable[Point]) -> tuple[Point, ...]:
     return tuple(best)
 
 
-def cloud(run: Run) -> Cloud:
+def cloud(run: ReportedRun) -> Cloud:
     """What there is to draw; winners on another target than the search's stand apart by name."""
     worst, curve = [], []
     for trial in run.trials:
@@ -78,13 +78,13 @@ def cloud(run: Run) -> Cloud:
     )
 
 
-def numbered(run: Run) -> list[tuple[int, Verdict]]:
+def numbered(run: ReportedRun) -> list[tuple[int, Verdict]]:
     """The winners with the number of their budget, which decides on their mark and colour."""
     found = ((number, run.winner_of(budget)) for number, budget in enumerate(run.budgets))
     return [(number, winner) for number, winner in found if winner is not None]
 
 
-def _placed(run: Run, number: int, winner: Verdict) -> Placed | None:
+def _placed(run: ReportedRun, number: int, winner: Verdict) -> Placed | None:
     accuracy = winner.val_accuracy if winner.val_accuracy is not None else winner.before_export
     latency = winner.measured_s or winner.predicted_s
     if accuracy is None or not latency:
@@ -100,7 +100,7 @@ def _placed(run: Run, number: int, winner: Verdict) -> Placed | None:
     return Placed(number, winner.name, (latency, accuracy), winner.measured_s is not None, expected_at)
 
 
-def picture(run: Run, found: Cloud, width: float, height: float) -> tuple[Markup, int]:
+def picture(run: ReportedRun, found: Cloud, width: float, height: float) -> tuple[Markup, int]:
     """The drawing, and how many networks lie below its lower edge; the interesting part is never squeezed by them."""
     left, right = 46.0, width - 10
     marks = [p for w in found.winners for p in (w.at, w.expected_at) if p is not None]
@@ -133,8 +133,8 @@ def picture(run: Run, found: Cloud, width: float, height: float) -> tuple[Markup
     nodes += _winners(found.winners, x, y, frame, lines)
     nodes += [_budget_name(name, frame) for name in names]
     text = (
-        f"Accuracy against latency of {words.plural(len(found.worst), 'network')}; "
-        f"{words.plural(len(found.members), 'network')} on the front; winners: "
+        f"Accuracy against latency of {formatting.plural(len(found.worst), 'network')}; "
+        f"{formatting.plural(len(found.members), 'network')} on the front; winners: "
         + (", ".join(w.name for w in found.winners) or "none")
     )
     below = sum(accuracy < y.low for _, _, accuracy in found.worst)
@@ -152,7 +152,7 @@ def _floor(found: Cloud) -> float:
 
 def _dot(row: tuple[str, float, float], x: Scale, y: Scale, radius: float, class_: str) -> Node:
     key, latency, accuracy = row
-    title = f"{key[:10]}: {words.percent(accuracy)}, {words.seconds(latency)} in the worst case"
+    title = f"{key[:10]}: {formatting.percent(accuracy)}, {formatting.seconds(latency)} in the worst case"
     return svg.el("circle", cx=x(latency), cy=y(accuracy), r=radius, class_=class_, title=title)
 
 
@@ -184,7 +184,7 @@ def _budget_names(limits: Sequence[tuple[int, BudgetRow]], x: Scale) -> list[_Bu
     placed: list[_BudgetName] = []
     for number, budget in sorted(limits, key=lambda item: item[1].latency_s or 0.0):
         at = x(budget.latency_s or 0.0)
-        text = f"{budget.name} {words.seconds(budget.latency_s)}".strip()
+        text = f"{budget.name} {formatting.seconds(budget.latency_s)}".strip()
         span = svg.text_width(text, 12.5, bold=True) + 12
         left = min(max(at - span / 2, 0.0), x.end - span)
         taken = {n.row for n in placed if n.left < left + span and left < n.left + n.span}
@@ -216,7 +216,7 @@ def _winners(winners: Sequence[Placed], x: Scale, y: Scale, frame: Frame, lines:
         over = sum(abs(at[0] - ax) + abs(at[1] - ay) < 5 for ax, ay in places[index + 1 :])
         if w.expected_at is not None:
             nodes.append(svg.line(x(w.expected_at[0]), y(w.expected_at[1]), *at, "tie"))
-        title = f"{w.name}: {words.percent(w.at[1])}, {words.seconds(w.at[0])}"
+        title = f"{w.name}: {formatting.percent(w.at[1])}, {formatting.seconds(w.at[0])}"
         title += " measured" if w.measured else " predicted, not measured"
         hollow = "" if w.measured else " hollow"
         marks.append(svg.mark(SHAPES[w.number % 6], *at, 7 + 4 * over, f"winner-mark b{w.number % 6}{hollow}", title))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from hardware_profiles import ProfileError, Target
+from hardware_profiles import HOST, ProfileError, Target
 from latency_models import LATENCY_MODELS
 from nas.config import registry
 from nas.devices.profile_store import FEWEST
@@ -20,7 +20,7 @@ from nas.errors import InputError
 from nas.process.files import read_jsonl
 from nas.report.records import Optimised, Pair, optimised, pair
 from nas.run.layout import RunFiles
-from nas.run.lenient import Lenient
+from nas.run.lenient_json import LenientJson
 from nas.run.trial import Trial
 from nas.run.verdict import BudgetRow, Verdict
 from nas.run.verdict_files import read_budget, read_verdicts
@@ -38,14 +38,14 @@ class StageTime:
 
 
 @dataclass(frozen=True)
-class Run:
+class ReportedRun:
     """Everything the page shows; `problems` are files that could not be read, `reused` whose shared weights it took."""
 
     folder: Path
     name: str
-    experiment: Lenient
+    experiment: LenientJson
     experiment_text: str
-    environment: Lenient
+    environment: LenientJson
     target: str
     budgets: tuple[BudgetRow, ...]
     optimised: tuple[Optimised, ...]
@@ -68,7 +68,7 @@ class Run:
         """Names of the devices by id; the machine of the run goes by its processor."""
         names = {key: profile["name"].text for key, profile in self.environment["profiles"].pairs.items()}
         processor = self.environment["machine"]["processor"].text
-        return {**{key: name for key, name in names.items() if name}, **({"host": processor} if processor else {})}
+        return {**{key: name for key, name in names.items() if name}, **({HOST: processor} if processor else {})}
 
     def winner_of(self, budget: BudgetRow) -> Verdict | None:
         """The network that was verified for a budget."""
@@ -96,33 +96,33 @@ class _Files:
             self.problems.append(f"{self.name(path)}: {error}")
             return ""
 
-    def json(self, path: Path) -> Lenient:
+    def json(self, path: Path) -> LenientJson:
         """A JSON file, empty where there is none."""
         text = self.text(path)
         try:
-            return Lenient(json.loads(text)) if text else Lenient()
+            return LenientJson(json.loads(text)) if text else LenientJson()
         except ValueError as error:
             self.problems.append(f"{self.name(path)} is not JSON: {error}")
-            return Lenient()
+            return LenientJson()
 
-    def yaml(self, text: str, path: Path) -> Lenient:
+    def yaml(self, text: str, path: Path) -> LenientJson:
         """Text of a file as YAML."""
         try:
-            return Lenient(yaml.safe_load(text))
+            return LenientJson(yaml.safe_load(text))
         except yaml.YAMLError as error:
             self.problems.append(f"{self.name(path)} is not YAML: {error}")
-            return Lenient()
+            return LenientJson()
 
-    def lines(self, path: Path) -> tuple[Lenient, ...]:
+    def lines(self, path: Path) -> tuple[LenientJson, ...]:
         """The lines of a JSONL file, none where there is none."""
         try:
-            return tuple(map(Lenient, read_jsonl(path)))
+            return tuple(map(LenientJson, read_jsonl(path)))
         except (InputError, OSError) as error:
             self.problems.append(f"{self.name(path)}: {error}")
             return ()
 
 
-def read(folder: Path, space: SearchSpace) -> Run:
+def read(folder: Path, space: SearchSpace) -> ReportedRun:
     """Read a run's folder; only a folder that does not exist is an error (InputError)."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; a report is written about a run's folder")
@@ -137,7 +137,7 @@ def read(folder: Path, space: SearchSpace) -> Run:
         if row.name not in {known.name for known in budgets}:
             budgets.append(row)
     measured, pairs, held_out_error = _pairs(files, space, experiment, target)
-    return Run(
+    return ReportedRun(
         folder=folder,
         name=experiment["name"].text or folder.resolve().name,
         experiment=experiment,
@@ -162,7 +162,7 @@ def read(folder: Path, space: SearchSpace) -> Run:
     )
 
 
-def _target_key(record: Lenient) -> str:
+def _target_key(record: LenientJson) -> str:
     """The key of a target written in the experiment, empty where it is not one."""
     fields = {name: item.value for name, item in record.pairs.items()}
     try:
@@ -171,7 +171,7 @@ def _target_key(record: Lenient) -> str:
         return record.text
 
 
-def _trials(files: _Files, path: Path, rows: Sequence[Lenient]) -> tuple[Trial, ...]:
+def _trials(files: _Files, path: Path, rows: Sequence[LenientJson]) -> tuple[Trial, ...]:
     trials, unreadable = [], 0
     for line in rows:
         try:
@@ -186,7 +186,7 @@ def _trials(files: _Files, path: Path, rows: Sequence[Lenient]) -> tuple[Trial, 
 
 
 def _pairs(
-    files: _Files, space: SearchSpace, experiment: Lenient, target: str
+    files: _Files, space: SearchSpace, experiment: LenientJson, target: str
 ) -> tuple[int, tuple[Pair, ...], float | None]:
     """How many networks were measured, pairs of predicted and measured worst cases, and the model's held-out error."""
     lines = files.lines(RunFiles(files.folder).measurements)
@@ -197,7 +197,7 @@ def _pairs(
 
 
 def _in_sample(
-    files: _Files, space: SearchSpace, experiment: Lenient, rows: Sequence[Lenient]
+    files: _Files, space: SearchSpace, experiment: LenientJson, rows: Sequence[LenientJson]
 ) -> tuple[dict[str, float], float | None]:
     """What the run's latency model says, now that it is fitted, of the networks that it was fitted to, by key.
 
@@ -219,7 +219,7 @@ def _in_sample(
     return dict(zip(networks, seconds, strict=True)), noise
 
 
-def _stages(log: Sequence[Lenient]) -> tuple[StageTime, ...]:
+def _stages(log: Sequence[LenientJson]) -> tuple[StageTime, ...]:
     found: dict[str, StageTime] = {}
     for row in log:
         name, event = row["stage"].text, row["event"].text

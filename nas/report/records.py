@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nas.run.lenient import Lenient
+from nas.run.lenient_json import LenientJson
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Optimised:
     statement: str
 
 
-def optimised(record: Lenient) -> Optimised:
+def optimised(record: LenientJson) -> Optimised:
     """A budget's file of the optimiser."""
     report, seconds = record["report"], record["proposals_s"].items
     return Optimised(
@@ -61,7 +61,7 @@ def optimised(record: Lenient) -> Optimised:
     )
 
 
-def pair(record: Lenient, predicted_s: float | None = None) -> Pair | None:
+def pair(record: LenientJson, predicted_s: float | None = None) -> Pair | None:
     """The worst case from a line of measurements.jsonl, None where it lacks a number.
 
     `predicted_s` stands in for a prediction that the line does not have; it comes from the model fitted to the line.

@@ -20,7 +20,7 @@ from nas.run.context import Context
 #: The search uses the model as calibrated before it; later measurements correct the choice of winners only.
 MODEL_VERSION: Final = 0
 #: Relative error granted to a model that nothing was measured for: a profile alone is a guess.
-UNMEASURED_CAUTION: Final = 0.25
+UNMEASURED_SAFETY_MARGIN: Final = 0.25
 
 
 def model_path(context: Context, target: Target) -> Path:
@@ -45,12 +45,12 @@ def load_model(context: Context, target: Target) -> LatencyModel:
 def load_tables(context: Context) -> tuple[dict[Target, Additive | Untabled], dict[Target, float]]:
     """Seconds over the space for every target, and the relative error to allow for: of networks left out of the fit."""
     tables: dict[Target, Additive | Untabled] = {}
-    caution = {}
+    safety_margin = {}
     for target in context.experiment.targets:
         model = load_model(context, target)
         tables[target] = model.additive(context.space) or Untabled(context.space, model)
-        caution[target] = model.error.relative if model.error.networks else UNMEASURED_CAUTION
-    return tables, caution
+        safety_margin[target] = model.error.relative if model.error.networks else UNMEASURED_SAFETY_MARGIN
+    return tables, safety_margin
 
 
 def refit(context: Context, model: LatencyModel, rows: Sequence[Measurement]) -> LatencyModel:
@@ -60,5 +60,5 @@ def refit(context: Context, model: LatencyModel, rows: Sequence[Measurement]) ->
     width = max(len(row.exits) for row in rows)
     seconds = np.full((len(rows), width), np.nan)
     for number, row in enumerate(rows):
-        seconds[number, : len(row.exits)] = row.reach_s
+        seconds[number, : len(row.exits)] = row.cumulative_s
     return model.fit([context.space.decode(row.genome) for row in rows], seconds)

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from hardware_profiles import cpuinfo
+from hardware_profiles import HOST, cpuinfo
 from hardware_profiles import load as load_profile
 from hardware_profiles.schema import parse as parse_profile
 from nas.config import dump, parse
 from nas.config.settings import Experiment
 from nas.devices.base import DeviceFinder
 from nas.devices.local import local_device
-from nas.devices.measurement import HOST
 from nas.errors import InputError
 from nas.process import versions
 from nas.process.files import atomic_write_json, atomic_write_text
@@ -79,11 +78,11 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
 
 def _check_optimiser(experiment: Experiment, images: int) -> None:
     """Refuse before anything is trained what could not be optimised afterwards."""
-    part = experiment.search.optimiser
-    if part is None:
+    spec = experiment.search.optimiser
+    if spec is None:
         return
     try:
-        part.load()(**part.arguments)
+        spec.load()(**spec.arguments)
     except InputError as error:
         raise InputError(f"search.optimiser: {error}") from error
     if images < LEAST_ARCH:
@@ -95,17 +94,17 @@ def _check_optimiser(experiment: Experiment, images: int) -> None:
 
 def _check_tables(experiment: Experiment, space: SearchSpace) -> None:
     """Refuse an optimiser where the latency model has no tables: it needs the seconds of millions of networks."""
-    part = experiment.latency_model
+    spec = experiment.latency_model
     if experiment.search.optimiser is None:
         return
     for target in experiment.targets:
         try:
-            model = part.load()(load_profile(target.device), target, **part.arguments)
+            model = spec.load()(load_profile(target.device), target, **spec.arguments)
         except ValueError as error:
             raise InputError(f"latency_model: {error}") from error
         if model.additive(space) is None:
             raise InputError(
-                f"search.optimiser: latency model {part.name} has no tables over space {space.name} for {target.key}, "
+                f"search.optimiser: latency model {spec.name} has no tables over space {space.name} for {target.key}, "
                 "and a differentiable search needs them; leave the optimiser out, or give a model whose seconds add up"
             )
 

@@ -40,7 +40,7 @@ class ExitRow:
     """
 
     name: str
-    reach_s: float | None
+    cumulative_s: float | None
     rate: float | None
     threshold: float | None
     accuracy: float | None = None

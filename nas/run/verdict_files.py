@@ -18,7 +18,7 @@ from nas.config.units import parse_quantity
 from nas.errors import InputError
 from nas.process.files import atomic_write_json
 from nas.run.layout import RunFiles
-from nas.run.lenient import Lenient
+from nas.run.lenient_json import LenientJson
 from nas.run.verdict import Attempt, BudgetRow, Check, ExitRow, Verdict, Verdicts
 
 #: Verify.json of schema 1 held what test.json holds now.
@@ -45,23 +45,25 @@ def load_verdicts(files: RunFiles) -> Verdicts:
     return read_verdicts(_json(files.verify), _json(files.test))
 
 
-def read_verdicts(measured: Lenient, tested: Lenient) -> Verdicts:
+def read_verdicts(measured: LenientJson, tested: LenientJson) -> Verdicts:
     """Verdicts from the contents of verify.json and test.json, whatever there is of them."""
     if not measured:
         return Verdicts((), (), found=False)
     old = measured["schema"].value == 1
     if old:
-        tested = measured if measured["tested"].flag is not False else Lenient()
+        tested = measured if measured["tested"].flag is not False else LenientJson()
     elif tested["looks"].value != measured["looks"].value:
-        tested = Lenient()  # of an earlier verification
+        tested = LenientJson()  # of an earlier verification
     about = {record["name"].text: record for record in tested["winners"].items}
-    winners = tuple(_verdict(record, about.get(record["name"].text, Lenient())) for record in measured["winners"].items)
+    winners = tuple(
+        _verdict(record, about.get(record["name"].text, LenientJson())) for record in measured["winners"].items
+    )
     unmet = tuple((read_budget(record["budget"]), record["statement"].text) for record in measured["unmet"].items)
     looks = int(measured["looks"].number or 0)
     return Verdicts(winners, unmet, looks, bool(tested), tested["kept"].flag or False)
 
 
-def read_budget(record: Lenient, target: str = "") -> BudgetRow:
+def read_budget(record: LenientJson, target: str = "") -> BudgetRow:
     """A budget from a file, as it stands in a verdict (`latency_s`) or in experiment.yaml (`latency: 0.008 s`)."""
     latency_s = record["latency_s"].number
     if latency_s is None and record["latency"].text:
@@ -100,7 +102,7 @@ def _measured_record(verdict: Verdict) -> dict[str, Any]:
         "key": verdict.key,
         "genome": verdict.genome,
         "exits": [
-            {"name": e.name, "reach_s": e.reach_s, "rate": e.rate, "threshold": e.threshold} for e in verdict.exits
+            {"name": e.name, "reach_s": e.cumulative_s, "rate": e.rate, "threshold": e.threshold} for e in verdict.exits
         ],
         "accuracy": {"val": verdict.val_accuracy},
         "counts": verdict.counts,
@@ -137,11 +139,11 @@ def _tested_record(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _json(path: Path) -> Lenient:
+def _json(path: Path) -> LenientJson:
     if not path.exists():
-        return Lenient()
+        return LenientJson()
     try:
-        return Lenient(json.loads(path.read_text(encoding="utf-8")))
+        return LenientJson(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); delete it and give `nas verify` again") from error
 
@@ -157,7 +159,7 @@ def _check_record(check: Check) -> dict[str, Any]:
     }
 
 
-def _verdict(measured: Lenient, tested: Lenient) -> Verdict:
+def _verdict(measured: LenientJson, tested: LenientJson) -> Verdict:
     budget = read_budget(measured["budget"], measured["target"].text)
     budget = budget if budget.name else replace(budget, name=measured["name"].text)
     accuracy = tested["accuracy"]
@@ -195,8 +197,8 @@ def _verdict(measured: Lenient, tested: Lenient) -> Verdict:
     )
 
 
-def _exits(measured: Sequence[Lenient], tested: Sequence[Lenient]) -> tuple[ExitRow, ...]:
-    padded = [*tested, *[Lenient()] * (len(measured) - len(tested))]
+def _exits(measured: Sequence[LenientJson], tested: Sequence[LenientJson]) -> tuple[ExitRow, ...]:
+    padded = [*tested, *[LenientJson()] * (len(measured) - len(tested))]
     return tuple(
         ExitRow(
             was["name"].text,
@@ -211,7 +213,7 @@ def _exits(measured: Sequence[Lenient], tested: Sequence[Lenient]) -> tuple[Exit
     )
 
 
-def _check(name: str, record: Lenient) -> Check:
+def _check(name: str, record: LenientJson) -> Check:
     return Check(
         name,
         record["max_difference"].number,
@@ -222,7 +224,7 @@ def _check(name: str, record: Lenient) -> Check:
     )
 
 
-def _attempt(record: Lenient) -> Attempt:
+def _attempt(record: LenientJson) -> Attempt:
     return Attempt(
         record["key"].text,
         record["purpose"].text,

@@ -32,11 +32,11 @@ Found = Literal["network", "nothing fits", "undecided"]
 LOOK_AHEAD = 3
 #: A reading below this share of what is believed of every network not read is one that the belief does not understand.
 #: Of the class that it belongs to others may be faster, down to this share of the lowest reading.
-STRANGE, CLASS = 0.5, 0.65
+SURPRISING_SHARE, CLASS_FASTEST_SHARE = 0.5, 0.65
 #: A budget below this share of the lowest reading, or a chance below this share of the doubt, is given up at once.
-FAR, CLEAR = 0.8, 1 / 3
+HOPELESS_SHARE, NEGLIGIBLE_DOUBT_SHARE = 0.8, 1 / 3
 #: "Nothing fits" after the last reading: the chance may be so many times the doubt, since nothing more can be learned.
-LAST = 2.0
+LAST_READING_DOUBT_FACTOR = 2.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Step:
     promise: float
 
 
-def decide(accuracy: Floats, limit_s: float, belief: Distribution, readings: Readings, left: int, rules: Rules) -> Step:
+def decide(accuracy: Floats, limit_s: float, belief: Distribution, readings: Observed, left: int, rules: Rules) -> Step:
     """The next step for candidates of `accuracy` [n], with `left` readings still allowed.
 
     `belief` is what is believed of each given the readings.
@@ -95,7 +95,7 @@ def decide(accuracy: Floats, limit_s: float, belief: Distribution, readings: Rea
 
 
 def _without(
-    accuracy: Floats, limit_s: float, belief: Distribution, readings: Readings, left: int, rules: Rules
+    accuracy: Floats, limit_s: float, belief: Distribution, readings: Observed, left: int, rules: Rules
 ) -> Step:
     """The next step while no network is known to keep the budget."""
     wide_s, known = rules.slack * limit_s, readings.count > 0
@@ -105,8 +105,8 @@ def _without(
     )
     expected = np.where(known, np.exp(readings.mean), belief.mean_s)
     chance, fastest, lowest = float(near.max()), int(np.argmin(expected)), float(expected[known].min(initial=np.inf))
-    clear = wide_s <= FAR * lowest or chance <= CLEAR * rules.doubt
-    doubt = rules.doubt if left > 0 else LAST * rules.doubt
+    clear = wide_s <= HOPELESS_SHARE * lowest or chance <= NEGLIGIBLE_DOUBT_SHARE * rules.doubt
+    doubt = rules.doubt if left > 0 else LAST_READING_DOUBT_FACTOR * rules.doubt
     if (clear or left <= 0) and chance <= doubt and lowest <= rules.slack * expected[fastest]:
         return _nothing(accuracy, wide_s, expected, known, chance, left)
     if left <= 0:
@@ -139,16 +139,16 @@ def _nothing(
     order = np.lexsort((expected, accuracy))
     unread, tried = order[~known[order]], known[accuracy <= accuracy.min()].any()
     lowest = float(expected[known].min())
-    strange = len(unread) > 0 and lowest < STRANGE * float(expected[unread].min())
+    strange = len(unread) > 0 and lowest < SURPRISING_SHARE * float(expected[unread].min())
     if left > 0 and len(unread) and (strange or not tried):
         return Step(None, int(unread[0]), chance)
-    if strange and wide_s > CLASS * lowest:
+    if strange and wide_s > CLASS_FASTEST_SHARE * lowest:
         return Step("undecided", None, chance)
     return Step("nothing fits", None, chance)
 
 
 @dataclass(frozen=True, eq=False)
-class Readings:
+class Observed:
     """The readings of each candidate [n]: how many, and the mean of their logarithms (NaN without one).
 
     `noise` is the standard deviation of the logarithm of one reading, `step_s` what the clock rounds to, in seconds;
@@ -161,11 +161,11 @@ class Readings:
     step_s: float
 
     @staticmethod
-    def of(measured: Indices, seconds: Floats, n: int, noise: float = 0.0, step_s: float = 0.0) -> Readings:
+    def of(measured: Indices, seconds: Floats, n: int, noise: float = 0.0, step_s: float = 0.0) -> Observed:
         """Readings `seconds` [k] of candidates `measured` [k] among n."""
         count = np.bincount(measured, minlength=n)
         total = np.bincount(measured, np.log(seconds), minlength=n)
-        return Readings(count, np.where(count > 0, total / np.maximum(count, 1), np.nan), noise, step_s)
+        return Observed(count, np.where(count > 0, total / np.maximum(count, 1), np.nan), noise, step_s)
 
     def reachable(self, limit_s: float) -> float:
         """The seconds below which a network reads as at most `limit_s`: half a step of the clock more."""
@@ -183,7 +183,7 @@ class Readings:
         return result
 
 
-def _proof(belief: Distribution, readings: Readings, limit_s: float, confidence: float) -> Floats:
+def _proof(belief: Distribution, readings: Observed, limit_s: float, confidence: float) -> Floats:
     """The probability, per reading, that the next readings of each candidate prove that it keeps the budget [n].
 
     After m more readings the bound of the mean must be within the budget: it lies z noise / sqrt(readings) above it.
@@ -201,7 +201,7 @@ def _proof(belief: Distribution, readings: Readings, limit_s: float, confidence:
     return best
 
 
-def _best(accuracy: Floats, kept: NDArray[np.bool_], readings: Readings) -> int:
+def _best(accuracy: Floats, kept: NDArray[np.bool_], readings: Observed) -> int:
     """The most accurate network that keeps the budget, the faster one of equals."""
     able = np.flatnonzero(kept)
     return int(able[np.lexsort((readings.mean[able], -accuracy[able]))[0]])

@@ -17,7 +17,7 @@ from latency_models.base import LatencyModel
 from nas.config.settings import Budget
 from nas.devices.measurement import Measurement
 from nas.run.trial import Trial
-from nas.search.budget_loop import Readings, Rules, Step, decide
+from nas.search.budget_loop import Observed, Rules, Step, decide
 from search_spaces.slots import SearchSpace
 
 Floats = NDArray[np.float64]
@@ -63,7 +63,7 @@ def next_step(
         # Nothing is likely to fit; only a reading can tell, of the one that is believed to be the fastest.
         return Step(None, int(np.argmin(belief.mean_s)), 0.0) if left > 0 else Step("nothing fits", None, 0.0)
     # What a reading says is a bound already; nothing is taken for its noise.
-    readings = Readings.of(np.array(known, np.intp), np.array(seconds, np.float64), len(pool))
+    readings = Observed.of(np.array(known, np.intp), np.array(seconds, np.float64), len(pool))
     return decide(candidates.accuracy, budget.latency_s, belief, readings, left, Rules(gain=GAIN, doubt=_DOUBT))
 
 
@@ -71,5 +71,5 @@ def seconds_of(budget: Budget, rates: tuple[float, ...], row: Measurement) -> fl
     """What a reading says a candidate takes: the bound of its worst case, or the mean over the data by medians."""
     if budget.name in row.broken or row.refused:
         return _FAR * budget.latency_s
-    seconds = float(budget.seconds(row.reach_s, rates)) if budget.needs_thresholds else row.worst_upper_s
+    seconds = float(budget.seconds(row.cumulative_s, rates)) if budget.needs_thresholds else row.worst_upper_s
     return min(seconds, _FAR * budget.latency_s)

@@ -41,25 +41,25 @@ class Evaluation:
     def trial(self, genome: NDArray[np.int64], batch: int, slot: int, of: int, images: int | None = None) -> Trial:
         """One genome judged on `images` validation images, by default as many as the search uses."""
         problem, experiment = self._problem, self._context.experiment
-        reach = {target: table.reach_s(genome[None]) for target, table in problem.tables.items()}
-        violation = problem.violation(reach)[0]
+        cumulative = {target: table.cumulative_s(genome[None]) for target, table in problem.tables.items()}
+        violation = problem.violation(cumulative)[0]
         network = self._context.space.decode(genome)
         base = Trial(batch, slot, of, tuple(genome.tolist()), network.key, "infeasible", violation=tuple(violation),
                      budgets=(None,) * len(experiment.budgets), model_version=MODEL_VERSION)  # fmt: skip
         if violation.min() > 0:
             return base
-        present = ~np.isnan(reach[experiment.target][0])
+        present = ~np.isnan(cumulative[experiment.target][0])
         found = self.scores(genome, images or experiment.search.images)
         own = Scores(found.confidence[:, present], found.correct[:, present])
-        own_reach = {target: seconds[0, present] for target, seconds in reach.items()}
+        own_cumulative_s = {target: seconds[0, present] for target, seconds in cumulative.items()}
         counts = {
             "params": network.params,
             "macs": network.macs,
             "weight_bytes": network.weight_bytes,
             "peak_memory_bytes": network.peak_memory,
         }
-        figures, curve = scoring.metrics(own, own_reach[experiment.target], counts)
-        budgets = scoring.at_budgets(problem, own, own_reach, violation)
+        figures, curve = scoring.metrics(own, own_cumulative_s[experiment.target], counts)
+        budgets = scoring.at_budgets(problem, own, own_cumulative_s, violation)
         return replace(base, status="complete", metrics=figures, budgets=budgets, curve=curve)
 
 

@@ -19,13 +19,13 @@ def impossible(problem: BudgetProblem, number: int) -> str | None:
     target = problem.experiment.target_of(budget)
     # Without tables every genome that is tried is a prediction.
     how = {} if isinstance(problem.tables[target], Additive) else _FEW_PREDICTIONS
-    genome, violation = fastest(problem, lambda genomes: problem.cheap(genomes)[1][:, number], **how)
+    genome, violation = fastest(problem, lambda genomes: problem.free_objectives(genomes)[1][:, number], **how)
     if violation == 0:
         return None
-    reach = problem.tables[target].reach_s(genome[None])[0]
-    seconds = budget.lower_bound(reach)
+    cumulative = problem.tables[target].cumulative_s(genome[None])[0]
+    seconds = budget.lower_bound(cumulative)
     return (
         f"Budget {budget.name} allows {budget.describe()} on {target.key}, but the fastest network of space "
-        f"{problem.space.name} needs {format_seconds(float(seconds))} (predicted, +-{problem.caution[target]:.0%}): "
-        f"genome {genome.tolist()}. Raise the budget or choose a smaller space."
+        f"{problem.space.name} needs {format_seconds(float(seconds))} (predicted, "
+        f"+-{problem.safety_margin[target]:.0%}): genome {genome.tolist()}. Raise the budget or choose a smaller space."
     )

@@ -23,7 +23,7 @@ from search_spaces.slots import with_exits
 SCHEMA = 1
 
 
-def front_of(context: Context, problem: BudgetProblem, judging: Evaluation, trials: list[Trial]) -> dict[str, Any]:
+def front_of(context: Context, problem: BudgetProblem, evaluation: Evaluation, trials: list[Trial]) -> dict[str, Any]:
     """The Pareto set of all trials, and the candidates of each budget judged again on every validation image."""
     complete = [trial for trial in trials if trial.status == "complete"]
     if not complete:
@@ -36,14 +36,14 @@ def front_of(context: Context, problem: BudgetProblem, judging: Evaluation, tria
         "model_version": MODEL_VERSION,
         "pareto": [asdict(trial) for trial in pareto],
         "budgets": {
-            budget.name: [asdict(trial) for trial in _candidates(context, problem, judging, complete, number)]
+            budget.name: [asdict(trial) for trial in _candidates(context, problem, evaluation, complete, number)]
             for number, budget in enumerate(context.experiment.budgets)
         },
     }
 
 
 def _candidates(
-    context: Context, problem: BudgetProblem, judging: Evaluation, trials: list[Trial], number: int
+    context: Context, problem: BudgetProblem, evaluation: Evaluation, trials: list[Trial], number: int
 ) -> list[Trial]:
     """The most accurate networks at one budget, exits placed anew, judged on all validation images; the best first."""
     wanted = context.experiment.winners.candidates
@@ -52,11 +52,12 @@ def _candidates(
     images = len(context.data.splits.val)
     genomes = [np.array(trial.genome) for trial in able[:wanted]]
     genomes += [
-        placed for genome in genomes if (placed := _placed(context, problem, judging, genome, number)) is not None
+        placed for genome in genomes if (placed := _placed(context, problem, evaluation, genome, number)) is not None
     ]
     different = list(dict.fromkeys(tuple(genome.tolist()) for genome in genomes))
     found = [
-        judging.trial(np.array(genome), number, slot, len(different), images) for slot, genome in enumerate(different)
+        evaluation.trial(np.array(genome), number, slot, len(different), images)
+        for slot, genome in enumerate(different)
     ]
     found = [trial for trial in found if trial.budgets and trial.budgets[number] is not None]
     return sorted(found, key=lambda trial: _accuracy_then_speed(trial, number))[:wanted]
@@ -70,7 +71,7 @@ def _accuracy_then_speed(trial: Trial, number: int) -> tuple[float, float]:
 
 
 def _placed(
-    context: Context, problem: BudgetProblem, judging: Evaluation, genome: NDArray[np.int64], number: int
+    context: Context, problem: BudgetProblem, evaluation: Evaluation, genome: NDArray[np.int64], number: int
 ) -> NDArray[np.int64] | None:
     """The same backbone with the best exits for a budget, found by enumeration; None where exits only cost time."""
     budget = context.experiment.budgets[number]
@@ -81,14 +82,14 @@ def _placed(
     space = context.space
     every = with_exits(space, genome, range(len(space.slots)))
     most = len(space.decode(every).exits) - 1
-    found = judging.scores(genome, len(context.data.splits.val))
+    found = evaluation.scores(genome, len(context.data.splits.val))
     legal = np.flatnonzero(~np.isnan(found.confidence[0]))
     body_s, head_s = problem.parts(genome, target)
     while sum(comb(len(legal) - 1, size) for size in range(most + 1)) > MOST_SUBSETS:
         most -= 1
     best = best_placement(
         found.confidence[:, legal], found.correct[:, legal], body_s[legal], head_s[legal],
-        problem.allowance_s(budget), most,
+        problem.effective_budget_s(budget), most,
     )  # fmt: skip
     if best is None:
         return None

@@ -30,14 +30,14 @@ class BudgetProblem:
 
     `tables` hold the seconds over the space per target: an additive model, or one that predicts networks one by one.
 
-    `caution` per target is the relative error the latency model allows for: a network is taken to keep a budget only
-    if it would even when it is that much slower than predicted.
+    `safety_margin` per target is the relative error the latency model allows for: a network is taken to keep a budget
+    only if it would even when it is that much slower than predicted.
     """
 
     space: SearchSpace
     experiment: Experiment
     tables: Mapping[Target, Additive | Untabled]
-    caution: Mapping[Target, float]
+    safety_margin: Mapping[Target, float]
     seed: int
 
     @property
@@ -58,22 +58,22 @@ class BudgetProblem:
         """Whether each gene of canonical genomes [n, G] has an effect there."""
         return self.space.active(genomes)
 
-    def cheap(self, genomes: Genomes) -> tuple[Floats, Floats]:
+    def free_objectives(self, genomes: Genomes) -> tuple[Floats, Floats]:
         """Worst-case seconds on the experiment's target [n, 1] and violations [n, budgets] of canonical genomes."""
-        reach = {target: table.reach_s(genomes) for target, table in self.tables.items()}
-        return reach[self.experiment.target][:, -1:], self.violation(reach)
+        cumulative = {target: table.cumulative_s(genomes) for target, table in self.tables.items()}
+        return cumulative[self.experiment.target][:, -1:], self.violation(cumulative)
 
-    def violation(self, reach: Mapping[Target, Floats]) -> Floats:
+    def violation(self, cumulative: Mapping[Target, Floats]) -> Floats:
         """How far each network must be from each budget [n, budgets], as a share of the budget; 0 where it may fit.
 
-        `reach` has the cumulative seconds at every legal exit [n, positions], NaN where it is off. What thresholds can
-        bring a network to (`Budget.lower_bound`) is what counts.
+        `cumulative` has the cumulative seconds at every legal exit [n, positions], NaN where it is off. What thresholds
+        can bring a network to (`Budget.lower_bound`) is what counts.
         """
         columns = []
         for budget in self.experiment.budgets:
             target = self.experiment.target_of(budget)
-            seconds = budget.lower_bound(reach[target])
-            columns.append(np.maximum(seconds * (1 + self.caution[target]) / budget.latency_s - 1, 0.0))
+            seconds = budget.lower_bound(cumulative[target])
+            columns.append(np.maximum(seconds * (1 + self.safety_margin[target]) / budget.latency_s - 1, 0.0))
         return np.stack(columns, axis=1)
 
     def parts(self, genome: NDArray[np.int64], target: Target) -> tuple[Floats, Floats]:
@@ -103,15 +103,15 @@ class BudgetProblem:
             f"{target.key}, which this needs: leave search.optimiser out, or give a model whose seconds add up"
         )
 
-    def allowance_s(self, budget: Budget) -> float:
+    def effective_budget_s(self, budget: Budget) -> float:
         """Predicted seconds that a network may take if it is to keep the budget when measured."""
-        return budget.latency_s / (1 + self.caution[self.experiment.target_of(budget)])
+        return budget.latency_s / (1 + self.safety_margin[self.experiment.target_of(budget)])
 
 
 def problem_of(context: Context) -> BudgetProblem:
     """The search problem of a run, with the latency model that the run began with."""
-    tables, caution = load_tables(context)
-    return BudgetProblem(context.space, context.experiment, tables, caution, context.seed("search"))
+    tables, safety_margin = load_tables(context)
+    return BudgetProblem(context.space, context.experiment, tables, safety_margin, context.seed("search"))
 
 
 def objective_columns(

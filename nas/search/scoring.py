@@ -24,22 +24,22 @@ GRID: Final = (0.4, 0.6, 0.8, 1.0)
 
 
 def at_budgets(
-    problem: BudgetProblem, found: Scores, reach: Mapping[Target, Floats], violation: Floats
+    problem: BudgetProblem, found: Scores, cumulative: Mapping[Target, Floats], violation: Floats
 ) -> tuple[AtBudget | None, ...]:
     """The network at each budget: thresholds and what they give; None where it cannot keep the budget.
 
-    `reach` has the seconds to each of the network's own exits per target [exits], `violation` an entry per budget.
+    `cumulative` has the seconds to each of the network's own exits per target [exits], `violation` an entry per budget.
     """
-    policies = {target: Policies.of(found.confidence, found.correct, seconds) for target, seconds in reach.items()}
+    policies = {target: Policies.of(found.confidence, found.correct, seconds) for target, seconds in cumulative.items()}
     result: list[AtBudget | None] = []
     for budget, amount in zip(problem.experiment.budgets, violation, strict=True):
         target = problem.experiment.target_of(budget)
         policy: Policy | None = None
         if amount == 0:
             if budget.needs_thresholds:
-                policy = policies[target].best(problem.allowance_s(budget))
+                policy = policies[target].best(problem.effective_budget_s(budget))
             else:
-                policy = last_exit(found.correct, reach[target])
+                policy = last_exit(found.correct, cumulative[target])
         result.append(
             None if policy is None else AtBudget(policy.accuracy, policy.expected_s, policy.thresholds, policy.rates)
         )

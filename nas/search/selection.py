@@ -125,12 +125,12 @@ def _measure(context: Context, device: Device, budget: Budget, model: LatencyMod
     (row,) = device.time_networks(context.space, [genome], "candidate", context.seed("candidate"), *how)
     row = replace(
         row,
-        predicted_s=tuple(prediction.reach_s()[0].tolist()),
-        predicted_std_s=tuple(prediction.reach_std_s()[0].tolist()),
+        predicted_s=tuple(prediction.cumulative_s()[0].tolist()),
+        predicted_std_s=tuple(prediction.cumulative_std_s()[0].tolist()),
         budget=budget.name,
     )
     append_measurements(context, [row])
-    context.run.log("candidate", budget=budget.name, key=trial.key, seconds=float(row.reach_s[-1]))
+    context.run.log("candidate", budget=budget.name, key=trial.key, seconds=float(row.cumulative_s[-1]))
 
 
 def _unmet(budget: Budget, number: int, pool: list[Trial], rows: dict[str, Measurement]) -> str:
@@ -143,7 +143,7 @@ def _unmet(budget: Budget, number: int, pool: list[Trial], rows: dict[str, Measu
         )
     if not tried:
         return f"{budget.describe()}: no network that was judged is predicted to keep this budget"
-    took = [budget.seconds(row.reach_s, _rates(t, number)) for t, row in tried]
+    took = [budget.seconds(row.cumulative_s, _rates(t, number)) for t, row in tried]
     fastest = int(np.argmin(took))
     return (
         f"{budget.describe()}: {len(tried)} candidates were measured and none kept it; the fastest took "

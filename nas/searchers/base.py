@@ -32,7 +32,7 @@ class Problem(Protocol):
         """Map genomes [n, G] that mean the same network to one representative [n, G]."""
         ...
 
-    def cheap(self, genomes: Genomes) -> tuple[Values, Values]:
+    def free_objectives(self, genomes: Genomes) -> tuple[Values, Values]:
         """The free objectives [n, m] and the violation [n, budgets] of canonical genomes."""
         ...
 

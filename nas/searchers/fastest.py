@@ -21,7 +21,7 @@ def fastest(
 
     Without `value`, the violation of the nearest budget. Deterministic in `problem.seed`.
     """
-    score = value or (lambda genomes: least_violation(problem.cheap(genomes)[1]))
+    score = value or (lambda genomes: least_violation(problem.free_objectives(genomes)[1]))
     sizes = np.asarray(problem.sizes, dtype=np.int64)
     rng = np.random.default_rng((problem.seed, starts))
     # The two corners are the smallest and the largest network of most spaces.

@@ -13,12 +13,12 @@ import numpy as np
 
 from nas.errors import InputError
 from nas.searchers.base import Genomes, Problem
+from nas.searchers.feasibility_filter import uniform
 from nas.searchers.moves import mutate
 from nas.searchers.predictor import Pool, Predictor
-from nas.searchers.screen import uniform
 
-#: Offspring that are bred and scored at a time.
-_BROOD: Final = 16384
+#: Offspring that are bred and scored at a time, a chunk.
+_CHUNK: Final = 16384
 
 
 class Joint(Predictor):
@@ -45,18 +45,19 @@ class Joint(Predictor):
         self._population = population
 
     def _pool(self, rng: np.random.Generator, n: int) -> Pool:
-        """The most promising offspring of the population that are new and within a budget, with some strangers."""
-        parents = self._told.genomes[self._told.best()[: self._population]]
+        """The most promising offspring of the population that are new and within a budget, with some random
+        immigrants."""
+        parents = self._archive.genomes[self._archive.best()[: self._population]]
         found = Pool(parents[:0], np.empty((0, 1)))
-        # A brood at a time: of a million offspring few are remembered.
-        for start in range(0, self._candidates, _BROOD):
-            brood = self._judged(self._new(self._offspring(rng, parents, min(_BROOD, self._candidates - start))))
-            # Two broods may have the same child.
-            found = (_different(found.with_more(brood)) if len(found.genomes) else brood).shortlist(n)
+        # A chunk at a time: of a million offspring few are remembered.
+        for start in range(0, self._candidates, _CHUNK):
+            chunk = self._scored(self._new(self._offspring(rng, parents, min(_CHUNK, self._candidates - start))))
+            # Two chunks may have the same child.
+            found = (_different(found.with_more(chunk)) if len(found.genomes) else chunk).shortlist(n)
         return found
 
     def _offspring(self, rng: np.random.Generator, parents: Genomes, count: int) -> Genomes:
-        """`count` children of two parents each, the better ones more often, and some strangers."""
+        """`count` children of two parents each, the better ones more often, and some random immigrants."""
         pairs = rng.integers(len(parents), size=(2, count, 2)).min(axis=2)
         first, second = parents[pairs[0]], parents[pairs[1]]
         mixed = np.where(rng.random(first.shape, np.float32) < 0.5, second, first)
@@ -64,8 +65,8 @@ class Joint(Predictor):
         rate = rng.uniform(1 / max(1, len(self._sizes)), 1 / 3 + 1e-9, size=(len(mixed), 1))
         mutated = mutate(rng, mixed, self._sizes, self._ordinal, rng.random(mixed.shape, np.float32) < rate)
         children = self._prior.redraw(rng, mixed, mutated)
-        strangers = uniform(self._sizes)(rng, max(1, count // 16), 0)
-        return np.concatenate((children, strangers))
+        immigrants = uniform(self._sizes)(rng, max(1, count // 16), 0)
+        return np.concatenate((children, immigrants))
 
 
 def _different(pool: Pool) -> Pool:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from nas.errors import InputError
+from nas.searchers.archive import Archive
 from nas.searchers.base import Genomes, Problem, Values
+from nas.searchers.feasibility_filter import FeasibilityFilter, uniform
 from nas.searchers.moves import neighbours
-from nas.searchers.screen import Screen, uniform
-from nas.searchers.told import Told
 
 
 class LocalSearch:
@@ -30,32 +30,32 @@ class LocalSearch:
         self._problem = problem
         self._sizes = np.asarray(problem.sizes, dtype=np.int64)
         self._starts = starts
-        self._screen = Screen(problem)
-        self._told = Told(len(self._sizes))  # of the present descent
+        self._filter = FeasibilityFilter(problem)
+        self._archive = Archive(len(self._sizes))  # of the present descent
 
     def ask(self, n: int) -> Genomes:
         """See `Searcher.ask`."""
-        rng = self._screen.generator()
+        rng = self._filter.generator()
         random = uniform(self._sizes)
-        return self._screen.propose(
-            rng, n, (random,) if len(self._told) < self._starts else (self._neighbourhood, random)
+        return self._filter.propose(
+            rng, n, (random,) if len(self._archive) < self._starts else (self._neighbourhood, random)
         )
 
     def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
         """See `Searcher.tell`: a descent whose best genome has no unknown neighbour within a budget is over."""
-        self._screen.add(genomes)
-        self._told.add(genomes, values, violation)
-        if len(self._told) >= self._starts and not self._screen.fitting(self._around(self._told.best()[0])):
-            self._told = Told(len(self._sizes))
+        self._filter.add(genomes)
+        self._archive.add(genomes, values, violation)
+        if len(self._archive) >= self._starts and not self._filter.fitting(self._around(self._archive.best()[0])):
+            self._archive = Archive(len(self._sizes))
 
     def _neighbourhood(self, rng: np.random.Generator, n: int, attempt: int) -> Genomes:
         """Neighbours, in random order, of as many of the best genomes as it takes to have n; more in each round."""
         found: list[Genomes] = []
-        for index in self._told.best():
+        for index in self._archive.best():
             if sum(map(len, found)) >= n * (1 + attempt):
                 break
             found.append(rng.permutation(self._around(index)))
         return np.concatenate(found)
 
     def _around(self, index: np.intp) -> Genomes:
-        return neighbours(self._told.genomes[index], self._sizes)
+        return neighbours(self._archive.genomes[index], self._sizes)

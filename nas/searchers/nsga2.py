@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from nas.errors import InputError
+from nas.searchers.archive import Archive
 from nas.searchers.base import Genomes, Problem, Values
+from nas.searchers.feasibility_filter import FeasibilityFilter, uniform
 from nas.searchers.moves import mutate
-from nas.searchers.screen import Screen, uniform
-from nas.searchers.told import Told
 
 
 class NSGA2:
@@ -42,28 +42,28 @@ class NSGA2:
                 raise InputError(f"nsga2: {name} is {value}, and a probability lies between 0 and 1")
         self._sizes = np.asarray(problem.sizes, dtype=np.int64)
         self._ordinal = np.asarray(problem.ordinal, dtype=np.bool_)
-        self._screen = Screen(problem)
+        self._filter = FeasibilityFilter(problem)
         self._mu = population
         self._crossover = crossover
         self._mutation = 1 / max(1, int((self._sizes > 1).sum())) if mutation is None else mutation
         self._budgeted = budgeted_initialisation
         self._count = 0
-        self._told = Told(len(self._sizes))  # the population, the best first
+        self._archive = Archive(len(self._sizes))  # the population, the best first
 
     def ask(self, n: int) -> Genomes:
         """See `Searcher.ask`."""
-        rng = self._screen.generator()
+        rng = self._filter.generator()
         if self._count < self._mu:
-            return self._screen.propose(rng, n, (uniform(self._sizes),), anywhere=not self._budgeted)
+            return self._filter.propose(rng, n, (uniform(self._sizes),), anywhere=not self._budgeted)
         # A population that has converged makes few new children; random genomes then fill the batch.
-        return self._screen.propose(rng, n, (self._children, uniform(self._sizes)))
+        return self._filter.propose(rng, n, (self._children, uniform(self._sizes)))
 
     def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
         """See `Searcher.tell`: the population becomes the best of itself and the batch."""
-        self._screen.add(genomes)
+        self._filter.add(genomes)
         self._count += len(genomes)
-        self._told.add(genomes, values, violation)
-        self._told.keep(self._told.best()[: self._mu])
+        self._archive.add(genomes, values, violation)
+        self._archive.keep(self._archive.best()[: self._mu])
 
     def _children(self, rng: np.random.Generator, n: int, attempt: int) -> Genomes:
         """Breed n children; every further attempt mutates more, because the children of the last were all known."""
@@ -75,6 +75,6 @@ class NSGA2:
 
     def _parents(self, rng: np.random.Generator, n: int) -> Genomes:
         """Choose n parents, each the better of two by (rank, crowding distance); the population is sorted by both."""
-        pairs = rng.integers(len(self._told), size=(n, 2))
-        parents: Genomes = self._told.genomes[pairs.min(axis=1)]
+        pairs = rng.integers(len(self._archive), size=(n, 2))
+        parents: Genomes = self._archive.genomes[pairs.min(axis=1)]
         return parents

@@ -1,8 +1,8 @@
 """Optuna's samplers as searchers, behind the same free filter and without duplicates.
 
 Akiba et al. 2019, "Optuna" (KDD, arXiv 1907.10902): TPE (Bergstra et al. 2011, arXiv 2304.11127) and NSGA-III (Deb &
-Jain, IEEE TEVC 2014). Optuna treats constraints as soft and proposes duplicates; `Screen` takes care of both. Needs the
-extra `optuna`.
+Jain, IEEE TEVC 2014). Optuna treats constraints as soft and proposes duplicates; `FeasibilityFilter` takes care of
+both. Needs the extra `optuna`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas.errors import InputError
+from nas.searchers.archive import comparable
 from nas.searchers.base import Genomes, Problem, Values
-from nas.searchers.screen import Screen, uniform
-from nas.searchers.told import judge
+from nas.searchers.feasibility_filter import FeasibilityFilter, uniform
 
 if TYPE_CHECKING:
     import optuna
 
-#: Proposals drawn per genome wanted in each round of the screen.
+#: Proposals drawn per genome wanted in each round of the filter.
 _OVERSAMPLE = 2
 
 
@@ -39,7 +39,7 @@ class OptunaSearch:
         self._sizes = np.asarray(problem.sizes, dtype=np.int64)
         self._seed = problem.seed
         self._sampler = sampler
-        self._screen = Screen(problem)
+        self._filter = FeasibilityFilter(problem)
         self._study: optuna.Study | None = None
         distributions = self._optuna.distributions
         self._distributions: dict[str, Any] = {
@@ -51,26 +51,26 @@ class OptunaSearch:
 
     def ask(self, n: int) -> Genomes:
         """See `Searcher.ask`."""
-        rng = self._screen.generator()
+        rng = self._filter.generator()
         random = uniform(self._sizes)
         study = self._study
         if study is None:
-            return self._screen.propose(rng, n, (random,))
+            return self._filter.propose(rng, n, (random,))
 
         def proposals(rng: np.random.Generator, many: int, attempt: int) -> Genomes:
             return self._proposals(study, int(rng.integers(2**31)), _OVERSAMPLE * n)
 
-        return self._screen.propose(rng, n, (proposals, random))
+        return self._filter.propose(rng, n, (proposals, random))
 
     def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
         """See `Searcher.tell`; the violation of the nearest budget becomes Optuna's constraint."""
-        self._screen.add(genomes)
+        self._filter.add(genomes)
         if self._study is None:
             self._study = self._optuna.create_study(directions=["minimize"] * values.shape[1])
         study = self._study
-        judged, distance = judge(values, violation)
+        finite_values, distance = comparable(values, violation)
         finite = np.logical_and.reduce(np.isfinite(values), axis=1)
-        for genome, row, known, far in zip(genomes, judged, finite, distance, strict=True):
+        for genome, row, known, far in zip(genomes, finite_values, finite, distance, strict=True):
             study.sampler = self._made(len(study.trials))
             study.enqueue_trial({str(gene): int(option) for gene, option in enumerate(genome)})
             trial = study.ask(self._distributions)

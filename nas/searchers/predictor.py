@@ -18,12 +18,12 @@ from scipy.special import ndtr
 
 from hardware_profiles.blas import blas_threads
 from nas.errors import InputError
+from nas.searchers.archive import Archive
 from nas.searchers.base import Genomes, Problem, Values, least_violation
+from nas.searchers.feasibility_filter import FeasibilityFilter
 from nas.searchers.moves import change
 from nas.searchers.prior import Prior
-from nas.searchers.screen import Screen
 from nas.searchers.surrogate import Encoding, Floats, Points, Surrogate, normal_scores
-from nas.searchers.told import Told
 
 #: Genomes whose uncertainty is computed, the most promising by their mean.
 _SHORTLIST: Final = 512
@@ -83,8 +83,8 @@ class Predictor:
         self._initial = initial
         self._candidates = candidates
         self._prior = Prior(self._sizes, prior)
-        self._screen = Screen(problem)
-        self._told = Told(len(self._sizes))
+        self._filter = FeasibilityFilter(problem)
+        self._archive = Archive(len(self._sizes))
         self._encoding = Encoding(self._sizes, self._ordinal)
         self._learn_at = initial
         self._begin()
@@ -109,42 +109,42 @@ class Predictor:
     @blas_threads(1)
     def ask(self, n: int) -> Genomes:
         """See `Searcher.ask`."""
-        rng = self._screen.generator()
+        rng = self._filter.generator()
         usable = self._usable()
         if n <= 0 or len(usable) < self._initial:
-            return self._screen.propose(rng, n, (self._prior.source,))
+            return self._filter.propose(rng, n, (self._prior.source,))
         weights = self._weights(rng, n)
         targets = self._targets(usable, weights)
-        self._model.condition(self._points(self._told.genomes[usable]), targets)
+        self._model.condition(self._points(self._archive.genomes[usable]), targets)
         chosen = self._choose(self._pool(rng, n), targets, n)
-        return self._screen.propose(rng, n, (lambda rng, n, attempt: chosen, self._prior.source))
+        return self._filter.propose(rng, n, (lambda rng, n, attempt: chosen, self._prior.source))
 
     @blas_threads(1)
     def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
         """See `Searcher.tell`; the model's hyperparameters are learned anew whenever a quarter more is known."""
-        self._screen.add(genomes)
-        self._told.add(genomes, values, violation)
+        self._filter.add(genomes)
+        self._archive.add(genomes, values, violation)
         usable = self._usable()
         if len(usable) >= self._learn_at:
             self._learn_at = max(len(usable) + 8, len(usable) * 5 // 4)
-            target = self._targets(usable, np.ones((1, self._told.values.shape[1])))[:, 0]
-            self._model.learn(self._points(self._told.genomes[usable]), target)
+            target = self._targets(usable, np.ones((1, self._archive.values.shape[1])))[:, 0]
+            self._model.learn(self._points(self._archive.genomes[usable]), target)
 
     def _usable(self) -> NDArray[np.intp]:
         """Rows the model is trained on: within a budget, and failures."""
-        rows = np.flatnonzero((self._told.distance == 0) | np.isinf(self._told.distance))
+        rows = np.flatnonzero((self._archive.distance == 0) | np.isinf(self._archive.distance))
         if len(rows) <= _ROWS:
             return rows
-        best = self._told.best()
-        kept = np.zeros(len(self._told), dtype=np.bool_)
+        best = self._archive.best()
+        kept = np.zeros(len(self._archive), dtype=np.bool_)
         kept[best[: _ROWS // 2]] = True
         kept[rows[-_ROWS // 2 :]] = True
-        kept &= (self._told.distance == 0) | np.isinf(self._told.distance)
+        kept &= (self._archive.distance == 0) | np.isinf(self._archive.distance)
         return np.flatnonzero(kept)
 
     def _weights(self, rng: np.random.Generator, n: int) -> Floats:
         """Weightings of the objectives for a batch [t, m]."""
-        objectives = self._told.values.shape[1]
+        objectives = self._archive.values.shape[1]
         if objectives == 1:
             return np.ones((1, 1))
         return rng.dirichlet(np.ones(objectives), size=min(n, _DIRECTIONS))
@@ -154,8 +154,8 @@ class Predictor:
 
         The scalarisation is the augmented Chebyshev norm of the objectives' scores; failures are worse than anything.
         """
-        failed = np.isinf(self._told.distance[rows])
-        values = self._told.values[rows]
+        failed = np.isinf(self._archive.distance[rows])
+        values = self._archive.values[rows]
         shares = np.stack([_shares(column) for column in values.T], axis=1)
         columns = []
         for weight in weights:
@@ -186,27 +186,27 @@ class Predictor:
     def _pool(self, rng: np.random.Generator, n: int) -> Pool:
         """Genomes to choose from: new, and within a budget where any is."""
         if self._few is not None:
-            pool = self._screen.seen.new(self._few)
-            return self._judged(pool if len(pool) <= self._candidates else rng.permutation(pool)[: self._candidates])
-        elite = self._told.genomes[self._told.best()[:_ELITE]]
-        judged = self._judged(self._new(self._prior.source(rng, self._candidates // 4, 0)))
+            pool = self._filter.visited.new(self._few)
+            return self._scored(pool if len(pool) <= self._candidates else rng.permutation(pool)[: self._candidates])
+        elite = self._archive.genomes[self._archive.best()[:_ELITE]]
+        scored = self._scored(self._new(self._prior.source(rng, self._candidates // 4, 0)))
         for _ in range(_ROUNDS):
             bred = self._new(self._breed(rng, elite, self._candidates // 4))
-            # What was judged stands first, and stays first of equal rows.
-            joined = self._screen.seen.new(np.concatenate((judged.genomes, bred)))
-            judged = judged.with_more(self._judged(joined[len(judged.genomes) :]))
-            elite = judged.genomes[np.argsort(judged.mean.min(axis=1), kind="stable")[:_ELITE]]
+            # What was scored stands first, and stays first of equal rows.
+            joined = self._filter.visited.new(np.concatenate((scored.genomes, bred)))
+            scored = scored.with_more(self._scored(joined[len(scored.genomes) :]))
+            elite = scored.genomes[np.argsort(scored.mean.min(axis=1), kind="stable")[:_ELITE]]
             if not len(elite):
                 break
-        return judged
+        return scored
 
-    def _judged(self, genomes: Genomes) -> Pool:
+    def _scored(self, genomes: Genomes) -> Pool:
         return Pool(genomes, self._model.mean(self._points(genomes)))
 
     @cached_property
     def _few(self) -> Genomes | None:
         """All genomes within a budget, where they can be enumerated and are no more than a few times `candidates`."""
-        everything = self._screen.everything()
+        everything = self._filter.everything()
         if everything is None:
             return None
         fitting = self._feasible(np.unique(everything, axis=0).astype(np.int64))
@@ -223,10 +223,10 @@ class Predictor:
 
     def _new(self, genomes: Genomes) -> Genomes:
         """The canonical genomes among [n, G] that are new and within a budget."""
-        return self._feasible(self._screen.seen.new(self._problem.canonical(genomes).astype(np.int64)))
+        return self._feasible(self._filter.visited.new(self._problem.canonical(genomes).astype(np.int64)))
 
     def _feasible(self, genomes: Genomes) -> Genomes:
-        return genomes[least_violation(self._problem.cheap(genomes)[1]) == 0] if len(genomes) else genomes
+        return genomes[least_violation(self._problem.free_objectives(genomes)[1]) == 0] if len(genomes) else genomes
 
     def _points(self, genomes: Genomes) -> Points:
         features = (self._raw_features(genomes) - self._centre) / self._scale
@@ -234,7 +234,7 @@ class Predictor:
 
     def _raw_features(self, genomes: Genomes) -> Floats:
         """The free objectives, as logarithms where they are positive, and the prior's opinion [n, F]."""
-        free = np.asarray(self._problem.cheap(genomes)[0], dtype=np.float64)
+        free = np.asarray(self._problem.free_objectives(genomes)[0], dtype=np.float64)
         free = np.where(free > 0, np.log(np.where(free > 0, free, 1.0)), free)
         return np.column_stack((free, self._prior.score(genomes)))
 

@@ -40,7 +40,7 @@ class Prior:
         self._bounds = np.cumsum(self._table, axis=1)
 
     def source(self, rng: np.random.Generator, n: int, attempt: int) -> NDArray[np.int64]:
-        """Draw n genomes gene by gene; a source for `Screen.propose`."""
+        """Draw n genomes gene by gene; a source for `FeasibilityFilter.propose`."""
         if not self.given:
             return np.asarray(rng.integers(self._sizes, size=(n, len(self._sizes))), dtype=np.int64)
         drawn = (rng.random((n, len(self._sizes), 1)) > self._bounds).sum(axis=2)

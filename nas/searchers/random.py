@@ -6,7 +6,7 @@ Li and Talwalkar, "Random search and reproducibility for neural architecture sea
 from __future__ import annotations
 
 from nas.searchers.base import Genomes, Problem, Values
-from nas.searchers.screen import Screen, uniform
+from nas.searchers.feasibility_filter import FeasibilityFilter, uniform
 
 
 class RandomSearch:
@@ -15,13 +15,13 @@ class RandomSearch:
     wants_prior = False
 
     def __init__(self, problem: Problem) -> None:
-        self._screen = Screen(problem)
+        self._filter = FeasibilityFilter(problem)
         self._source = uniform(problem.sizes)
 
     def ask(self, n: int) -> Genomes:
         """See `Searcher.ask`."""
-        return self._screen.propose(self._screen.generator(), n, (self._source,))
+        return self._filter.propose(self._filter.generator(), n, (self._source,))
 
     def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
         """See `Searcher.tell`; the values are not looked at."""
-        self._screen.add(genomes)
+        self._filter.add(genomes)

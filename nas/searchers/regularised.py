@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from nas.errors import InputError
+from nas.searchers.archive import Archive
 from nas.searchers.base import Genomes, Problem, Values
+from nas.searchers.feasibility_filter import FeasibilityFilter, uniform
 from nas.searchers.moves import change
-from nas.searchers.screen import Screen, uniform
-from nas.searchers.told import Told
 
 
 class RegularisedEvolution:
@@ -34,29 +34,29 @@ class RegularisedEvolution:
             )
         self._sizes = np.asarray(problem.sizes, dtype=np.int64)
         self._ordinal = np.asarray(problem.ordinal, dtype=np.bool_)
-        self._screen = Screen(problem)
+        self._filter = FeasibilityFilter(problem)
         self._population = population
         self._sample = sample
         self._budgeted = budgeted_initialisation
-        self._told = Told(len(self._sizes))
+        self._archive = Archive(len(self._sizes))
 
     def ask(self, n: int) -> Genomes:
         """See `Searcher.ask`."""
-        rng = self._screen.generator()
-        if len(self._told) < self._population:
-            return self._screen.propose(rng, n, (uniform(self._sizes),), anywhere=not self._budgeted)
-        return self._screen.propose(rng, n, (self._children, uniform(self._sizes)))
+        rng = self._filter.generator()
+        if len(self._archive) < self._population:
+            return self._filter.propose(rng, n, (uniform(self._sizes),), anywhere=not self._budgeted)
+        return self._filter.propose(rng, n, (self._children, uniform(self._sizes)))
 
     def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
         """See `Searcher.tell`: what came before the last `population` genomes is forgotten."""
-        self._screen.add(genomes)
-        self._told.add(genomes, values, violation)
-        self._told.keep(slice(-self._population, None))
+        self._filter.add(genomes)
+        self._archive.add(genomes, values, violation)
+        self._archive.keep(slice(-self._population, None))
 
     def _children(self, rng: np.random.Generator, n: int, attempt: int) -> Genomes:
         """Mutate one gene of each parent; every further attempt one more, the children of the last were all known."""
-        place = np.empty(len(self._told), dtype=np.int64)
-        place[self._told.best()] = np.arange(len(place))
+        place = np.empty(len(self._archive), dtype=np.int64)
+        place[self._archive.best()] = np.arange(len(place))
         drawn = rng.permuted(np.tile(np.arange(len(place)), (n, 1)), axis=1)[:, : self._sample]
         parents = drawn[np.arange(n), place[drawn].argmin(axis=1)]
-        return change(rng, self._told.genomes[parents], self._sizes, self._ordinal, 1 + attempt)
+        return change(rng, self._archive.genomes[parents], self._sizes, self._ordinal, 1 + attempt)

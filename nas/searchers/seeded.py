@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nas.searchers.base import Genomes, Problem, Searcher, Values
-from nas.searchers.screen import Seen
+from nas.searchers.visited_set import VisitedSet
 
 
 class Seeded:
@@ -14,13 +14,13 @@ class Seeded:
     wants_prior = False
 
     def __init__(self, problem: Problem, inner: Searcher, genomes: Genomes) -> None:
-        self._seen = Seen(problem.sizes)
-        self._waiting = self._seen.new(problem.canonical(np.asarray(genomes)).astype(np.int64))
+        self._visited = VisitedSet(problem.sizes)
+        self._waiting = self._visited.new(problem.canonical(np.asarray(genomes)).astype(np.int64))
         self._inner = inner
 
     def ask(self, n: int) -> Genomes:
         """See `Searcher.ask`; a batch with given genomes holds no others."""
-        waiting = self._seen.new(self._waiting)
+        waiting = self._visited.new(self._waiting)
         if not len(waiting):
             return self._inner.ask(n)
         self._waiting = waiting[n:]
@@ -28,5 +28,5 @@ class Seeded:
 
     def tell(self, genomes: Genomes, values: Values, violation: Values) -> None:
         """See `Searcher.tell`."""
-        self._seen.add(genomes)
+        self._visited.add(genomes)
         self._inner.tell(genomes, values, violation)

@@ -109,12 +109,12 @@ class Surrogate:
             best, rest = order[: FIT_ROWS // 2], order[FIT_ROWS // 2 :]
             rows = np.concatenate((best, rest[:: -(-len(rest) // (FIT_ROWS - len(best)))]))
             points, target = points[rows], target[rows]
-        apart = self._apart(points)
-        gaps = (points.features.T[:, :, None] - points.features.T[:, None, :]).astype(np.float64) ** 2
+        gene_distances = self._gene_distances(points)
+        feature_distances = (points.features.T[:, :, None] - points.features.T[:, None, :]).astype(np.float64) ** 2
         outer = points.features.astype(np.float64) @ points.features.T.astype(np.float64)
         found = minimize(
-            self._loss, self.theta, args=(apart, gaps, outer, target), jac=True, method="L-BFGS-B",
-            bounds=list(zip(self._mean - 4 * self._sd, self._mean + 4 * self._sd, strict=True)),
+            self._loss, self.theta, args=(gene_distances, feature_distances, outer, target), jac=True,
+            method="L-BFGS-B", bounds=list(zip(self._mean - 4 * self._sd, self._mean + 4 * self._sd, strict=True)),
             options={"maxiter": STEPS},
         )  # fmt: skip
         self.theta = found.x
@@ -138,14 +138,14 @@ class Surrogate:
 
     def spread(self, points: Points, measurements: int = 0) -> Spread:
         """The joint uncertainty of the points, with room for so many calls of `Spread.measure`."""
-        reach = solve_triangular(
+        whitened = solve_triangular(
             self._factor, self.kernel(self._points, points).astype(np.float64), lower=True, check_finite=False
         )
         _, additive, interacting, linear, _, _ = self._parts(self.theta)
         own = additive + interacting + linear * (points.features.astype(np.float64) ** 2).sum(axis=1)
         noise = float(np.exp(self.theta[self.genes + 3])) + _JITTER
-        room = np.concatenate((reach, np.empty((measurements, len(points)))))
-        return Spread(self, points, room, len(reach), np.maximum(own - (reach**2).sum(axis=0), _LEAST), noise)
+        room = np.concatenate((whitened, np.empty((measurements, len(points)))))
+        return Spread(self, points, room, len(whitened), np.maximum(own - (whitened**2).sum(axis=0), _LEAST), noise)
 
     def _parts(self, theta: Floats) -> tuple[Floats, float, float, float, float, Floats]:
         g = self.genes
@@ -170,7 +170,7 @@ class Surrogate:
             kernel += np.float32(linear) * (a.features @ b.features.T)
         return kernel
 
-    def _apart(self, points: Points) -> Floats:
+    def _gene_distances(self, points: Points) -> Floats:
         """How far each pair is apart in each gene, from 0 to 1 [G, n, n]."""
         result = np.zeros((self.genes, len(points), len(points)))
         code = points.code.astype(np.float64)
@@ -178,14 +178,16 @@ class Surrogate:
             result[gene] += share * (code[:, None, column] != code[None, :, column])
         return result
 
-    def _loss(self, theta: Floats, apart: Floats, gaps: Floats, outer: Floats, target: Floats) -> tuple[float, Floats]:
+    def _loss(
+        self, theta: Floats, gene_distances: Floats, feature_distances: Floats, outer: Floats, target: Floats
+    ) -> tuple[float, Floats]:
         """Negative log posterior of the hyperparameters, and its gradient."""
         weights, additive, interacting, linear, noise, inverse = self._parts(theta)
         n, g = len(target), self.genes
         total = float(weights.sum()) or 1.0
-        distance = np.tensordot(weights, apart, axes=1) if g else np.zeros((n, n))
-        closeness = interacting * np.exp(-distance - np.tensordot(inverse**2, gaps, axes=1) / 2)
-        kernel = closeness + additive * (1 - distance / total) + linear * outer
+        distance = np.tensordot(weights, gene_distances, axes=1) if g else np.zeros((n, n))
+        interaction = interacting * np.exp(-distance - np.tensordot(inverse**2, feature_distances, axes=1) / 2)
+        kernel = interaction + additive * (1 - distance / total) + linear * outer
         kernel[np.diag_indices(n)] += noise + _JITTER
         away = (theta - self._mean) / self._sd
         try:
@@ -195,16 +197,16 @@ class Surrogate:
         solved = cho_solve((factor, True), target)
         loss = 0.5 * target @ solved + np.log(np.diag(factor)).sum() + 0.5 * away @ away
         slope = 0.5 * (cho_solve((factor, True), np.eye(n)) - np.outer(solved, solved))
-        inside = slope * closeness
+        inside = slope * interaction
         # One pass over the largest array for both sums.
-        sums = apart.reshape(g, -1) @ np.column_stack((inside.ravel(), slope.ravel()))
+        sums = gene_distances.reshape(g, -1) @ np.column_stack((inside.ravel(), slope.ravel()))
         gradient = np.empty_like(theta)
         gradient[:g] = weights * (-sums[:, 0] - additive * (sums[:, 1] / total - (slope * distance).sum() / total**2))
         gradient[g] = additive * (slope * (1 - distance / total)).sum()
         gradient[g + 1] = inside.sum()
         gradient[g + 2] = linear * (slope * outer).sum()
         gradient[g + 3] = noise * np.trace(slope)
-        gradient[g + 4 :] = -(inverse**2) * np.tensordot(gaps, inside, axes=2)
+        gradient[g + 4 :] = -(inverse**2) * np.tensordot(feature_distances, inside, axes=2)
         return float(loss), gradient + away / self._sd
 
 
@@ -214,7 +216,7 @@ class Spread:
 
     model: Surrogate
     points: Points
-    reach: Floats
+    whitened: Floats
     known: int
     variance: Floats
     noise: float
@@ -226,9 +228,9 @@ class Spread:
 
     def measure(self, index: int) -> None:
         """Condition on a measurement at one of the points."""
-        reach = self.reach[: self.known]
-        covariance = self.model.kernel(self.points[[index]], self.points)[0] - reach[:, index] @ reach
+        whitened = self.whitened[: self.known]
+        covariance = self.model.kernel(self.points[[index]], self.points)[0] - whitened[:, index] @ whitened
         row = covariance / np.sqrt(self.variance[index] + self.noise)
-        self.reach[self.known] = row
+        self.whitened[self.known] = row
         self.known += 1
         self.variance = np.maximum(self.variance - row**2, _LEAST)

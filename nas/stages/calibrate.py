@@ -15,19 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-from hardware_profiles import ProfileError, Target
+from hardware_profiles import HOST, ProfileError, Target
 from hardware_profiles.registry import locate
 from latency_models.base import LatencyModel, TakesFamilyPrior, Transferable
 from nas.config import registry
 from nas.config.plugins import NO_PLUGINS
 from nas.devices import profile_store
-from nas.devices.family import with_relatives
-from nas.devices.measurement import HOST, Measurement
+from nas.devices.family import with_family_prior
+from nas.devices.measurement import Measurement
 from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes
 from nas.errors import InputError
 from nas.process.files import read_jsonl
 from nas.run.context import Context
-from nas.run.latency import UNMEASURED_CAUTION, model_path, refit, save_model
+from nas.run.latency import UNMEASURED_SAFETY_MARGIN, model_path, refit, save_model
 from nas.run.measurements import append_measurements, read_measurements
 
 #: How often a network is measured again because the machine was not the same.
@@ -46,13 +46,13 @@ def calibrate(context: Context) -> None:
 
 
 def _uncalibrated(context: Context, target: Target) -> LatencyModel:
-    part = context.experiment.latency_model
+    spec = context.experiment.latency_model
     profile = context.profiles[target.device]
-    bare: LatencyModel = part.load()(profile, target, **part.arguments)
-    model = with_relatives(bare, profile, context.space)
+    bare: LatencyModel = spec.load()(profile, target, **spec.arguments)
+    model = with_family_prior(bare, profile, context.space)
     if isinstance(model, TakesFamilyPrior) and (names := model.family):
         context.console.print(
-            Text(f"{target.key}: relatives, heard unless the readings speak against them: {', '.join(names)}")
+            Text(f"{target.key}: same-family devices, believed unless readings speak against them: {', '.join(names)}")
         )
     return model
 
@@ -78,7 +78,7 @@ def _profiled(context: Context, target: Target) -> LatencyModel | None:
     if not pairs or (not same and settings.networks > 0 and context.device(target) is not None):
         return None
     folder, head, stored = (same or pairs)[0]
-    model, said = stored.moved_to(target, 0.0 if same else UNMEASURED_CAUTION), ""
+    model, said = stored.moved_to(target, 0.0 if same else UNMEASURED_SAFETY_MARGIN), ""
     if not same:
         allowed = model.error.relative
         said = f"; it is of {folder.name} and not of this space, so an error of {allowed:.0%} is allowed for"

@@ -21,8 +21,8 @@ from nas.run.training import steps_progress, training_set
 from nas.search.problem import BudgetProblem
 
 if TYPE_CHECKING:
-    from nas.optimisers.base import Optimiser, Result, Steps
-    from nas.optimisers.paths import PathLoss, Paths
+    from nas.optimisers.base import ArchitectureOptimiser, SearchResult, Steps
+    from nas.optimisers.sampled import SampledLoss, SampledNetworks
 
 #: What seeds of this stage derive from.
 _SEED: Final = "optimiser"
@@ -32,38 +32,40 @@ _BATCH, _CHECKPOINTS = 128, 20
 
 def optimise(context: Context, problem: BudgetProblem) -> None:
     """Search for every budget that has no result yet; nothing to do where the experiment has no optimiser."""
-    part = context.experiment.search.optimiser
-    if part is None:
+    spec = context.experiment.search.optimiser
+    if spec is None:
         return
-    optimiser: Optimiser = part.load()(**part.arguments)
-    paths: Paths | None = None
+    optimiser: ArchitectureOptimiser = spec.load()(**spec.arguments)
+    networks: SampledNetworks | None = None
     for number, budget in enumerate(context.experiment.budgets):
         if is_found(context, budget):
             continue
-        paths = paths or open_paths(context)
-        _for_budget(context, replace(problem, seed=context.seed(_SEED, budget.name)), number, optimiser, paths)
+        networks = networks or open_networks(context)
+        _for_budget(context, replace(problem, seed=context.seed(_SEED, budget.name)), number, optimiser, networks)
 
 
-def open_paths(context: Context) -> Paths:
+def open_networks(context: Context) -> SampledNetworks:
     """Networks on images kept for architecture, by the run's shared weights."""
-    from nas.optimisers.paths import Paths
+    from nas.optimisers.sampled import SampledNetworks
 
     data = training_set(context, False, "arch")
     batch = min(_BATCH, len(data))
-    return Paths(context.space, shared_weights(context), data, batch, context.seed(_SEED, "images"))
+    return SampledNetworks(context.space, shared_weights(context), data, batch, context.seed(_SEED, "images"))
 
 
-def _for_budget(context: Context, problem: BudgetProblem, number: int, optimiser: Optimiser, paths: Paths) -> None:
+def _for_budget(
+    context: Context, problem: BudgetProblem, number: int, optimiser: ArchitectureOptimiser, networks: SampledNetworks
+) -> None:
     from nas.optimisers import collapse
     from nas.optimisers.exit_shares import Exitless, loss_and_cost
 
     budget = context.experiment.budgets[number]
     tables = problem.additive(context.experiment.target_of(budget))
-    limit_s = problem.allowance_s(budget)
+    limit_s = problem.effective_budget_s(budget)
     record: dict[str, Any] = {"limit_s": limit_s, "proposals": []}
-    loss, cost = loss_and_cost(problem, number, paths)
-    record["leaves"] = loss.leaves
-    if loss.leaves is None:
+    loss, cost = loss_and_cost(problem, number, networks)
+    record["leaves"] = loss.exit_rates
+    if loss.exit_rates is None:
         problem = Exitless.of(problem)
     try:
         search = optimiser.begin(problem, cost, limit_s)
@@ -80,7 +82,7 @@ def _for_budget(context: Context, problem: BudgetProblem, number: int, optimiser
     write_found(context, budget, record)
 
 
-def _record(problem: BudgetProblem, result: Result) -> dict[str, Any]:
+def _record(problem: BudgetProblem, result: SearchResult) -> dict[str, Any]:
     rows = [row[:size].tolist() for row, size in zip(result.probabilities, problem.sizes.tolist(), strict=True)]
     return {
         "proposals": result.proposals.tolist(),
@@ -91,7 +93,7 @@ def _record(problem: BudgetProblem, result: Result) -> dict[str, Any]:
     }
 
 
-def _drive(context: Context, budget: Budget, search: Steps, loss: PathLoss) -> Result:
+def _drive(context: Context, budget: Budget, search: Steps, loss: SampledLoss) -> SearchResult:
     """All steps from the last checkpoint on."""
     begin = 0
     if (stored := read_checkpoint(context, budget)) is not None:
@@ -100,9 +102,9 @@ def _drive(context: Context, budget: Budget, search: Steps, loss: PathLoss) -> R
     every = max(1, search.steps // _CHECKPOINTS)
     with steps_progress(context, f"optimiser, {budget.name}", search.steps, begin) as report:
         for step in range(begin, search.steps):
-            genome = search.path(step)
+            genome = search.sample(step)
             feedback = loss(genome, step)
-            search.hear(genome, step, feedback)
+            search.update(genome, step, feedback)
             report(step + 1, feedback.loss)
             if (step + 1) % every == 0:
                 write_checkpoint(context, budget, step + 1, search.state())

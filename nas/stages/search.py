@@ -78,8 +78,8 @@ def search(context: Context) -> None:
 
 def _searcher(context: Context, problem: BudgetProblem) -> Searcher:
     """The experiment's searcher; after an optimiser, with its proposals to begin with and its mean distribution."""
-    part, found = context.experiment.search.searcher, load_found(context)
-    searcher: Searcher = part.load()(problem, **part.arguments)
+    spec, found = context.experiment.search.searcher, load_found(context)
+    searcher: Searcher = spec.load()(problem, **spec.arguments)
     if not found:
         return searcher
     if isinstance(searcher, TakesPrior) and searcher.wants_prior:

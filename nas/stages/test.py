@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware_profiles import Target
+from hardware_profiles import HOST, Target
 from nas.deploy import manifest, thresholds
 from nas.deploy.cascade import Cascade
 from nas.deploy.parity import compare_exits
-from nas.devices.measurement import HOST
 from nas.devices.runners import runner_for
 from nas.devices.timing.measuring import measure
 from nas.errors import InputError
 from nas.exits.confidence import max_probability, wilson
-from nas.exits.thresholds import leave_at
+from nas.exits.thresholds import exit_index
 from nas.run.artefacts import plan_of, require_exported, shipped_cascade, why_no_tvm
 from nas.run.context import Context
 from nas.run.verdict import Check, ExitRow, Verdict, Verdicts
@@ -90,16 +89,16 @@ def _test(context: Context, winner: Winner, verdict: Verdict) -> Verdict:
     )
 
 
-def _exit(row: ExitRow, hits: NDArray[np.bool_], leaves: NDArray[np.bool_]) -> ExitRow:
+def _exit(row: ExitRow, hits: NDArray[np.bool_], leaving: NDArray[np.bool_]) -> ExitRow:
     interval = wilson(int(hits.sum()), len(hits))
-    return replace(row, accuracy=float(hits.mean()), interval=interval, test_rate=float(leaves.mean()))
+    return replace(row, accuracy=float(hits.mean()), interval=interval, test_rate=float(leaving.mean()))
 
 
 def _answers(
     logits: Logits, settled: Sequence[float], labels: NDArray[np.int32]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Whether each image is answered rightly under the thresholds, and at which exit."""
-    leaving = leave_at(settled, max_probability(logits))
+    leaving = exit_index(settled, max_probability(logits))
     return logits[np.arange(len(logits)), leaving].argmax(-1) == labels, leaving
 
 

@@ -97,9 +97,9 @@ def _solve(context: Context, winner: Winner, allowed_s: float) -> Policy:
 def _exit_seconds(context: Context, winner: Winner) -> NDArray[np.float64]:
     """Seconds to each exit of a winner [exits]: measured, or predicted for a device that is not here."""
     if winner.measurement is not None:
-        return np.maximum.accumulate(winner.measurement.reach_s)
+        return np.maximum.accumulate(winner.measurement.cumulative_s)
     model = load_model(context, context.experiment.target_of(winner.budget))
-    return np.asarray(model.predict([context.space.decode(winner.genome)]).reach_s()[0])
+    return np.asarray(model.predict([context.space.decode(winner.genome)]).cumulative_s()[0])
 
 
 def _timed(context: Context, device: Device, target: Target, winners: Sequence[Winner]) -> dict[str, CascadeTimes]:
@@ -163,7 +163,7 @@ def _judged(context: Context, winner: Winner, times: CascadeTimes | None) -> Ver
     if before and (within or refused):
         reason = "it broke its budget in an earlier measurement of this run"
     return replace(
-        _described(context, winner, row.reach_s),
+        _described(context, winner, row.cumulative_s),
         measured_s=decisive.median_s,
         upper_95_s=upper_s,
         contended=decisive.contended,
@@ -183,22 +183,22 @@ def _row(context: Context, winner: Winner, times: CascadeTimes) -> Measurement:
         genome=winner.trial.genome,
         key=winner.trial.key,
         exits=times.to_exits,
-        predicted_s=tuple(prediction.reach_s()[0].tolist()),
-        predicted_std_s=tuple(prediction.reach_std_s()[0].tolist()),
+        predicted_s=tuple(prediction.cumulative_s()[0].tolist()),
+        predicted_std_s=tuple(prediction.cumulative_std_s()[0].tolist()),
         budget=winner.budget.name,
         stream=times.stream,
         conditions=Conditions.now(runner_for(target).version, target.threads),
     )
 
 
-def _described(context: Context, winner: Winner, reach_s: NDArray[np.float64]) -> Verdict:
+def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float64]) -> Verdict:
     """A winner as far as nothing was measured: predictions, and what its thresholds give on validation images."""
     budget, target, files = winner.budget, context.experiment.target_of(winner.budget), files_of(context, winner)
     network = context.space.decode(winner.genome)
     scores = val_scores(context, winner)
     policy = evaluate(thresholds.read(files.root), scores.confidence, scores.correct, _exit_seconds(context, winner))
     believed = budget.believed(load_model(context, target).predict([network]), [policy.rates])
-    energy_j, no_energy = _energy(context, winner, reach_s, policy.rates if budget.needs_thresholds else None)
+    energy_j, no_energy = _energy(context, winner, cumulative_s, policy.rates if budget.needs_thresholds else None)
     return Verdict(
         budget=BudgetRow.of_budget(budget, target.key),
         target=target.key,
@@ -211,14 +211,14 @@ def _described(context: Context, winner: Winner, reach_s: NDArray[np.float64]) -
         disturbed=None,
         within_budget=None,
         reason="",
-        worst_case_s=float(reach_s[-1]),
-        expected_s=float(np.dot(policy.rates, reach_s)),
+        worst_case_s=float(cumulative_s[-1]),
+        expected_s=float(np.dot(policy.rates, cumulative_s)),
         key=winner.trial.key,
         genome=winner.trial.genome,
         exits=tuple(
             ExitRow(network.ops[index].name, float(seconds), rate, threshold)
             for index, seconds, rate, threshold in zip(
-                network.exits, reach_s, policy.rates, [*policy.thresholds, None], strict=True
+                network.exits, cumulative_s, policy.rates, [*policy.thresholds, None], strict=True
             )
         ),
         val_accuracy=policy.accuracy,
@@ -244,18 +244,18 @@ def _attempt(row: Measurement, budget: Budget) -> Attempt:
         key=row.key,
         purpose=row.purpose,
         predicted_s=None if row.predicted_s is None else row.predicted_s[-1],
-        measured_s=float(row.reach_s[-1]),
+        measured_s=float(row.cumulative_s[-1]),
         kept=budget.name not in row.broken if row.purpose == "winner" else kept,
     )
 
 
 def _energy(
-    context: Context, winner: Winner, reach_s: NDArray[np.float64], rates: Sequence[float] | None
+    context: Context, winner: Winner, cumulative_s: NDArray[np.float64], rates: Sequence[float] | None
 ) -> tuple[float | None, str]:
     """Estimated joules of a call that takes these seconds, None and why where the profile does not allow one."""
     target = context.experiment.target_of(winner.budget)
     network = context.space.decode(winner.genome)
     try:
-        return call_energy_j(context.profiles[target.device], target, network, reach_s, rates), ""
+        return call_energy_j(context.profiles[target.device], target, network, cumulative_s, rates), ""
     except ValueError as error:  # an estimate beside the verdict never stops it
         return None, str(error)

@@ -1,6 +1,7 @@
 """All networks of a space as one compiled program: the genome enters as integers known at run time.
 
-A slot runs its largest tensors, masked (`masks`). An absent slot and a bank's other entries are branches not taken.
+A slot runs its largest tensors, masked (`masks`). An absent slot and an operator choice's other entries are branches
+not taken.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from nas.nn.interpreter import Arrays, Mode, to_ir, to_private
 from nas.nn.normalisation import scale_gradient
-from nas.supernet.masks import Program, Run, program
+from nas.supernet.masks import MaskedPass, Program, program
 from nas.supernet.union import SlotPlan, plan
 from search_spaces.slots import IMAGE, Genomes, SearchSpace, exit_positions
 
@@ -107,13 +108,13 @@ class Supernet:
         # An exit is never skipped: where it is off, `on` has turned it on, and where illegal its logits are unused.
         can_be_absent = here.optional and here.slot.role == "body"
         if len(programs) == 1 and not can_be_absent:
-            return Run(programs[0], combination, mode, found)(params, stats, inputs)
+            return MaskedPass(programs[0], combination, mode, found)(params, stats, inputs)
         before = _statistics(here, stats) if mode == "calibrate" else {}
 
         def branch(chosen: Program) -> Any:
             def run(inputs: list[Array]) -> tuple[Array, dict[str, Array]]:
                 mine = dict(before)
-                y = Run(chosen, combination, mode, mine)(params, stats, inputs)
+                y = MaskedPass(chosen, combination, mode, mine)(params, stats, inputs)
                 return y, mine
 
             return run

@@ -86,7 +86,7 @@ def program(union: Union) -> Program:
     return Program(union, merged, frozenset(masked - free))
 
 
-class Run:
+class MaskedPass:
     """One pass of a union for one combination; masks that are equal are made once."""
 
     def __init__(self, program: Program, combination: Array, mode: Mode, found: dict[str, Array]) -> None:

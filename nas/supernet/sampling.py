@@ -1,4 +1,4 @@
-"""Which networks of a space one training step trains: the sandwich rule, and fairness among banks of operators.
+"""Which networks of a space one training step trains: the sandwich rule, and fairness among operator choices.
 
 Sandwich rule: BigNAS (Yu et al. 2020, arXiv 2003.11142). Strict fairness: FairNAS (Chu et al. 2021, arXiv 1907.01845).
 """
@@ -36,19 +36,19 @@ def smallest(space: SearchSpace) -> NDArray[np.int64]:
     return _extreme(space, np.argmin)
 
 
-def bank_genes(space: SearchSpace) -> tuple[int, ...]:
+def operator_genes(space: SearchSpace) -> tuple[int, ...]:
     """The genes that select operators with weights of their own."""
-    return tuple(sorted({slot.genes[position] for slot in space.slots for position in slot.bank}))
+    return tuple(sorted({slot.genes[position] for slot in space.slots for position in slot.operator_choice}))
 
 
 def sandwich(space: SearchSpace, random: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Canonical genomes [2 + random, genes] of one step: the largest, the smallest, and `random` drawn ones.
 
-    Bank genes run through permutations of their options, so that the operators of a bank take turns and none is trained
-    more than once oftener than another within a step.
+    Genes of operator choices run through permutations of their options, so that the operators of a choice take turns
+    and none is trained more than once oftener than another within a step.
     """
     genomes = np.concatenate([[largest(space)], [smallest(space)], random_genomes(space, random, rng)])
-    for gene in bank_genes(space):
+    for gene in operator_genes(space):
         options = len(space.genes[gene].options)
         turns = [rng.permutation(options) for _ in range(-(-len(genomes) // options))]
         genomes[:, gene] = np.concatenate(turns)[: len(genomes)]

@@ -84,15 +84,15 @@ def plan(slot: Slot, site: ExitSite | None = None) -> SlotPlan:
     """
     combinations = list(slot.combinations())
     networks = [slot.network(values) for values in combinations]
-    banks = sorted({_bank(slot, values) for values, network in zip(combinations, networks, strict=True) if network})
-    if not banks:
+    choices = sorted({_chosen(slot, values) for values, network in zip(combinations, networks, strict=True) if network})
+    if not choices:
         raise SpaceError(f"slot {slot.name!r} is absent in all of its combinations; leave it out")
-    unions, entry = [], np.full(len(combinations), len(banks), np.int32)
-    for number, bank in enumerate(banks):
+    unions, entry = [], np.full(len(combinations), len(choices), np.int32)
+    for number, choice in enumerate(choices):
         there = {
             i: network
             for i, (values, network) in enumerate(zip(combinations, networks, strict=True))
-            if network is not None and _bank(slot, values) == bank
+            if network is not None and _chosen(slot, values) == choice
         }
         entry[list(there)] = number
         unions.append(_Merge(slot, there, len(combinations)).union())
@@ -106,8 +106,8 @@ def plan(slot: Slot, site: ExitSite | None = None) -> SlotPlan:
     return SlotPlan(slot, tuple(unions), entry, on)
 
 
-def _bank(slot: Slot, values: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(values[position] for position in slot.bank)
+def _chosen(slot: Slot, values: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(values[position] for position in slot.operator_choice)
 
 
 class _Merge:
@@ -133,7 +133,8 @@ class _Merge:
 
     def refuse(self, name: str, why: str) -> None:
         raise SpaceError(
-            f"slot {self.slot.name!r}: {name} {why}; such combinations cannot share weights, give the gene a bank"
+            f"slot {self.slot.name!r}: {name} {why}; such combinations cannot share weights, make the "
+            "gene an operator choice"
         )
 
     def through(self, name: str) -> Iterable[str]:

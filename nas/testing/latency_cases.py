@@ -22,7 +22,7 @@ SLOWER: Final = 3.0
 def measured(model: LatencyModel, seed: int = 0) -> NDArray[np.float64]:
     """Invented seconds up to each exit of the reference networks: three times what a model says, with 3 % of noise."""
     noise = np.random.default_rng(seed).normal(1.0, 0.03, (len(networks()), 1))
-    return np.asarray(SLOWER * model.predict(networks()).reach_s() * noise)
+    return np.asarray(SLOWER * model.predict(networks()).cumulative_s() * noise)
 
 
 def fitted(model: LatencyModel) -> LatencyModel:

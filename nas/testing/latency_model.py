@@ -73,7 +73,7 @@ def seconds_are_positive(make: Make) -> None:
             f"{when} a segment takes {prediction.segment_s[there].min()} s",
             "nothing costs nothing: every segment is at least a call",
         )
-        steps = np.diff(prediction.reach_s(), axis=1)
+        steps = np.diff(prediction.cumulative_s(), axis=1)
         require((steps[np.isfinite(steps)] > 0).all(), f"{when} a later exit takes less", "segments are positive")
 
 
@@ -153,8 +153,8 @@ def unknown_operators_are_refused(make: Make) -> None:
 def fitting_leaves_the_model(make: Make) -> None:
     """`fit` returns another model and leaves the one that it was asked of"""
     for when, model in states(make):
-        before, reach = model.predict(networks()).segment_s, measured(model)
-        model.fit(networks()[FITTED:], reach[FITTED:])
+        before, cumulative = model.predict(networks()).segment_s, measured(model)
+        model.fit(networks()[FITTED:], cumulative[FITTED:])
         after = model.predict(networks()).segment_s
         require(np.array_equal(before, after, equal_nan=True), f"{when} `fit` changes the model", "return a new one")
 
@@ -162,10 +162,10 @@ def fitting_leaves_the_model(make: Make) -> None:
 def exits_need_not_be_measured(make: Make) -> None:
     """Exits that were not measured, NaN among the seconds, do no harm"""
     model = make(profile(), TARGET)
-    reach = measured(model)
+    cumulative = measured(model)
     ends = np.array([len(network.exits) - 1 for network in networks()])
-    reach[np.arange(reach.shape[1]) < ends[:, None]] = np.nan
-    total_s = model.fit(networks()[:FITTED], reach[:FITTED]).predict(networks()).total_s
+    cumulative[np.arange(cumulative.shape[1]) < ends[:, None]] = np.nan
+    total_s = model.fit(networks()[:FITTED], cumulative[:FITTED]).predict(networks()).total_s
     require(
         np.isfinite(total_s).all() and (total_s > 0).all(),
         f"then totals are {total_s.tolist()}",
@@ -200,11 +200,11 @@ def tables_are_the_model(make: Make) -> None:
         require(tables.target == TARGET, f"{when} the tables are of {tables.target}", f"they are of {TARGET}")
         prediction = model.predict(networks())
         require(
-            np.allclose(tables.score(genomes()), prediction.total_s, rtol=1e-9),
-            f"{when} tables give {tables.score(genomes())[0]} s where predict gives {prediction.total_s[0]} s",
+            np.allclose(tables.latency_s(genomes()), prediction.total_s, rtol=1e-9),
+            f"{when} tables give {tables.latency_s(genomes())[0]} s where predict gives {prediction.total_s[0]} s",
             "price each slot as predict does, with call and decision",
         )
-        for row, own in zip(tables.reach_s(genomes()), prediction.reach_s(), strict=True):
+        for row, own in zip(tables.cumulative_s(genomes()), prediction.cumulative_s(), strict=True):
             there = row[np.isfinite(row)]
             require(
                 np.allclose(there, own[: len(there)], rtol=1e-9) and len(there) == np.isfinite(own).sum(),

@@ -41,13 +41,13 @@ def a_stored_model_predicts_the_same(make: Make) -> None:
         require(
             np.array_equal(before.segment_s, after.segment_s, equal_nan=True)
             and np.array_equal(before.covariance, after.covariance)
-            and before.freedom == after.freedom,
+            and before.degrees_of_freedom == after.degrees_of_freedom,
             f"{when} a stored model predicts other seconds",
             "store all that a prediction needs, in double precision",
         )
         more = slice(FITTED, FITTED + 2)
-        reach = measured(model)
-        one, other = (each.fit(networks()[more], reach[more]).predict(networks()) for each in (model, again))
+        cumulative = measured(model)
+        one, other = (each.fit(networks()[more], cumulative[more]).predict(networks()) for each in (model, again))
         require(
             np.array_equal(one.segment_s, other.segment_s, equal_nan=True),
             f"{when} a stored model learns otherwise",

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from nas.errors import NothingFits
-from nas.optimisers.base import Cost, Ints, Loss, Optimiser, Result, Steps, legal
+from nas.optimisers.base import ArchitectureOptimiser, Cost, Ints, Loss, SearchResult, Steps, legal
 from nas.optimisers.cost import Additive
 from nas.testing.laws import BrokenLaw, laws, require
 from nas.testing.problems import Choices, Noisy, Opaque, chained, padded
@@ -31,32 +31,32 @@ def _limit_s(cost: Cost, share: float = _SHARE) -> float:
 def _loss(**changes: Any) -> Noisy:
     """A loss that slower options lower on the whole, so that the limit binds."""
     options = legal(PROBLEM)
-    slowness = _cost().marginal(options / options.sum(axis=1, keepdims=True))
-    return Noisy(2.0 * slowness + 0.1 * padded(PROBLEM, np.random.default_rng(2)), noise=0.1, **changes)
+    latency_effect = _cost().marginal(options / options.sum(axis=1, keepdims=True))
+    return Noisy(2.0 * latency_effect + 0.1 * padded(PROBLEM, np.random.default_rng(2)), noise=0.1, **changes)
 
 
 def _drive(search: Steps, loss: Loss, begin: int, end: int) -> list[Ints]:
-    paths = []
+    genomes = []
     for step in range(begin, end):
-        path: Any = search.path(step)
+        genome: Any = search.sample(step)
         require(
-            isinstance(path, np.ndarray) and path.shape == (len(PROBLEM.sizes),) and path.dtype.kind in "iu",
-            f"path({step}) returned {path!r}",
+            isinstance(genome, np.ndarray) and genome.shape == (len(PROBLEM.sizes),) and genome.dtype.kind in "iu",
+            f"sample({step}) returned {genome!r}",
             f"return one genome, an array of {len(PROBLEM.sizes)} integers",
         )
         require(
-            (path >= 0).all()
-            and (path < PROBLEM.sizes).all()
-            and np.array_equal(PROBLEM.canonical(path[None])[0], path),
-            f"path({step}) is {path.tolist()}",
+            (genome >= 0).all()
+            and (genome < PROBLEM.sizes).all()
+            and np.array_equal(PROBLEM.canonical(genome[None])[0], genome),
+            f"sample({step}) is {genome.tolist()}",
             "return a canonical genome within the options",
         )
-        search.hear(path, step, loss(path, step))
-        paths.append(path)
-    return paths
+        search.update(genome, step, loss(genome, step))
+        genomes.append(genome)
+    return genomes
 
 
-def _whole(optimiser: Optimiser, cost: Cost, loss: Loss, share: float = _SHARE) -> Result:
+def _whole(optimiser: ArchitectureOptimiser, cost: Cost, loss: Loss, share: float = _SHARE) -> SearchResult:
     limit_s = _limit_s(cost, share)
     search: Any = optimiser.begin(PROBLEM, cost, limit_s)
     steps = getattr(search, "steps", None)
@@ -65,10 +65,10 @@ def _whole(optimiser: Optimiser, cost: Cost, loss: Loss, share: float = _SHARE) 
     return _sound(search.result(), cost, limit_s)
 
 
-def _sound(found: Any, cost: Cost, limit_s: float) -> Result:
+def _sound(found: Any, cost: Cost, limit_s: float) -> SearchResult:
     """The result, after checking that it keeps the limit and says what it means."""
-    require(isinstance(found, Result), f"result() returned {type(found).__name__}", "return a `Result`")
-    result: Result = found
+    require(isinstance(found, SearchResult), f"result() returned {type(found).__name__}", "return a `SearchResult`")
+    result: SearchResult = found
     proposals = result.proposals
     require(
         proposals.ndim == 2 and len(proposals) and np.array_equal(PROBLEM.canonical(proposals), proposals),
@@ -89,18 +89,18 @@ def _sound(found: Any, cost: Cost, limit_s: float) -> Result:
     return result
 
 
-def it_proposes_what_keeps_the_limit(optimiser: Optimiser) -> None:
+def it_proposes_what_keeps_the_limit(optimiser: ArchitectureOptimiser) -> None:
     """From begin to end it asks for canonical networks, and leaves proposals within the limit and a distribution"""
     _whole(optimiser, _cost(), _loss())
 
 
-def seconds_need_not_add_up(optimiser: Optimiser) -> None:
+def seconds_need_not_add_up(optimiser: ArchitectureOptimiser) -> None:
     """Seconds that nobody can look into will do, and losses without gradients"""
     cost = _cost()
     _whole(optimiser, Opaque(lambda genomes: cost.seconds(genomes) ** 2), _loss(gradient=False))
 
 
-def equal_seeds_find_equal_networks(optimiser: Optimiser) -> None:
+def equal_seeds_find_equal_networks(optimiser: ArchitectureOptimiser) -> None:
     """The same arguments and losses give the same result"""
     one, other = (_whole(optimiser, _cost(), _loss()) for _ in range(2))
     require(
@@ -110,13 +110,13 @@ def equal_seeds_find_equal_networks(optimiser: Optimiser) -> None:
     )
 
 
-def a_killed_search_goes_on(optimiser: Optimiser) -> None:
+def a_killed_search_goes_on(optimiser: ArchitectureOptimiser) -> None:
     """A search goes on from a stored state to the same end"""
     cost, loss = _cost(), _loss()
     limit_s = _limit_s(cost)
     whole = optimiser.begin(PROBLEM, cost, limit_s)
     end = min(whole.steps, 120)
-    paths = _drive(whole, loss, 0, end)
+    genomes = _drive(whole, loss, 0, end)
     for stop in (0, end // 3):
         first, second = (optimiser.begin(PROBLEM, cost, limit_s) for _ in range(2))
         _drive(first, loss, 0, stop)
@@ -127,19 +127,19 @@ def a_killed_search_goes_on(optimiser: Optimiser) -> None:
         with np.load(file, allow_pickle=False) as stored:
             second.restore({name: stored[name] for name in stored.files})
         require(
-            np.array_equal(_drive(second, loss, stop, end), paths[stop:]),
+            np.array_equal(_drive(second, loss, stop, end), genomes[stop:]),
             f"from the state after {stop} steps other networks are asked for",
             "put all that was learned into `state`, as arrays",
         )
 
 
-def failed_losses_do_no_harm(optimiser: Optimiser) -> None:
+def failed_losses_do_no_harm(optimiser: ArchitectureOptimiser) -> None:
     """Losses that are not finite, of steps that diverged, do no harm"""
     result = _whole(optimiser, _cost(), _loss(failing=frozenset(range(3, 10_000, 10))))
     require(np.isfinite(result.probabilities).all(), "the probabilities are not finite", "leave such steps out")
 
 
-def moving_the_limit_moves_the_result(optimiser: Optimiser) -> None:
+def moving_the_limit_moves_the_result(optimiser: ArchitectureOptimiser) -> None:
     """Where slower networks are better, a larger limit gives a slower and better one"""
     loss = _loss()
     firsts = [_whole(optimiser, _cost(), loss, share) for share in (0.25, 0.5, 0.75)]
@@ -152,7 +152,7 @@ def moving_the_limit_moves_the_result(optimiser: Optimiser) -> None:
     )
 
 
-def what_fits_nothing_is_said(optimiser: Optimiser) -> None:
+def what_fits_nothing_is_said(optimiser: ArchitectureOptimiser) -> None:
     """A limit that no network keeps ends with NothingFits"""
     cost = _cost()
     try:

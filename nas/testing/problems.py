@@ -53,8 +53,8 @@ class Chain:
         """What budgets bound [n]."""
         return np.asarray(genomes.sum(axis=1) * 1.0)
 
-    def cheap(self, genomes: Genomes) -> tuple[Values, Values]:
-        """See `Problem.cheap`: the latency."""
+    def free_objectives(self, genomes: Genomes) -> tuple[Values, Values]:
+        """See `Problem.free_objectives`: the latency."""
         latency = self.latency(genomes)
         return latency[:, None], np.maximum(latency[:, None] - np.array(self.budgets), 0)
 
@@ -62,7 +62,7 @@ class Chain:
         """What a searcher is told of genomes: two objectives [n, 2] and the violation [n, budgets]."""
         x = genomes / (self.sizes - 1)
         g = 1 + 9 * x[:, 1:].mean(axis=1)
-        return np.column_stack((x[:, 0], g * (1 - np.sqrt(x[:, 0] / g)))), self.cheap(genomes)[1]
+        return np.column_stack((x[:, 0], g * (1 - np.sqrt(x[:, 0] / g)))), self.free_objectives(genomes)[1]
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Choices:
         """See `optimisers.base.Problem.active`."""
         return find_active(self.canonical, self.sizes, genomes)
 
-    def cheap(self, genomes: Genomes) -> tuple[Values, Values]:
-        """See `Problem.cheap`; nothing is known and nothing is violated."""
+    def free_objectives(self, genomes: Genomes) -> tuple[Values, Values]:
+        """See `Problem.free_objectives`; nothing is known and nothing is violated."""
         return np.zeros((len(genomes), 1)), np.zeros((len(genomes), 0))
 
     def every(self) -> Ints:
@@ -117,7 +117,7 @@ class Opaque:
 
 @dataclass(frozen=True, eq=False)
 class Noisy:
-    """The loss of a path whose choices have `utility` [genes, options], with noise that follows the step.
+    """The loss of a network whose choices have `utility` [genes, options], with noise that follows the step.
 
     Satisfies `Loss`. With `gradient` it says how much each chosen operator contributes.
     """
@@ -129,14 +129,14 @@ class Noisy:
     seed: int = 0
     failing: frozenset[int] = field(default_factory=frozenset)
 
-    def __call__(self, path: Ints, step: int) -> Feedback:
-        """The feedback of a path; not a number at the `failing` steps."""
+    def __call__(self, genome: Ints, step: int) -> Feedback:
+        """The feedback of a genome; not a number at the `failing` steps."""
         rng: Any = np.random.default_rng((self.seed, step))
-        chosen = self.utility[np.arange(len(path)), path]
+        chosen = self.utility[np.arange(len(genome)), genome]
         if step in self.failing:
-            return Feedback(float("nan"), np.full(len(path), np.nan) if self.gradient else None)
+            return Feedback(float("nan"), np.full(len(genome), np.nan) if self.gradient else None)
         value = 3.0 - chosen.sum() + self.noise * rng.normal()
-        slope = self.scale * (self.noise * rng.normal(size=len(path)) - chosen) if self.gradient else None
+        slope = self.scale * (self.noise * rng.normal(size=len(genome)) - chosen) if self.gradient else None
         return Feedback(self.scale * value, slope)
 
 

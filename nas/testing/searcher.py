@@ -94,7 +94,7 @@ def what_is_asked_is_legal_canonical_and_new(make: Make) -> None:
         require(
             len(set(rows(asked))) == len(genomes),
             f"of {len(genomes)} genomes {len(genomes) - len(set(rows(asked)))} were asked for before",
-            "remember what was asked, or propose through `nas.searchers.screen.Screen`",
+            "remember what was asked, or propose through `nas.searchers.feasibility_filter.FeasibilityFilter`",
         )
         require(
             [len(batch) for batch in asked] == [32] * 12,
@@ -162,7 +162,8 @@ def budgets_are_kept(make: Make) -> None:
         require(
             (latency <= 10).all(),
             f"{int((latency > 10).sum())} of {len(latency)} genomes keep none of the budgets {budgets}",
-            "leave out what `problem.cheap` says keeps no budget, or propose through `nas.searchers.screen.Screen`",
+            "leave out what `problem.free_objectives` says keeps no budget, or propose through "
+            "`nas.searchers.feasibility_filter.FeasibilityFilter`",
         )
         require((latency > 3).any(), f"with budgets {budgets} nothing above 3 is asked for", "any budget kept will do")
 
@@ -172,7 +173,7 @@ def a_budget_that_sampling_never_meets_is_met(make: Make) -> None:
     problem = Chain(depth=24, options=20, budgets=(12.0,), deep=True)
     asked = drive(make, problem, 3)
     over = int((problem.latency(np.concatenate(asked)) > 12).sum())
-    require(over == 0, f"{over} of 96 genomes break the budget", "descend into it, as `Screen` does")
+    require(over == 0, f"{over} of 96 genomes break the budget", "descend into it, as `FeasibilityFilter` does")
     require(len(set(rows(asked))) == 96, f"of 96 genomes {len(set(rows(asked)))} are different", "ask for new ones")
 
 
@@ -232,7 +233,7 @@ def moving_the_budget_moves_the_result(make: Make) -> None:
             if not len(genomes):
                 break
             latency = problem.latency(genomes)
-            searcher.tell(genomes, -latency[:, None], problem.cheap(genomes)[1])
+            searcher.tell(genomes, -latency[:, None], problem.free_objectives(genomes)[1])
             best = max(best, float(latency[latency <= budget].max(initial=0.0)))
         found.append(best)
     if found[:2] != [6, 16] or not 30 <= found[2] <= 40:

@@ -198,7 +198,7 @@ LAWS: Final = laws(
     space_effects.active_is_where_a_change_shows,
     space_effects.active_treats_rows_alone,
     random_genomes_follow_their_seed,
-    space_runs.banks_share_no_array,
+    space_runs.operator_choices_share_no_array,
     space_runs.combinations_share_weights,
     space_runs.every_choice_runs,
     space_runs.networks_export,

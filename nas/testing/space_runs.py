@@ -15,8 +15,8 @@ from search_spaces.slots import SearchSpace, random_genomes, sizes
 _SAMPLES = 512
 
 
-def banks_share_no_array(space: SearchSpace) -> None:
-    """Operators of a bank share no array, and elastic ones slice that of the largest combination"""
+def operator_choices_share_no_array(space: SearchSpace) -> None:
+    """Operators of a choice share no array, and elastic ones slice that of the largest combination"""
     for slot in space.slots:
         arrays: dict[tuple[int, ...], list[dict[str, tuple[int, ...]]]] = {}
         kinds: dict[str, str] = {}
@@ -24,19 +24,21 @@ def banks_share_no_array(space: SearchSpace) -> None:
             part = slot.network(values)
             if part is None:
                 continue
-            bank = tuple(values[position] for position in slot.bank)
-            arrays.setdefault(bank, []).append({key: weight.shape for key, weight in part.weight_shapes.items()})
+            operator_choice = tuple(values[position] for position in slot.operator_choice)
+            arrays.setdefault(operator_choice, []).append(
+                {key: weight.shape for key, weight in part.weight_shapes.items()}
+            )
             for op in part.ops:
                 require(
                     kinds.setdefault(op.name, op.kind) == op.kind,
                     f"operator {op.name} is a {kinds[op.name]} in one combination and a {op.kind} in another",
-                    "give them different names, and the gene a place in `bank`",
+                    "give them different names, and the gene a place in `operator_choice`",
                 )
         owners = [set[str]().union(*found) for found in arrays.values()]
         shared = sorted({key for n, keys in enumerate(owners) for other in owners[n + 1 :] for key in keys & other})
         require(
             not shared,
-            f"{', '.join(shared[:3])} of slot {slot.name} belong to several options of its bank",
+            f"{', '.join(shared[:3])} of slot {slot.name} belong to several options of its operator choice",
             "put the option into the operators' names, so that each has weights of its own",
         )
         for found in arrays.values():
@@ -46,7 +48,8 @@ def banks_share_no_array(space: SearchSpace) -> None:
                 require(
                     len(whole) == len(shape) and all(a <= b for a, b in zip(shape, whole, strict=True)),
                     f"{key} of slot {slot.name} has shape {shape} in one combination, {whole or 'none'} in the largest",
-                    "let the largest combination have every array at its largest, or give the gene a place in `bank`",
+                    "let the largest combination have every array at its largest, or give the gene a place "
+                    "in `operator_choice`",
                 )
 
 

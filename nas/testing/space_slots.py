@@ -42,8 +42,8 @@ def slots_are_in_order(space: SearchSpace) -> None:
             f"their sizes are {wanted}, and each is read once",
         )
         require(
-            set(slot.bank) <= set(range(len(slot.genes))),
-            f"slot {slot.name} has the bank {slot.bank}",
+            set(slot.operator_choice) <= set(range(len(slot.genes))),
+            f"slot {slot.name} has the operator choice {slot.operator_choice}",
             "these are positions within its genes",
         )
         read |= set(slot.genes)

@@ -41,11 +41,11 @@ def test_tables_equal_the_model(name: str, model: str, seed: int) -> None:
     genomes = random_genomes(space, 4, np.random.default_rng(seed))
     networks = [space.decode(genome) for genome in genomes]
     prediction = MODELS[model].predict(networks)
-    np.testing.assert_allclose(compiled.score(genomes), prediction.total_s, rtol=1e-9)
-    reach = compiled.reach_s(genomes)
+    np.testing.assert_allclose(compiled.latency_s(genomes), prediction.total_s, rtol=1e-9)
+    reach = compiled.cumulative_s(genomes)
     exits = [slot for slot in space.slots if slot.role != "body"]
     assert reach.shape == (len(genomes), len(exits)) and exits[-1].role == "final"
-    for row, (network, expected) in enumerate(zip(networks, prediction.reach_s(), strict=True)):
+    for row, (network, expected) in enumerate(zip(networks, prediction.cumulative_s(), strict=True)):
         there = np.isfinite(reach[row])
         assert there.sum() == len(network.exits) and there[-1]
         np.testing.assert_allclose(reach[row][there], expected[: there.sum()], rtol=1e-9)
@@ -62,19 +62,19 @@ def test_static_counts_equal_the_network(name: str, quantity: additive.Quantity)
     tables = COMPILED[name, "roofline"].tables(quantity)
     networks = [space.decode(genome) for genome in genomes]
     assert tables.total(genomes).tolist() == [getattr(network, quantity) for network in networks]
-    for row, network in zip(tables.reach(genomes), networks, strict=True):
-        expected = [getattr(network.reach(k), quantity) for k in range(len(network.exits))]
+    for row, network in zip(tables.cumulative(genomes), networks, strict=True):
+        expected = [getattr(network.cumulative(k), quantity) for k in range(len(network.exits))]
         assert row[np.isfinite(row)].tolist() == expected
 
 
 def test_many_genomes_are_scored_like_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     space, compiled = SPACES["mobile-8x8"], COMPILED["mobile-8x8", "roofline"]
     genomes = random_genomes(space, 100, np.random.default_rng(0))
-    score, reach, hashes = compiled.score(genomes), compiled.reach_s(genomes), additive.row_hash(genomes)
+    score, reach, hashes = compiled.latency_s(genomes), compiled.cumulative_s(genomes), additive.row_hash(genomes)
     monkeypatch.setattr(additive, "_CHUNK", 7)
     monkeypatch.setattr(additive, "_THREADS", 2)
-    np.testing.assert_array_equal(compiled.score(genomes), score)
-    np.testing.assert_array_equal(compiled.reach_s(genomes), reach)
+    np.testing.assert_array_equal(compiled.latency_s(genomes), score)
+    np.testing.assert_array_equal(compiled.cumulative_s(genomes), reach)
     np.testing.assert_array_equal(additive.row_hash(genomes), hashes)
 
 
@@ -83,14 +83,14 @@ def test_the_type_and_order_of_genomes_do_not_matter(dtype: Any) -> None:
     space, compiled = SPACES["mobile-32x32"], COMPILED["mobile-32x32", "roofline"]
     genomes = random_genomes(space, 50, np.random.default_rng(0))
     other = np.asfortranarray(genomes.astype(dtype))
-    np.testing.assert_array_equal(compiled.score(other), compiled.score(genomes))
+    np.testing.assert_array_equal(compiled.latency_s(other), compiled.latency_s(genomes))
     np.testing.assert_array_equal(additive.row_hash(other), additive.row_hash(genomes))
 
 
 def test_no_genomes_are_no_error() -> None:
     compiled = COMPILED["toy", "roofline"]
     none = np.zeros((0, len(SPACES["toy"].genes)), np.int64)
-    assert compiled.score(none).shape == (0,) and len(additive.unique(none)) == 0
+    assert compiled.latency_s(none).shape == (0,) and len(additive.unique(none)) == 0
 
 
 def test_unique_agrees_with_numpy() -> None:

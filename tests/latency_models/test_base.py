@@ -13,15 +13,15 @@ PREDICTION = stack(
 
 
 def test_reach_is_the_running_sum() -> None:
-    np.testing.assert_allclose(PREDICTION.reach_s(), [[1.0, 3.0, 7.0], [3.0, np.nan, np.nan]])
-    np.testing.assert_allclose(PREDICTION.reach_s(0), [1, 3])
+    np.testing.assert_allclose(PREDICTION.cumulative_s(), [[1.0, 3.0, 7.0], [3.0, np.nan, np.nan]])
+    np.testing.assert_allclose(PREDICTION.cumulative_s(0), [1, 3])
     np.testing.assert_allclose(PREDICTION.total_s, [7, 3])
     assert PREDICTION.exits.tolist() == [3, 1]
 
 
 def test_errors_follow_the_joint_covariance() -> None:
     # Variances 0.01 + 0.01, then 0.05 + 4 * 0.01, then 0.14 + 9 * 0.01.
-    np.testing.assert_allclose(PREDICTION.reach_std_s()[0] ** 2, [0.02, 0.09, 0.23])
+    np.testing.assert_allclose(PREDICTION.cumulative_std_s()[0] ** 2, [0.02, 0.09, 0.23])
     np.testing.assert_allclose(PREDICTION.total_std_s**2, [0.23, 0.25])
 
 
@@ -45,12 +45,12 @@ def test_rates_on_a_missing_exit_are_refused() -> None:
         PREDICTION.expected_s(np.array([0.5, 0.3, 0.2]))
 
 
-@pytest.mark.parametrize("freedom", [4.0, np.inf])
+@pytest.mark.parametrize("degrees_of_freedom", [4.0, np.inf])
 @pytest.mark.parametrize("rates", [None, np.array([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]])])
 def test_quantiles_and_probabilities_are_one_distribution(
-    freedom: float, rates: np.ndarray[tuple[int, int], np.dtype[np.float64]] | None
+    degrees_of_freedom: float, rates: np.ndarray[tuple[int, int], np.dtype[np.float64]] | None
 ) -> None:
-    prediction = Prediction(PREDICTION.segment_s, PREDICTION.covariance, freedom)
+    prediction = Prediction(PREDICTION.segment_s, PREDICTION.covariance, degrees_of_freedom)
     mean = prediction.total_s if rates is None else prediction.expected_s(rates)
     std = prediction.total_std_s if rates is None else prediction.expected_std_s(rates)
     np.testing.assert_allclose(prediction.quantile_s(0.5, rates), mean)
@@ -58,7 +58,7 @@ def test_quantiles_and_probabilities_are_one_distribution(
         for row, limit in enumerate(prediction.quantile_s(q, rates)):
             assert prediction.probability_within(float(limit), rates)[row] == pytest.approx(q)
     # The errors are of the logarithm, of which the relative error is the width where it is small.
-    away = (t(freedom) if np.isfinite(freedom) else norm()).ppf(0.95)
+    away = (t(degrees_of_freedom) if np.isfinite(degrees_of_freedom) else norm()).ppf(0.95)
     width = np.sqrt(np.log1p((std / mean) ** 2))
     np.testing.assert_allclose(prediction.quantile_s(0.95, rates), mean * np.exp(away * width))
     assert (prediction.quantile_s(1e-4, rates) > 0).all()

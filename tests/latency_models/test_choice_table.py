@@ -30,8 +30,8 @@ def test_the_xavier_table_has_the_range_of_its_source() -> None:
     """3.676 ms with every layer skipped (the bias of the fit), 39.09 ms with k7e6 everywhere."""
     table = lightnas_xavier()
     skips, largest = (np.full((1, 21), OPERATORS.index(name)) for name in ("skip", "k7e6"))
-    assert table.score(skips)[0] == pytest.approx(3.676e-3, rel=1e-3)
-    assert table.score(largest)[0] == pytest.approx(39.09e-3, rel=1e-3)
+    assert table.latency_s(skips)[0] == pytest.approx(3.676e-3, rel=1e-3)
+    assert table.latency_s(largest)[0] == pytest.approx(39.09e-3, rel=1e-3)
 
 
 def test_larger_kernels_and_expansions_take_longer_everywhere() -> None:
@@ -46,8 +46,8 @@ def test_larger_kernels_and_expansions_take_longer_everywhere() -> None:
 
 def test_scores_are_sums_in_seconds() -> None:
     table = load_choice_table(stored(table_ms=np.array([[1.0, 2.0], [0.0, 5.0]]), bias_ms=3.0, operators=["a", "b"]))
-    assert table.score(np.array([[0, 0], [1, 1]])).tolist() == pytest.approx([4e-3, 10e-3])
-    assert table.score(np.zeros((0, 2), int)).shape == (0,)
+    assert table.latency_s(np.array([[0, 0], [1, 1]])).tolist() == pytest.approx([4e-3, 10e-3])
+    assert table.latency_s(np.zeros((0, 2), int)).shape == (0,)
 
 
 def test_tables_that_do_not_fit_are_refused() -> None:

@@ -127,7 +127,7 @@ def test_a_strictly_faster_device_is_never_slower(name: str) -> None:
         bandwidth_bytes_per_s=faster(profile.bandwidth_bytes_per_s, 2.0),
         launch_overhead_s=faster(profile.launch_overhead_s, 0.5),
     )
-    slow, quick = (build(name, device).predict(NETWORKS).reach_s() for device in (profile, fast))
+    slow, quick = (build(name, device).predict(NETWORKS).cumulative_s() for device in (profile, fast))
     there = np.isfinite(slow)
     assert (quick[there] < slow[there]).all()
 

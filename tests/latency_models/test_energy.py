@@ -48,7 +48,7 @@ def test_a_call_takes_the_energy_of_its_segments() -> None:
     whole = energy(PROFILE, TARGET, NETWORKS, SECONDS)
     for row, network in enumerate(NETWORKS):
         count = len(network.exits)
-        reach = SECONDS.reach_s()[row, :count]
+        reach = SECONDS.cumulative_s()[row, :count]
         assert call_energy_j(PROFILE, TARGET, network, reach) == pytest.approx(whole.total_j[row])
         first = np.eye(count)[0]
         assert call_energy_j(PROFILE, TARGET, network, reach, first) == pytest.approx(whole.segment_j[row, 0])

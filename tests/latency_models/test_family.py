@@ -1,4 +1,4 @@
-"""The prior from relatives on devices whose seconds follow a known law."""
+"""The prior from same-family devices on devices whose seconds follow a known law."""
 
 import io
 import json
@@ -11,7 +11,7 @@ import pytest
 from hardware_profiles import DeviceProfile, Quantity, Target, load
 from latency_models.base import Floats
 from latency_models.calibration import Calibration, correct, features_of, uncalibrated
-from latency_models.family import family_prior, informed
+from latency_models.family import family_prior, with_family_prior
 from latency_models.features import CALLS, DECISIONS, FEATURES, KERNELS, UNHIDDEN
 from latency_models.flops import Flops
 from latency_models.linear import fit, predict
@@ -92,12 +92,12 @@ OWN = FEATURES["roofline"].prior(TARGET.machine)
 MATRIX = [features_of(TARGET, network) for network in HELD_OUT]
 
 
-def errors(relatives: list[list[Calibration]], count: int) -> tuple[Floats, Floats]:
-    """Errors on networks held out after so many readings, without and with the relatives of each seed."""
+def errors(same_family: list[list[Calibration]], count: int) -> tuple[Floats, Floats]:
+    """Errors on networks held out after so many readings, without and with the same-family devices of each seed."""
     found = []
-    for seed, family in enumerate(relatives):
+    for seed, family in enumerate(same_family):
         truth, asked = law(FAMILY, seed), networks(SPACES[0], count, seed)
-        both = (measured(one, asked, truth, seed) for one in (TARGET, informed(TARGET, family)))
+        both = (measured(one, asked, truth, seed) for one in (TARGET, with_family_prior(TARGET, family)))
         found.append([error(calibration, truth) for calibration in both])
     without, within = np.array(found).T
     return without, within
@@ -127,10 +127,10 @@ def test_two_relatives_outvote_a_stranger() -> None:
 
 def test_without_relatives_nothing_changes() -> None:
     empty = bare(device("unmeasured", 2.0))
-    assert informed(TARGET, []) is TARGET and informed(TARGET, [empty]) is TARGET
+    assert with_family_prior(TARGET, []) is TARGET and with_family_prior(TARGET, [empty]) is TARGET
     asked, truth = networks(SPACES[0], 8, 0), law(FAMILY, 0)
     fitted = measured(TARGET, asked, truth, 0)
-    assert fitted.prior is None and fitted.relatives == ()
+    assert fitted.prior is None and fitted.same_family == ()
     np.testing.assert_array_equal(fitted.fit.coefficients, fit(fitted.rows, OWN).coefficients)
     file = io.BytesIO()
     fitted.save(file)
@@ -172,7 +172,7 @@ def test_relatives_that_differ_make_a_wide_prior() -> None:
 
 def test_a_relative_says_what_it_measured_and_not_what_it_was_told() -> None:
     first, stranger = relative(FAMILY, 0, count=2), relative(STRANGERS, 1)
-    echo = informed(first, [stranger])
+    echo = with_family_prior(first, [stranger])
     assert not np.allclose(echo.fit.coefficients, first.fit.coefficients, rtol=0.01)
     for one, other in zip(*(vars(family_prior([of], TARGET.machine)).values() for of in (first, echo)), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -180,13 +180,13 @@ def test_a_relative_says_what_it_measured_and_not_what_it_was_told() -> None:
 
 def test_it_is_stored_with_the_names_of_the_relatives_and_used_in_every_fit() -> None:
     family = [relative(FAMILY, seed) for seed in range(2)]
-    believed = informed(TARGET, family)
-    assert believed.relatives == tuple(f"relative{k}-onnxruntime-t4-b1-float32" for k in range(2))
+    believed = with_family_prior(TARGET, family)
+    assert believed.same_family == tuple(f"relative{k}-onnxruntime-t4-b1-float32" for k in range(2))
     file = io.BytesIO()
     believed.save(file)
     file.seek(0)
     again = Calibration.load(file)
-    assert again.relatives == believed.relatives
+    assert again.same_family == believed.same_family
     for one, other in zip(vars(again.prior).values(), vars(believed.prior).values(), strict=True):
         np.testing.assert_array_equal(one, other)
     asked, truth = networks(SPACES[0], 3, 0), law(FAMILY, 0)
@@ -194,12 +194,12 @@ def test_it_is_stored_with_the_names_of_the_relatives_and_used_in_every_fit() ->
         measured(again, asked, truth, 0).fit.coefficients, measured(believed, asked, truth, 0).fit.coefficients
     )
     model = Roofline(None, again.target, again).fit(asked, [[1e-3], [2e-3], [3e-3]])
-    assert model.calibration.relatives == believed.relatives
+    assert model.calibration.same_family == believed.same_family
 
 
 def test_a_column_that_a_file_lacks_has_the_model_s_own_prior() -> None:
     file = io.BytesIO()
-    informed(TARGET, [relative(FAMILY, 0)]).save(file)
+    with_family_prior(TARGET, [relative(FAMILY, 0)]).save(file)
     file.seek(0)
     with np.load(file) as data:
         arrays = {name: data[name] for name in data.files}
@@ -237,4 +237,4 @@ def test_another_model_s_calibration_is_refused() -> None:
     with pytest.raises(
         ValueError, match="relative0-onnxruntime-t1-b1-float32 is of latency model 'flops', not of 'roof"
     ):
-        informed(TARGET, [flops])
+        with_family_prior(TARGET, [flops])

@@ -41,7 +41,7 @@ def test_a_stored_model_predicts_what_it_did(schema: str, name: str, case: dict[
     np.testing.assert_allclose(prediction.total_std_s, wanted["total_std_s"], rtol=1e-9)
     assert (model.target.key, model.calibration.networks) == (wanted["target"], wanted["networks"])
     more = Network.from_json(case["more"])
-    again = model.fit([more], 1.1 * model.predict([more]).reach_s())
+    again = model.fit([more], 1.1 * model.predict([more]).cumulative_s())
     assert again.calibration.networks == model.calibration.networks + 1
     np.testing.assert_allclose(again.predict(networks).total_s, wanted["refitted_total_s"], rtol=0.03)
 
@@ -79,7 +79,7 @@ def test_a_stored_perceptron_says_what_it_did(path: Path) -> None:
     said, model = OTHERS["mlp"], mlp.Mlp.load(path)
     genomes = np.array(said["genomes"])
     assert model.target.key == said["target"]
-    np.testing.assert_allclose(model.score(genomes), said["score_s"], rtol=1e-6)
+    np.testing.assert_allclose(model.latency_s(genomes), said["score_s"], rtol=1e-6)
     np.testing.assert_allclose(model.std_s(genomes), said["std_s"], rtol=1e-6)
 
 

@@ -22,18 +22,18 @@ def model() -> mlp.Mlp:
 
 
 def test_it_learns_a_sum(model: mlp.Mlp) -> None:
-    error = model.score(GENOMES[200:]) / SECONDS[200:] - 1
+    error = model.latency_s(GENOMES[200:]) / SECONDS[200:] - 1
     assert np.sqrt(np.mean(error**2)) < 0.06
     assert 0.01 < model.error < 0.1 and model.networks == 200
-    z = (SECONDS[200:] - model.score(GENOMES[200:])) / model.std_s(GENOMES[200:])
+    z = (SECONDS[200:] - model.latency_s(GENOMES[200:])) / model.std_s(GENOMES[200:])
     assert 0.4 < np.sqrt(np.mean(z**2)) < 1.6
 
 
 def test_seconds_are_positive_and_a_batch_equals_each_alone(model: mlp.Mlp) -> None:
     everything = np.stack(np.meshgrid(*map(np.arange, OPTIONS)), axis=-1).reshape(-1, len(OPTIONS))
-    together = model.score(everything)
+    together = model.latency_s(everything)
     assert (together > 0).all() and np.isfinite(together).all()
-    alone = np.concatenate([model.score(genome[None]) for genome in everything])
+    alone = np.concatenate([model.latency_s(genome[None]) for genome in everything])
     np.testing.assert_allclose(together, alone, rtol=1e-5)
 
 
@@ -42,7 +42,7 @@ def test_jax_says_the_same_and_has_gradients(model: mlp.Mlp) -> None:
 
     encoded = mlp.onehot(GENOMES[:20], OPTIONS)
     seconds = model.differentiable()
-    np.testing.assert_allclose(seconds(encoded), model.score(GENOMES[:20]), rtol=1e-4)
+    np.testing.assert_allclose(seconds(encoded), model.latency_s(GENOMES[:20]), rtol=1e-4)
     soft = np.concatenate([np.full(options, 1 / options, np.float32) for options in OPTIONS])
     gradient = np.asarray(jax.grad(lambda row: seconds(row))(soft))
     # Moving towards a dearer option of the gene that costs most must cost.
@@ -55,7 +55,7 @@ def test_jax_says_the_same_and_has_gradients(model: mlp.Mlp) -> None:
 def test_it_is_stored_without_pickle(model: mlp.Mlp, tmp_path: Path) -> None:
     model.save(tmp_path / "mlp.npz")
     again = mlp.Mlp.load(tmp_path / "mlp.npz")
-    np.testing.assert_array_equal(again.score(GENOMES), model.score(GENOMES))
+    np.testing.assert_array_equal(again.latency_s(GENOMES), model.latency_s(GENOMES))
     assert (again.target, again.options, again.error) == (model.target, model.options, model.error)
     (tmp_path / "text.npz").write_text("nothing")
     np.savez(tmp_path / "other.npz", a=np.zeros(1))

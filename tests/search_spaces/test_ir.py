@@ -189,11 +189,11 @@ def test_bytes_follow_the_element_type() -> None:
 
 def test_reaching_a_later_exit_never_costs_less_and_the_last_costs_everything() -> None:
     network = three_exits()
-    costs = [network.reach(k) for k in range(3)]
+    costs = [network.cumulative(k) for k in range(3)]
     for earlier, later in pairwise(costs):
         assert earlier.macs < later.macs and earlier.flops < later.flops
         assert earlier.params < later.params and earlier.weight_bytes < later.weight_bytes
-    assert costs[-1] == network.total == network.reach(-1)
+    assert costs[-1] == network.total == network.cumulative(-1)
     # The stem (64 positions, 4 filters, 3 * 9 taps) and its head of 4 * 5.
     assert costs[0].macs == 64 * 4 * 27 + 20
 
@@ -201,7 +201,7 @@ def test_reaching_a_later_exit_never_costs_less_and_the_last_costs_everything() 
 @pytest.mark.parametrize("index", [3, -4])
 def test_an_exit_that_is_not_there_cannot_be_reached(index: int) -> None:
     with pytest.raises(IndexError):
-        three_exits().reach(index)
+        three_exits().cumulative(index)
 
 
 def test_the_builder_refuses_a_second_operator_of_one_name_and_unread_operators() -> None:

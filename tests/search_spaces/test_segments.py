@@ -42,7 +42,7 @@ def check(network: Network) -> None:
         assert set(segment.gives) == later & {op.name for op in own}
         held |= {name: part.op(name).shape for name in segment.gives}
         seen += [op.name for op in own]
-        reached = network.reach(number)
+        reached = network.cumulative(number)
         assert sum(s.network.macs for s in segments[: number + 1]) == reached.macs
         assert sum(s.network.flops for s in segments[: number + 1]) == reached.flops
         assert sum(s.network.params for s in segments[: number + 1]) == reached.params

@@ -206,11 +206,11 @@ def test_the_toy_space_has_as_many_networks_as_canonical_genomes() -> None:
     assert len({space.decode(genome).key for genome in unique.tolist()}) == len(unique)
 
 
-def test_the_toy_selects_one_of_a_bank_of_operators_with_arrays_of_their_own() -> None:
+def test_the_toy_selects_one_of_several_operators_with_arrays_of_their_own() -> None:
     space = toy((3, 8, 8), 4)
     slot = next(slot for slot in space.slots if slot.name == "stage0.block1")
     labels = [space.genes[gene].name for gene in slot.genes]
-    assert [labels[position] for position in slot.bank] == ["stage0.block1.operator"]
-    assert not space.genes[slot.genes[slot.bank[0]]].ordinal
+    assert [labels[position] for position in slot.operator_choice] == ["stage0.block1.operator"]
+    assert not space.genes[slot.genes[slot.operator_choice[0]]].ordinal
     arrays = [set(part.weight_shapes) for values in slot.combinations() if (part := slot.network(values)) is not None]
     assert len(arrays) == 4 and sum(map(len, arrays)) == len(set().union(*arrays))

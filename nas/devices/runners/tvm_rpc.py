@@ -34,7 +34,7 @@ from nas.devices.timing.plan import Plan
 from nas.devices.timing.readings import Readings
 from nas.errors import InputError
 
-HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 _CONNECTING = "connecting"
 _T = TypeVar("_T")
 
@@ -82,7 +82,7 @@ def local_server(threads: int = 1, deadline_s: float = 60.0) -> Iterator[LocalSe
 
 def _start(threads: int, deadline_s: float) -> LocalServer:
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        probe.bind((LOOPBACK, 0))
         port = int(probe.getsockname()[1])
     key = secrets.token_hex(16)
     folder = tempfile.mkdtemp(prefix="tvm-rpc-")
@@ -101,16 +101,16 @@ def _start(threads: int, deadline_s: float) -> LocalServer:
     # Whatever goes wrong, an interrupted start must not leave a server behind.
     with contextlib.ExitStack() as undo:
         undo.callback(server.stop)
-        settings = {"host": HOST, "port": port, "key": key, "parent": os.getpid(), "folder": folder}
+        settings = {"host": LOOPBACK, "port": port, "key": key, "parent": os.getpid(), "folder": folder}
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(settings) + "\n")
             process.stdin.flush()
         ready, _, _ = select.select([process.stdout], [], [], deadline_s)
         if not ready:
-            raise RpcError(f"the RPC server on {HOST}:{port} did not listen within {deadline_s:g} s")
+            raise RpcError(f"the RPC server on {LOOPBACK}:{port} did not listen within {deadline_s:g} s")
         if process.stdout.readline() != "listening\n":
             words = process.stderr.read().strip().splitlines() or ["it said nothing"]
-            raise RpcError(f"the RPC server on {HOST}:{port} ended at once: {words[-1]}")
+            raise RpcError(f"the RPC server on {LOOPBACK}:{port} ended at once: {words[-1]}")
         undo.pop_all()
     return server
 
@@ -131,7 +131,7 @@ class Device:
     @staticmethod
     def of(server: LocalServer, deadline_s: float = 60.0) -> Device:
         """This machine, through a server that was started here."""
-        return Device(HOST, server.port, server.key, deadline_s, server)
+        return Device(LOOPBACK, server.port, server.key, deadline_s, server)
 
     def run(self, library: Path, *inputs: Array) -> list[Array]:
         """Send a library, run its `main` once on float32 arrays; returns its outputs. Raises RpcError."""

@@ -75,7 +75,7 @@ class SupernetEvaluator:
             key = combination.tobytes()
             answers = self._cache.pop(key, None)
             if answers is None:
-                answers = self._judge(combination)
+                answers = self._logits(combination)
                 answers[:, ~legal] = np.nan
                 self._kept_bytes += answers.nbytes
             self._cache[key] = answers
@@ -84,7 +84,7 @@ class SupernetEvaluator:
             results.append(answers)
         return np.stack(results)
 
-    def _judge(self, combination: NDArray[np.int32]) -> NDArray[np.float32]:
+    def _logits(self, combination: NDArray[np.int32]) -> NDArray[np.float32]:
         stats = self._calibrate(self._params, self._calibration, combination)
         parts = []
         for begin in range(0, len(self._images), self._chunk):

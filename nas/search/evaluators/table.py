@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from latency_models.table import LatencyTable
 from nas.errors import InputError
-from nas.searchers.screen import Seen
+from nas.searchers.visited_set import VisitedSet
 from search_spaces.slots import Genomes
 
 Floats = NDArray[np.float64]
@@ -30,8 +30,8 @@ class Rows:
     def __init__(self, ops: NDArray[np.int64]) -> None:
         self.ops = ops
         self.sizes: NDArray[np.int64] = ops.max(axis=0) + 1
-        self._seen = Seen(self.sizes)
-        keys = self._seen.keys(ops)
+        self._visited = VisitedSet(self.sizes)
+        keys = self._visited.keys(ops)
         self._order = np.argsort(keys, kind="stable")
         self._sorted = keys[self._order]
         self._code = np.concatenate(
@@ -40,7 +40,7 @@ class Rows:
 
     def find(self, genomes: Genomes) -> NDArray[np.intp]:
         """The row of each genome [n]; -1 where the table has none."""
-        keys = self._seen.keys(np.asarray(genomes))
+        keys = self._visited.keys(np.asarray(genomes))
         place = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
         return np.where(self._sorted[place] == keys, self._order[place], -1)
 
@@ -113,7 +113,7 @@ class TableProblem:
         """Genomes [n, positions] of the table: the same, or the nearest."""
         return self.rows.ops[self.rows.nearest(genomes)]
 
-    def cheap(self, genomes: Genomes) -> tuple[Floats, Floats]:
+    def free_objectives(self, genomes: Genomes) -> tuple[Floats, Floats]:
         """Seconds [n, 1], and violations [n, budgets] as shares of the budget."""
         seconds = self.latency_s[self.rows.find(genomes)][:, None]
         seconds = np.where(np.isfinite(seconds), seconds, np.inf)

@@ -14,7 +14,7 @@ from hardware_profiles import host
 from latency_models.calibration import Calibration
 from nas.devices import profile_store
 from nas.process.files import read_jsonl
-from nas.run.latency import UNMEASURED_CAUTION
+from nas.run.latency import UNMEASURED_SAFETY_MARGIN
 from nas.run.layout import RunFiles
 from nas.run.verdict_files import load_verdicts
 from tests.nas.cli.profiles import ARGUMENTS, ON_BENCH, SPACE_8X8, TARGET, elsewhere
@@ -63,7 +63,7 @@ def test_one_of_another_space_is_measured_anew_here_and_doubted_elsewhere(nas: C
     elsewhere(Path("hardware_profiles/bench.yaml"))
     out, model = calibrated(nas)
     assert "it is of toy-1x8x8 and not of this space, so an error of " in out
-    assert model.networks == 3 and model.fit.noise >= UNMEASURED_CAUTION
+    assert model.networks == 3 and model.fit.noise >= UNMEASURED_SAFETY_MARGIN
 
 
 def test_another_latency_model_or_target_does_not_take_it(nas: Command, quick: None) -> None:

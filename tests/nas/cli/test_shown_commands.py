@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from nas.cli.main import parser
-from tests.documents import ROOT, Block, Shown, blocks, shown, write_files
+from tests.documents import ROOT, CodeBlock, Shown, blocks, shown, write_files
 from tests.nas.cli.kinds_of_commands import KINDS, REDUCED, bare, kind_of, kinds_of
 from tests.nas.cli.test_latency_command import arrays
 
@@ -36,7 +36,7 @@ KNOWN = [each for each in ALL if all(map(kinds_of, each.commands))]
 RUNNABLE = sorted((each for each in KNOWN if any(kind_of(command).place for command in each.commands)), key=in_order)
 
 
-def of_readme(language: str) -> Block:
+def of_readme(language: str) -> CodeBlock:
     (block,) = [block for block in blocks(language) if block.page.name == "README.md"]
     return block
 

@@ -10,7 +10,7 @@ import pytest
 from hardware_profiles import Target, load
 from latency_models.roofline import Roofline
 from nas.config.settings import Budget, BudgetOf
-from nas.run.lenient import Lenient
+from nas.run.lenient_json import LenientJson
 from nas.run.verdict_files import read_budget
 from search_spaces.slots import random_genomes, with_exits
 from search_spaces.toy import toy
@@ -62,7 +62,7 @@ def test_predictions_are_of_what_is_bounded() -> None:
     seconds, std = (found := MEAN.believed(prediction, rates)).mean_s, found.std_s
     assert seconds.tolist() == prediction.expected_s(np.array(rates)).tolist()
     assert std.tolist() == prediction.expected_std_s(np.array(rates)).tolist()
-    assert seconds[0] == pytest.approx(float(MEAN.seconds(prediction.reach_s()[0], rates[0])))
+    assert seconds[0] == pytest.approx(float(MEAN.seconds(prediction.cumulative_s()[0], rates[0])))
     worst, worst_std = (found := WORST.believed(prediction, rates)).mean_s, found.std_s
     assert (worst.tolist(), worst_std.tolist()) == (prediction.total_s.tolist(), prediction.total_std_s.tolist())
     assert worst[0] > seconds[0]
@@ -70,8 +70,8 @@ def test_predictions_are_of_what_is_bounded() -> None:
 
 def test_a_file_may_name_a_kind_that_is_not_known() -> None:
     assert Budget.stored("p42", 1e-3) is None
-    unknown = read_budget(Lenient({"name": "late", "of": "p42", "latency_s": 1e-3}))
+    unknown = read_budget(LenientJson({"name": "late", "of": "p42", "latency_s": 1e-3}))
     assert (unknown.how, unknown.needs_thresholds, unknown.latency_s) == ("", False, 1e-3)
-    without = read_budget(Lenient({"name": "old", "latency": "8 ms"}))
+    without = read_budget(LenientJson({"name": "old", "latency": "8 ms"}))
     assert (without.how, without.latency_s) == (WORST.how, 8e-3)
-    assert read_budget(Lenient({"of": "expected"})).how == MEAN.how
+    assert read_budget(LenientJson({"of": "expected"})).how == MEAN.how

@@ -1,4 +1,4 @@
-"""Which stored calibrations count as a device's relatives, and what a model is told by them."""
+"""Which stored calibrations count as of a device's family, and what a model is told by them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from latency_models.flops import Flops
 from latency_models.roofline import LinearModel, Roofline
 from nas.config.component import ComponentSpec
 from nas.devices import profiling
-from nas.devices.family import MOST, relatives, with_relatives
+from nas.devices.family import MOST, same_family, with_family_prior
 from nas.devices.measurement import ExitTime, Measurement
 from nas.devices.profile_store import CALIBRATION, READINGS, Head, Reading, Setup, folder_of
 from nas.devices.profiling import MODEL
@@ -58,7 +58,7 @@ def store(
 
 
 def names(out: Path, target: Target = TARGET, profile: DeviceProfile = NEW) -> list[str]:
-    return [found.target.device for found in relatives(profile, target, Roofline, SPACE, (out,))]
+    return [found.target.device for found in same_family(profile, target, Roofline, SPACE, (out,))]
 
 
 def test_other_devices_of_the_family_are_relatives(tmp_path: Path) -> None:
@@ -91,9 +91,9 @@ def test_several_threads_are_alike_and_power_modes_too(tmp_path: Path) -> None:
 def test_each_device_counts_once_by_what_is_nearest(tmp_path: Path) -> None:
     many = store(tmp_path, "cousin", 6, OTHER)
     same = store(tmp_path, "cousin", 3, SPACE)
-    (found,) = relatives(NEW, TARGET, Roofline, SPACE, (tmp_path,))
+    (found,) = same_family(NEW, TARGET, Roofline, SPACE, (tmp_path,))
     assert found.error.networks == same.networks
-    (found,) = relatives(NEW, TARGET, Roofline, mobile((1, 14, 14), 10), (tmp_path,))
+    (found,) = same_family(NEW, TARGET, Roofline, mobile((1, 14, 14), 10), (tmp_path,))
     assert found.error.networks == many.networks
 
 
@@ -117,10 +117,10 @@ def test_what_was_not_measured_or_is_of_another_model_or_damaged_is_left_out(tmp
 
 def test_a_model_is_told_by_its_relatives(tmp_path: Path) -> None:
     model = Roofline(NEW, TARGET)
-    assert with_relatives(model, NEW, SPACE, (tmp_path,)) is model
+    assert with_family_prior(model, NEW, SPACE, (tmp_path,)) is model
     store(tmp_path, "cousin", 10)
-    told = with_relatives(model, NEW, SPACE, (tmp_path,))
-    assert told.calibration.relatives == ("cousin-onnxruntime-t1-b1-float32",) and told.target == TARGET
+    told = with_family_prior(model, NEW, SPACE, (tmp_path,))
+    assert told.calibration.same_family == ("cousin-onnxruntime-t1-b1-float32",) and told.target == TARGET
     conv = FEATURES["roofline"].columns.index("conv")
     assert told.calibration.fit.coefficients[conv] == pytest.approx(2.0, rel=0.05)
     networks = [SPACE.decode(genome) for genome in random_genomes(SPACE, 4, np.random.default_rng(1))]
@@ -144,9 +144,9 @@ def test_a_run_begins_with_what_relatives_say_and_says_so(tmp_path: Path, monkey
     assert alone.calibration.prior is None and not said
     store(tmp_path / "hardware_profiles", "cousin", 10)
     told = calibrate._uncalibrated(context(said), TARGET)
-    assert told.calibration.relatives == ("cousin-onnxruntime-t1-b1-float32",)
+    assert told.calibration.same_family == ("cousin-onnxruntime-t1-b1-float32",)
     assert list(map(str, said)) == [
-        "new-onnxruntime-t1-b1-float32: relatives, heard unless the readings speak against them: "
+        "new-onnxruntime-t1-b1-float32: same-family devices, believed unless readings speak against them: "
         "cousin-onnxruntime-t1-b1-float32"
     ]
 
@@ -155,7 +155,7 @@ def test_a_profile_is_calibrated_with_relatives_in_its_folder(tmp_path: Path) ->
     out = tmp_path / "boards"
     genome = tuple(random_genomes(SPACE, 1, np.random.default_rng(3))[0].tolist())
     network = SPACE.decode(genome)
-    seconds = 3 * Roofline(NEW, TARGET).predict([network]).reach_s()[0]
+    seconds = 3 * Roofline(NEW, TARGET).predict([network]).cumulative_s()[0]
     row = Measurement(
         purpose="calibration",
         target=TARGET.key,
@@ -170,4 +170,4 @@ def test_a_profile_is_calibrated_with_relatives_in_its_folder(tmp_path: Path) ->
             store(out, "new", 10)
         made = profiling._fitted(out, head, setup, SPACE, [Reading(row, True)]).calibration
         assert made.networks == 1
-        assert made.relatives == (("cousin-onnxruntime-t1-b1-float32",) if there else ())
+        assert made.same_family == (("cousin-onnxruntime-t1-b1-float32",) if there else ())

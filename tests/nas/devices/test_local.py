@@ -30,7 +30,7 @@ def test_networks_are_timed_to_each_of_their_exits() -> None:
 def test_a_batch_is_timed_as_one_call() -> None:
     genome = random_genomes(SPACE, 1, np.random.default_rng(2))[0]
     (row,) = InProcess(replace(HERE, batch=3)).time_networks(SPACE, [genome], "candidate", 0, 3, 1e-3)
-    assert row.target == "host-onnxruntime-t1-b3-float32" and row.reach_s[-1] > 0
+    assert row.target == "host-onnxruntime-t1-b3-float32" and row.cumulative_s[-1] > 0
 
 
 def test_what_is_measured_is_watched_and_says_under_what_conditions() -> None:

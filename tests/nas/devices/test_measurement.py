@@ -61,4 +61,4 @@ def test_a_line_of_another_schema_is_refused() -> None:
 
 
 def test_the_worst_case_is_the_last_exit() -> None:
-    assert ROW.reach_s.tolist() == [1e-5, 3e-5] and ROW.worst_upper_s == 4e-5
+    assert ROW.cumulative_s.tolist() == [1e-5, 3e-5] and ROW.worst_upper_s == 4e-5

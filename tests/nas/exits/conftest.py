@@ -12,7 +12,7 @@ Answers = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]
 
 
 def answers(n: int, exits: int, seed: int = 0, overthinking: float = 0.0) -> Answers:
-    """Confidence and correct [n, K], reach_s [K]; `overthinking` is what easy samples lose at the final exit."""
+    """Confidence and correct [n, K], cumulative_s [K]; `overthinking` is what easy samples lose at the final exit."""
     rng = np.random.default_rng(seed)
     difficulty = rng.normal(size=n)
     ability = np.linspace(-0.2, 1.2, exits) if exits > 1 else np.array([1.2])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nas.exits import placement
-from nas.exits.placement import best_placement, reach_of
+from nas.exits.placement import best_placement, cumulative_of
 from nas.exits.thresholds import Policies, evaluate
 
 Network = Callable[..., tuple[Any, Any, Any]]
@@ -17,9 +17,9 @@ Network = Callable[..., tuple[Any, Any, Any]]
 
 def test_every_head_on_the_way_is_paid() -> None:
     body, head = np.array([1.0, 2.0, 4.0, 8.0]), np.array([0.1, 0.2, 0.4, 0.8])
-    assert reach_of((), body, head).tolist() == [8.8]
-    assert reach_of((1,), body, head) == pytest.approx([2.2, 9.0])
-    assert reach_of((0, 2), body, head) == pytest.approx([1.1, 4.5, 9.3])
+    assert cumulative_of((), body, head).tolist() == [8.8]
+    assert cumulative_of((1,), body, head) == pytest.approx([2.2, 9.0])
+    assert cumulative_of((0, 2), body, head) == pytest.approx([1.1, 4.5, 9.3])
 
 
 def best_by_hand(scores: Any, right: Any, body: Any, head: Any, budget: float, kmax: int) -> float:
@@ -27,7 +27,7 @@ def best_by_hand(scores: Any, right: Any, body: Any, head: Any, budget: float, k
     for size in range(kmax + 1):
         for kept in combinations(range(early), size):
             columns = [*kept, early]
-            policy = Policies.of(scores[:, columns], right[:, columns], reach_of(kept, body, head)).best(budget)
+            policy = Policies.of(scores[:, columns], right[:, columns], cumulative_of(kept, body, head)).best(budget)
             best = max(best, policy.accuracy if policy else -1.0)
     return best
 
@@ -45,8 +45,8 @@ def test_the_best_of_all_subsets_is_found(network: Network, kmax: int, budget: f
     assert found.policy.accuracy == wanted
     assert len(found.positions) <= kmax
     columns = [*found.positions, 4]
-    assert evaluate(found.policy.thresholds, scores[:, columns], right[:, columns], found.reach_s) == found.policy
-    assert found.reach_s == tuple(reach_of(found.positions, body, head))
+    assert evaluate(found.policy.thresholds, scores[:, columns], right[:, columns], found.cumulative_s) == found.policy
+    assert found.cumulative_s == tuple(cumulative_of(found.positions, body, head))
     assert found.policy.expected_s <= budget
 
 

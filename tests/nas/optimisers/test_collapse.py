@@ -37,7 +37,7 @@ class Problem:
     def active(self, genomes: np.ndarray) -> np.ndarray:
         return SPACE.active(genomes)
 
-    def cheap(self, genomes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def free_objectives(self, genomes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return TABLES.total(genomes)[:, None], np.zeros((len(genomes), 1))
 
 

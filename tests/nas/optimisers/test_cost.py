@@ -30,7 +30,7 @@ def test_the_expectation_is_that_of_an_enumeration(seed: int, shared: bool) -> N
     weights = probability[np.arange(4), genomes].prod(axis=1)
     assert weights.sum() == pytest.approx(1)
     assert cost.expected(probability) == pytest.approx(float(weights @ cost.seconds(genomes)), rel=1e-12)
-    # The derivative by one probability is the mean over the paths that take the choice, up to a constant per gene.
+    # The derivative by one probability is the mean over the genomes that take the choice, up to a constant per gene.
     marginal = cost.marginal(probability)
     for gene, size in enumerate(PROBLEM.options):
         given_choice = [
@@ -55,7 +55,7 @@ def test_a_choice_table_is_its_own_cost() -> None:
     rng = np.random.default_rng(2)
     table = ChoiceTable(rng.uniform(0, 1, (5, 3)), 0.25, ("a", "b", "c"))
     genomes = rng.integers(0, 3, (20, 5))
-    np.testing.assert_allclose(of_choices(table).seconds(genomes), table.score(genomes), rtol=1e-12)
+    np.testing.assert_allclose(of_choices(table).seconds(genomes), table.latency_s(genomes), rtol=1e-12)
 
 
 def test_two_factors_of_the_same_gene_add_up() -> None:

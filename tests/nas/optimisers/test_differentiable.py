@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nas.errors import InputError, NothingFits
-from nas.optimisers.base import Feedback, Result, total
+from nas.optimisers.base import Feedback, SearchResult, total
 from nas.optimisers.differentiable import Differentiable, Search
 from nas.testing.problems import Choices, Noisy, Opaque, chained, padded, separate
 
@@ -23,7 +23,7 @@ UTILITY = np.stack([factor.seconds for factor in COST.factors]) + 0.3 * padded(P
 LIMITS = (2.7, 3.3, 3.9, 4.5)
 
 
-def search(limit: float, settings: Differentiable = SHORT, problem: Any = PROBLEM, **loss: Any) -> Result:
+def search(limit: float, settings: Differentiable = SHORT, problem: Any = PROBLEM, **loss: Any) -> SearchResult:
     return settings.run(problem, Noisy(UTILITY, **loss), COST, limit)
 
 
@@ -83,9 +83,9 @@ def test_a_search_goes_on_from_its_state_to_the_same_end(gradient: bool, cost: A
     settings, loss = Differentiable(steps=100), Noisy(UTILITY, noise=0.2, gradient=gradient)
     whole, first = (Search(settings, PROBLEM, cost, 3.3) for _ in range(2))
     for step in range(120):
-        whole.hear(path := whole.path(step), step, loss(path, step))
+        whole.update(genome := whole.sample(step), step, loss(genome, step))
     for step in range(stop):
-        first.hear(path := first.path(step), step, loss(path, step))
+        first.update(genome := first.sample(step), step, loss(genome, step))
     file = io.BytesIO()
     np.savez(file, **first.state())
     file.seek(0)
@@ -93,26 +93,26 @@ def test_a_search_goes_on_from_its_state_to_the_same_end(gradient: bool, cost: A
     with np.load(file) as state:
         second.restore(dict(state))
     for step in range(stop, 120):
-        second.hear(path := second.path(step), step, loss(path, step))
+        second.update(genome := second.sample(step), step, loss(genome, step))
     assert np.array_equal(whole.result().proposals, second.result().proposals)
     assert np.array_equal(whole.logits, second.logits)
-    assert whole.controller.price == second.controller.price
+    assert whole.controller.multiplier == second.controller.multiplier
 
 
 def test_every_option_is_tried_equally_often_before_any_is_preferred() -> None:
-    problem, paths = Choices((2, 3, 4)), []
+    problem, genomes = Choices((2, 3, 4)), []
     utility = padded(problem, np.random.default_rng(0))
 
-    def loss(path: Any, step: int) -> Any:
-        paths.append(path)
-        return Noisy(utility)(path, step)
+    def loss(genome: Any, step: int) -> Any:
+        genomes.append(genome)
+        return Noisy(utility)(genome, step)
 
     settings = Differentiable(steps=5, warm_up=3)
     settings.run(problem, loss, separate(problem, np.random.default_rng(1)), 10.0)
-    assert len(paths) == 3 * 4 + 5
+    assert len(genomes) == 3 * 4 + 5
     for step in range(1, 13):
         for gene, size in enumerate(problem.options):
-            counts = np.bincount([path[gene] for path in paths[:step]], minlength=size)
+            counts = np.bincount([genome[gene] for genome in genomes[:step]], minlength=size)
             assert counts.max() - counts.min() <= 1
 
 
@@ -125,9 +125,9 @@ def test_a_loss_that_does_not_care_keeps_the_limit() -> None:
 def test_steps_that_diverge_are_counted_and_left_out(gradient: bool) -> None:
     loss = Noisy(UTILITY, gradient=gradient)
 
-    def sometimes(path: Any, step: int) -> Any:
+    def sometimes(genome: Any, step: int) -> Any:
         if step % 10 != 3:
-            return loss(path, step)
+            return loss(genome, step)
         return Feedback(np.nan, np.full(8, np.inf) if gradient else None)
 
     result = SHORT.run(PROBLEM, sometimes, COST, 3.3)
@@ -180,8 +180,8 @@ def test_the_report_knows_what_was_learned_from_noise() -> None:
     liked = np.array([[0, 5.0, 0]] * 3 + [[0, 0, 0.0]])
     rng = np.random.default_rng(1)
     sure = SHORT.run(problem, Noisy(liked), cost, 100.0).report
-    noise = SHORT.run(problem, lambda path, step: Feedback(float(rng.normal())), cost, 100.0).report
-    flat = SHORT.run(problem, lambda path, step: Feedback(1.0), cost, 100.0).report
+    noise = SHORT.run(problem, lambda genome, step: Feedback(float(rng.normal())), cost, 100.0).report
+    flat = SHORT.run(problem, lambda genome, step: Feedback(1.0), cost, 100.0).report
     assert sure["loss_explained"] > sure["loss_explained_chance"]
     assert noise["loss_explained"] < 2 * noise["loss_explained_chance"] and flat["loss_explained"] == 0.0
     for report in (sure, noise, flat):

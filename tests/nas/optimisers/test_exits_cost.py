@@ -35,15 +35,15 @@ def distribution(seed: int) -> np.ndarray:
 
 def test_seconds_are_those_of_the_exits_weighted_by_who_leaves() -> None:
     genomes = SPACE.canonical(np.random.default_rng(0).integers(0, SIZES, (200, len(SIZES))))
-    reach = TABLES.reach(genomes)
+    cumulative = TABLES.cumulative(genomes)
     arriving, wanted = np.ones(len(genomes)), np.zeros(len(genomes))
-    for position in range(reach.shape[1]):
-        here = np.isfinite(reach[:, position])
-        last = position == reach.shape[1] - 1
+    for position in range(cumulative.shape[1]):
+        here = np.isfinite(cumulative[:, position])
+        last = position == cumulative.shape[1] - 1
         leaving = arriving * here * (1.0 if last else LEAVES[position])
-        wanted += leaving * np.nan_to_num(reach[:, position])
+        wanted += leaving * np.nan_to_num(cumulative[:, position])
         arriving = arriving - leaving
-    assert (np.isfinite(reach).sum(axis=1) > 1).any()
+    assert (np.isfinite(cumulative).sum(axis=1) > 1).any()
     np.testing.assert_allclose(COST.seconds(genomes), wanted, rtol=1e-12)
     nobody = ExpectedExits(TABLES, SPACE.exit_sites, (0.0,) * 3)
     np.testing.assert_allclose(nobody.seconds(genomes), TABLES.total(genomes), rtol=1e-12)
@@ -89,6 +89,6 @@ def test_a_search_with_exits_keeps_a_limit_on_the_mean() -> None:
 
 
 def test_shares_that_cannot_be_are_refused() -> None:
-    for leaves in ((0.5, 0.5), (0.5, 0.5, 1.0), (-0.1, 0.5, 0.5)):
+    for exit_rates in ((0.5, 0.5), (0.5, 0.5, 1.0), (-0.1, 0.5, 0.5)):
         with pytest.raises(ValueError, match=r"3 shares in \[0, 1\) are needed"):
-            ExpectedExits(TABLES, SPACE.exit_sites, leaves)
+            ExpectedExits(TABLES, SPACE.exit_sites, exit_rates)

@@ -18,14 +18,14 @@ LEGAL = legal(PROBLEM)
 def test_paths_are_drawn_from_the_softmax_of_the_logits() -> None:
     rng = np.random.default_rng(0)
     logits = np.where(LEGAL, rng.normal(size=LEGAL.shape), -np.inf)
-    paths = np.array([draw(logits, rng) for _ in range(20_000)])
+    genomes = np.array([draw(logits, rng) for _ in range(20_000)])
     wanted = probabilities(logits)
     np.testing.assert_allclose(wanted.sum(axis=1), 1)
     assert (wanted[~LEGAL] == 0).all()
     for gene in range(3):
-        shares = np.bincount(paths[:, gene], minlength=4) / len(paths)
+        shares = np.bincount(genomes[:, gene], minlength=4) / len(genomes)
         # Five standard errors.
-        np.testing.assert_allclose(shares, wanted[gene], atol=5 * 0.5 / np.sqrt(len(paths)))
+        np.testing.assert_allclose(shares, wanted[gene], atol=5 * 0.5 / np.sqrt(len(genomes)))
 
 
 def test_temperature_falls_geometrically() -> None:
@@ -60,8 +60,8 @@ def test_effects_of_an_additive_loss_are_found_from_single_paths(kind: type[Gate
     # Some options are rare: what is found must not depend on how often they were taken.
     logits = np.where(LEGAL, 1.5 * rng.normal(size=LEGAL.shape), -np.inf)
     for step in range(3000):
-        path = draw(logits, rng)
-        effects.observe(path, np.ones(3, np.bool_), loss(path, step))
+        genome = draw(logits, rng)
+        effects.observe(genome, np.ones(3, np.bool_), loss(genome, step))
     found = np.where(LEGAL, effects.estimate(), 0.0)
     for gene, size in enumerate(PROBLEM.options):
         np.testing.assert_allclose(np.diff(found[gene, :size]), -np.diff(utility[gene, :size]), atol=0.15)
@@ -74,8 +74,8 @@ def test_what_was_learned_early_fades(kind: type[GateMeans | LossRegression]) ->
     utility = padded(PROBLEM, rng)
     effects = kind(LEGAL)
     for step in range(2000):
-        path = draw(np.where(LEGAL, 0.0, -np.inf), rng)
-        effects.observe(path, np.ones(3, np.bool_), Noisy(-utility if step < 200 else utility)(path, step))
+        genome = draw(np.where(LEGAL, 0.0, -np.inf), rng)
+        effects.observe(genome, np.ones(3, np.bool_), Noisy(-utility if step < 200 else utility)(genome, step))
     found = np.where(LEGAL, effects.estimate(), 0.0)
     for gene, size in enumerate(PROBLEM.options):
         # A plain mean would be off by a fifth of every difference.
@@ -101,10 +101,10 @@ def test_genes_are_active_where_changing_them_changes_the_network() -> None:
 def test_the_price_rises_while_too_slow_and_has_the_unit_of_loss_per_second() -> None:
     controller = Controller(gain=0.1)
     controller.update(3.0, 2.0, 0.5, 4)
-    assert controller.price == pytest.approx(0.05)
+    assert controller.multiplier == pytest.approx(0.05)
     controller.update(1.0, 2.0, 0.5, 4, share=0.5)
-    assert controller.price == pytest.approx(0.025)
+    assert controller.multiplier == pytest.approx(0.025)
     assert controller.units(10.0, 0.5) == pytest.approx(0.5)
     for _ in range(3):
         controller.update(1.0, 2.0, 0.5, 4)
-    assert controller.price == 0
+    assert controller.multiplier == 0

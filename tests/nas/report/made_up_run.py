@@ -38,7 +38,7 @@ def space() -> SearchSpace:
 def _network(genome: tuple[int, ...]) -> tuple[Network, tuple[int, ...]]:
     """A network, and the MACs to each of its exits."""
     network = space().decode(genome)
-    return network, tuple(network.reach(k).macs for k in range(len(network.exits)))
+    return network, tuple(network.cumulative(k).macs for k in range(len(network.exits)))
 
 
 class _Maker:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.report import agreement, architecture, exits, svg, words
+from nas.report import agreement, architecture, exits, formatting, svg
 from nas.report.front import staircase
 from nas.report.records import Pair
 from nas.run.verdict import ExitRow
@@ -121,32 +121,32 @@ def test_names_stand_apart_beside_their_points() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (words.seconds(0.00761), "7.61 ms"),
-        (words.seconds(4e-4), "400 µs"),
-        (words.seconds(None), "\N{EN DASH}"),
-        (words.duration(3.21), "3.2 s"),
-        (words.duration(59.7), "1 min 0 s"),
-        (words.duration(4133), "1 h 8 min"),
-        (words.percent(0.91234), "91.2 %"),
-        (words.signed_percent(-0.02), "\N{MINUS SIGN}2.0 %"),
-        (words.percent_range((0.9, 0.912)), "90.0 to 91.2 %"),
-        (words.count(56076), "56 076"),
-        (words.count(2.2e6), "2.20 million"),
-        (words.count(999_800), "1.00 million"),
-        (words.size(233_000), "228 KiB"),
-        (words.energy(1.2345e-3), "1.23 mJ"),
-        (words.small(2.86e-6), "2.9 \N{MULTIPLICATION SIGN} 10⁻⁶"),
-        (words.small(9.99e-4), "1.0 \N{MULTIPLICATION SIGN} 10⁻³"),
-        (words.small(0.0), "0"),
-        (words.times(21.5), "22 \N{MULTIPLICATION SIGN}"),
-        (words.plural(1, "network"), "1 network"),
-        (words.plural(3, "network"), "3 networks"),
-        (words.budget(0.008, "on average"), "at most 8.00 ms on average"),
-        (words.target("host-onnxruntime-t1-b1-float32", {"host": "a chip"}),
+        (formatting.seconds(0.00761), "7.61 ms"),
+        (formatting.seconds(4e-4), "400 µs"),
+        (formatting.seconds(None), "\N{EN DASH}"),
+        (formatting.duration(3.21), "3.2 s"),
+        (formatting.duration(59.7), "1 min 0 s"),
+        (formatting.duration(4133), "1 h 8 min"),
+        (formatting.percent(0.91234), "91.2 %"),
+        (formatting.signed_percent(-0.02), "\N{MINUS SIGN}2.0 %"),
+        (formatting.percent_range((0.9, 0.912)), "90.0 to 91.2 %"),
+        (formatting.count(56076), "56 076"),
+        (formatting.count(2.2e6), "2.20 million"),
+        (formatting.count(999_800), "1.00 million"),
+        (formatting.size(233_000), "228 KiB"),
+        (formatting.energy(1.2345e-3), "1.23 mJ"),
+        (formatting.small(2.86e-6), "2.9 \N{MULTIPLICATION SIGN} 10⁻⁶"),
+        (formatting.small(9.99e-4), "1.0 \N{MULTIPLICATION SIGN} 10⁻³"),
+        (formatting.small(0.0), "0"),
+        (formatting.times(21.5), "22 \N{MULTIPLICATION SIGN}"),
+        (formatting.plural(1, "network"), "1 network"),
+        (formatting.plural(3, "network"), "3 networks"),
+        (formatting.budget(0.008, "on average"), "at most 8.00 ms on average"),
+        (formatting.target("host-onnxruntime-t1-b1-float32", {"host": "a chip"}),
          "ONNX Runtime on a chip, 1 thread, batch 1, float32"),
-        (words.target("=50i-4-tvm-t4-b1-float32-mode_max-version_0.27", {}),
+        (formatting.target("=50i-4-tvm-t4-b1-float32-mode_max-version_0.27", {}),
          "TVM 0.27 on Pi-4, 4 threads, batch 1, float32, power mode max"),
-        (words.target("something else", {}), "something else"),
+        (formatting.target("something else", {}), "something else"),
     ],
 )  # fmt: skip
 def test_words(text: str, expected: str) -> None:

@@ -17,7 +17,7 @@ from hardware_profiles import load as load_profile
 from latency_models.roofline import Roofline
 from nas.errors import InputError
 from nas.process.files import append_jsonl, atomic_write_json, read_jsonl
-from nas.report import words, write_report
+from nas.report import formatting, write_report
 from tests.nas.report.made_up_run import BUDGETS, STAGES, TARGET, space, write_run
 
 _VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -101,7 +101,10 @@ def test_a_kept_run_looks_kept(kept_page: str) -> None:
 def test_energy_and_memory_are_called_estimates(kept_run: Path, kept_page: str, tmp_path: Path) -> None:
     whole = json.loads((kept_run / "verify.json").read_text())
     for winner in whole["winners"]:
-        energy, memory = words.energy(winner["energy_estimate_j"]), words.size(winner["peak_memory_estimate_bytes"])
+        energy, memory = (
+            formatting.energy(winner["energy_estimate_j"]),
+            formatting.size(winner["peak_memory_estimate_bytes"]),
+        )
         assert f"<dt>energy of a call, estimated</dt><dd>{energy}</dd>" in kept_page
         assert f"<dt>peak memory, estimated</dt><dd>{memory}</dd>" in kept_page
     assert "Energy and peak memory are estimates" in kept_page and "No energy is estimated" not in kept_page

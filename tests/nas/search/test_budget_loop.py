@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from nas.search.budget_loop import Floats, Readings, Rules, decide
+from nas.search.budget_loop import Floats, Observed, Rules, decide
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +22,9 @@ class Normal:
         return np.asarray(ndtr((np.log(limit_s) - np.log(self.mean_s)) / self.std))
 
 
-def read(measured: list[int], seconds: Floats | list[float], noise: float = 0.0, step_s: float = 0.0) -> Readings:
+def read(measured: list[int], seconds: Floats | list[float], noise: float = 0.0, step_s: float = 0.0) -> Observed:
     """Readings of candidates among three."""
-    return Readings.of(np.array(measured), np.asarray(seconds), 3, noise, step_s)
+    return Observed.of(np.array(measured), np.asarray(seconds), 3, noise, step_s)
 
 
 def test_a_budget_close_to_a_reading_is_not_given_up_while_readings_are_left() -> None:
@@ -43,7 +43,7 @@ def test_a_budget_close_to_a_reading_is_not_given_up_while_readings_are_left() -
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_it_ends_where_everything_was_read_and_nothing_keeps_the_budget(n: int, over: float) -> None:
     seconds = over + 0.3 * np.arange(n)
-    belief, readings = Normal(seconds, np.full(n, 1e-6)), Readings.of(np.arange(n), seconds, n)
+    belief, readings = Normal(seconds, np.full(n, 1e-6)), Observed.of(np.arange(n), seconds, n)
     step = decide(np.arange(n, dtype=np.float64), 1.0, belief, readings, 4, Rules())
     assert step.index is None and step.found == ("undecided" if over < 1.0247 else "nothing fits")
 
@@ -51,7 +51,7 @@ def test_it_ends_where_everything_was_read_and_nothing_keeps_the_budget(n: int, 
 def test_the_likely_fastest_network_is_read_before_a_far_budget_is_given_up() -> None:
     mean = np.linspace(1.0, 3.0, 50)[::-1].copy()
     belief = Normal(mean, np.full(50, 0.01))
-    readings = Readings.of(np.array([10]), mean[[10]], 50, noise=0.03)
+    readings = Observed.of(np.array([10]), mean[[10]], 50, noise=0.03)
     step = decide(mean.copy(), 0.5, belief, readings, 9, Rules())
     assert (step.found, step.index) == (None, 49)
 
@@ -72,7 +72,7 @@ def test_a_reading_just_within_the_budget_is_taken_again() -> None:
 
 def test_a_belief_that_knows_better_than_one_reading_is_heard() -> None:
     belief = Normal(np.array([0.5, 1.02]), np.array([0.02, 0.02]))
-    readings = Readings.of(np.array([0, 1]), np.array([0.5, 0.93]), 2, noise=0.03)
+    readings = Observed.of(np.array([0, 1]), np.array([0.5, 0.93]), 2, noise=0.03)
     step = decide(np.array([60.0, 70.0]), 1.0, belief, readings, 0, Rules())
     assert (step.found, step.index) == ("network", 0)
 

@@ -8,7 +8,7 @@ from latency_models.additive import Additive, compile
 from latency_models.roofline import Roofline
 from nas.config.component import ComponentSpec
 from nas.config.settings import Budget, Experiment, SearchSettings
-from nas.exits.placement import reach_of
+from nas.exits.placement import cumulative_of
 from nas.optimisers.exit_shares import Exitless
 from nas.run.trial import AtBudget
 from nas.search.problem import METRIC_OF, BudgetProblem, objective_columns
@@ -43,7 +43,7 @@ def problem(space: StagedSpace, tables: dict[Target, Additive]) -> BudgetProblem
 
 def test_a_searcher_sees_arrays(problem: BudgetProblem, space: StagedSpace) -> None:
     genomes = random_genomes(space, 50, np.random.default_rng(0))
-    objectives, violation = problem.cheap(genomes)
+    objectives, violation = problem.free_objectives(genomes)
     assert problem.sizes.shape == problem.ordinal.shape == (len(space.genes),)
     assert objectives.shape == (50, 1) and violation.shape == (50, 3)
     assert (violation >= 0).all() and np.isfinite(violation).all()
@@ -54,13 +54,13 @@ def test_a_violation_is_the_share_of_the_budget_that_is_missing(problem: BudgetP
     """Judged network by network with the model itself, its error granted."""
     models = {target: Roofline(load(target.device), target) for target in (PI, NANO)}
     genomes = random_genomes(space, 20, np.random.default_rng(1))
-    _, violation = problem.cheap(genomes)
+    _, violation = problem.free_objectives(genomes)
     for row, genome in enumerate(genomes):
         network = space.decode(genome)
         pi, nano = (models[target].predict([network]) for target in (PI, NANO))
         expected = [
             1.1 * pi.total_s[0] / 2e-4 - 1,
-            1.1 * pi.reach_s(0)[0] / 1e-4 - 1,  # leaving always at the first exit is as fast as it can be
+            1.1 * pi.cumulative_s(0)[0] / 1e-4 - 1,  # leaving always at the first exit is as fast as it can be
             1.25 * nano.total_s[0] / 3e-4 - 1,
         ]
         assert violation[row] == pytest.approx(np.maximum(expected, 0), rel=1e-6, abs=1e-9)
@@ -69,8 +69,8 @@ def test_a_violation_is_the_share_of_the_budget_that_is_missing(problem: BudgetP
 def test_an_exit_can_only_help_an_expected_budget(problem: BudgetProblem, space: StagedSpace) -> None:
     for genome in random_genomes(space, 20, np.random.default_rng(2)):
         none, one = (with_exits(space, genome, on)[None] for on in ((), (0,)))
-        assert problem.cheap(one)[1][0, 1] <= problem.cheap(none)[1][0, 1]
-        assert problem.cheap(one)[1][0, 0] >= problem.cheap(none)[1][0, 0]
+        assert problem.free_objectives(one)[1][0, 1] <= problem.free_objectives(none)[1][0, 1]
+        assert problem.free_objectives(one)[1][0, 0] >= problem.free_objectives(none)[1][0, 0]
 
 
 @pytest.mark.parametrize("exits", [True, False])
@@ -82,7 +82,7 @@ def test_a_problem_says_which_genes_have_an_effect(problem: BudgetProblem, space
     assert np.array_equal(told, find_active(searched.canonical, searched.sizes, genomes))
     switches = [site.gene for site in space.exit_sites if site.gene is not None]
     assert told[:, switches].any() == exits
-    assert exits or (np.isfinite(searched.tables[PI].reach_s(genomes)).sum(axis=1) == 1).all()
+    assert exits or (np.isfinite(searched.tables[PI].cumulative_s(genomes)).sum(axis=1) == 1).all()
 
 
 def test_parts_add_up_to_every_choice_of_exits(
@@ -93,15 +93,15 @@ def test_parts_add_up_to_every_choice_of_exits(
     for genome in random_genomes(space, 30, rng):
         on = rng.permutation(places)[: rng.integers(0, 3)]
         chosen = with_exits(space, genome, on.tolist())
-        reach = tables[PI].reach_s(chosen[None])[0]
+        cumulative = tables[PI].cumulative_s(chosen[None])[0]
         body_s, head_s = problem.parts(genome, PI)
-        kept = np.flatnonzero(~np.isnan(reach))
-        assert reach_of(kept[:-1].tolist(), body_s, head_s) == pytest.approx(reach[kept], rel=1e-9)
+        kept = np.flatnonzero(~np.isnan(cumulative))
+        assert cumulative_of(kept[:-1].tolist(), body_s, head_s) == pytest.approx(cumulative[kept], rel=1e-9)
 
 
 def test_the_allowance_leaves_room_for_the_models_error(problem: BudgetProblem) -> None:
-    assert problem.allowance_s(BUDGETS[0]) == pytest.approx(2e-4 / 1.1)
-    assert problem.allowance_s(BUDGETS[2]) == pytest.approx(3e-4 / 1.25)
+    assert problem.effective_budget_s(BUDGETS[0]) == pytest.approx(2e-4 / 1.1)
+    assert problem.effective_budget_s(BUDGETS[2]) == pytest.approx(3e-4 / 1.25)
 
 
 def test_everything_that_a_searcher_is_told_is_to_be_minimised() -> None:

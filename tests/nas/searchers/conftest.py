@@ -38,7 +38,7 @@ class Plain:
     def canonical(self, genomes: Genomes) -> Genomes:
         return genomes
 
-    def cheap(self, genomes: Genomes) -> tuple[Values, Values]:
+    def free_objectives(self, genomes: Genomes) -> tuple[Values, Values]:
         latency = genomes.sum(axis=1, keepdims=True) * 1.0
         return latency, np.maximum(latency - self.budget, 0)
 

@@ -21,7 +21,7 @@ def best_loss(searcher: Any, problem: Any, loss: Callable[[Genomes], np.ndarray]
     for _ in range(batches):
         genomes = searcher.ask(n)
         values = loss(genomes)
-        searcher.tell(genomes, values[:, None], problem.cheap(genomes)[1])
+        searcher.tell(genomes, values[:, None], problem.free_objectives(genomes)[1])
         best = min(best, float(values.min()))
     return best
 
@@ -63,9 +63,9 @@ def test_local_search_asks_the_neighbours_of_the_best_and_then_starts_anew(toy: 
     # Nothing around is better, so the descent ends as soon as every neighbour is known.
     searcher.tell(around, np.full((4, 1), 2.0), np.zeros((4, 1)))
     rest = searcher.ask(1)
-    if len(searcher._told):
+    if len(searcher._archive):
         searcher.tell(rest, np.full((1, 1), 2.0), np.zeros((1, 1)))
-    assert len(searcher._told) == 0
+    assert len(searcher._archive) == 0
 
 
 @pytest.mark.parametrize("make", [NSGA2, RegularisedEvolution])

@@ -55,9 +55,9 @@ def test_feasible_genomes_survive_and_less_violation_comes_next(toy: Any) -> Non
     values = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0], [np.nan, 0.0], [0.0, 0.0], [0.0, 0.0]])
     violation = np.array([[0.3, 0.4], [0.9, 0.1], [0.5, 0.0], [0.0, 0.0], [0.2, 0.3], [np.nan, np.nan]])
     searcher.tell(genomes, values, violation)
-    assert [row[1] for row in searcher._told.genomes.tolist()] == [2, 1]
+    assert [row[1] for row in searcher._archive.genomes.tolist()] == [2, 1]
     searcher.tell(np.array([[5, 7, 7, 7, 7, 7, 7]]), np.array([[1.0, 1.0]]), np.array([[0.0, 0.0]]))
-    assert [row[1] for row in searcher._told.genomes.tolist()] == [7, 2]
+    assert [row[1] for row in searcher._archive.genomes.tolist()] == [7, 2]
 
 
 def test_the_better_of_two_is_the_parent(toy: Any) -> None:

@@ -39,22 +39,22 @@ def best_loss(searcher: Any, problem: Any, loss: Callable[[Genomes], np.ndarray]
     for _ in range(batches):
         genomes = searcher.ask(n)
         values = loss(genomes)
-        searcher.tell(genomes, values[:, None], problem.cheap(genomes)[1])
+        searcher.tell(genomes, values[:, None], problem.free_objectives(genomes)[1])
         best = min(best, float(values.min()))
     return best
 
 
-def test_offspring_in_many_broods_are_as_good_and_all_different(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offspring_in_many_chunks_are_as_good_and_all_different(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: dict[int, list[float]] = {1 << 14: [], 64: []}
-    for brood, found in losses.items():
-        monkeypatch.setattr(joint, "_BROOD", brood)
+    for chunk, found in losses.items():
+        monkeypatch.setattr(joint, "_CHUNK", chunk)
         for seed in range(4):
             loss, problem = interacting(seed, 12, 5), plain(12, 5, budget=24.0, seed=seed)
             searcher = Joint(problem, offspring=8000)
             found.append(best_loss(searcher, problem, loss, 10))
             candidates = searcher._pool(np.random.default_rng(seed), 300).genomes
             assert len(np.unique(candidates, axis=0)) == len(candidates) >= 300
-            assert (problem.cheap(candidates)[1] == 0).all()
+            assert (problem.free_objectives(candidates)[1] == 0).all()
     assert np.mean(losses[64]) < np.mean(losses[1 << 14]) + 1
 
 
@@ -89,7 +89,7 @@ def test_several_objectives_spread_along_the_front(toy: Any, make: Callable[...,
         for _ in range(12):
             genomes = searcher.ask(10)
             told.append(problem.evaluate(genomes)[0])
-            searcher.tell(genomes, told[-1], problem.cheap(genomes)[1])
+            searcher.tell(genomes, told[-1], problem.free_objectives(genomes)[1])
         values = np.concatenate(told)
         volumes.append(moocore.hypervolume(values, ref=reference))
     assert volumes[0] > volumes[1] + 0.5
@@ -116,7 +116,7 @@ def test_a_prior_that_is_taken_is_one_that_was_given(plain: Any, make: Callable[
         assert np.array_equal(*asked)
         values = np.sort(asked[0], axis=1)[:, :1] * 1.0
         for searcher in (given, taken):
-            searcher.tell(asked[0], values, problem.cheap(asked[0])[1])
+            searcher.tell(asked[0], values, problem.free_objectives(asked[0])[1])
 
 
 @GUIDED
@@ -148,7 +148,7 @@ def test_failures_are_avoided(plain: Any) -> None:
         values = genomes.sum(axis=1, keepdims=True) * 1.0
         values[genomes[:, 1] < 2] = np.nan
         failing.append(float((genomes[:, 1] < 2).mean()))
-        searcher.tell(genomes, values, problem.cheap(genomes)[1])
+        searcher.tell(genomes, values, problem.free_objectives(genomes)[1])
     assert np.mean(failing[:2]) > 0.2
     assert np.mean(failing[4:]) < 0.5 * np.mean(failing[:2])
 

@@ -20,7 +20,7 @@ def points(n: int, seed: int = 0, features: int = 2) -> tuple[Encoding, Points, 
 def test_codes_are_as_far_apart_as_genomes() -> None:
     encoding, found, genomes = points(30)
     model = Surrogate(encoding, 4, 2)
-    apart = model._apart(found)
+    apart = model._gene_distances(found)
     for gene, (size, ordinal) in enumerate(zip(SIZES, ORDINAL, strict=True)):
         column = genomes[:, gene]
         steps = abs(column[:, None] - column[None])
@@ -35,7 +35,7 @@ def test_the_gradient_is_that_of_the_loss() -> None:
     gaps = (found.features.T[:, :, None] - found.features.T[:, None, :]).astype(np.float64) ** 2
     outer = found.features.astype(np.float64) @ found.features.T.astype(np.float64)
     theta = model.theta + 0.3 * rng.normal(size=len(model.theta))
-    arguments = (model._apart(found), gaps, outer, target)
+    arguments = (model._gene_distances(found), gaps, outer, target)
     steps = 1e-5 * np.eye(len(theta))
     numeric = [(model._loss(theta + s, *arguments)[0] - model._loss(theta - s, *arguments)[0]) / 2e-5 for s in steps]
     np.testing.assert_allclose(model._loss(theta, *arguments)[1], numeric, rtol=1e-5, atol=1e-6)

@@ -56,13 +56,13 @@ class OneBudget:
         self.ordinal = np.array([gene.ordinal for gene in SPACE.genes])
         self.canonical = SPACE.canonical
 
-    def cheap(self, genomes: Genomes) -> tuple[np.ndarray, np.ndarray]:
-        seconds = TABLES.score(genomes)[:, None]
+    def free_objectives(self, genomes: Genomes) -> tuple[np.ndarray, np.ndarray]:
+        seconds = TABLES.latency_s(genomes)[:, None]
         return seconds, np.maximum(seconds / self.budget_s - 1, 0)
 
     def evaluate(self, genomes: Genomes, objectives: list[Objective]) -> np.ndarray:
         rows = []
-        for genome, seconds in zip(genomes, TABLES.score(genomes), strict=True):
+        for genome, seconds in zip(genomes, TABLES.latency_s(genomes), strict=True):
             figures = metrics(tuple(genome.tolist()))
             at = AtBudget(accuracy=figures["macs"] / 1e7, latency_s=float(seconds), thresholds=(), rates=(1.0,))
             rows.append(objective_columns(objectives, figures, [at]))
@@ -73,10 +73,10 @@ class OneBudget:
 def metrics(genome: tuple[int, ...]) -> dict[str, float]:
     """What a trial records of a network."""
     network = SPACE.decode(genome)
-    seconds = float(TABLES.score(np.array([genome]))[0])
+    seconds = float(TABLES.latency_s(np.array([genome]))[0])
     return {
         "worst_case_latency_s": seconds,
-        "expected_latency_s": float(np.nanmin(TABLES.reach_s(np.array([genome])))),
+        "expected_latency_s": float(np.nanmin(TABLES.cumulative_s(np.array([genome])))),
         "params": network.params,
         "macs": network.macs,
         "peak_memory_bytes": network.peak_memory,
@@ -90,7 +90,7 @@ def searched(name: str, budget_s: float, objectives: list[Objective], batches: i
     asked = []
     for _ in range(batches):
         genomes = searcher.ask(10)
-        searcher.tell(genomes, problem.evaluate(genomes, objectives), problem.cheap(genomes)[1])
+        searcher.tell(genomes, problem.evaluate(genomes, objectives), problem.free_objectives(genomes)[1])
         asked.append(genomes)
     return np.concatenate(asked)
 
@@ -100,7 +100,7 @@ def spread() -> np.ndarray:
     """Seconds of random networks, sorted."""
     rng = np.random.default_rng(0)
     genomes = SPACE.canonical(rng.integers(sizes(SPACE), size=(400, len(SPACE.genes))))
-    seconds: np.ndarray = np.sort(TABLES.score(genomes))
+    seconds: np.ndarray = np.sort(TABLES.latency_s(genomes))
     return seconds
 
 
@@ -110,7 +110,7 @@ def test_a_larger_budget_gives_a_better_network_that_uses_it(name: str, spread: 
     for share in (0.15, 0.5, 0.95):
         budget_s = float(np.quantile(spread, share))
         asked = searched(name, budget_s, ["accuracy"])
-        seconds = TABLES.score(asked)
+        seconds = TABLES.latency_s(asked)
         assert (seconds <= budget_s).all()
         best = np.array([metrics(tuple(row))["macs"] for row in asked.tolist()]).argmax()
         found.append((metrics(tuple(asked[best].tolist()))["macs"], seconds[best]))

@@ -129,19 +129,19 @@ def test_a_tighter_budget_ends_at_a_faster_network(of: Any, run: Path) -> None:
     with opened(run) as context:
         problem = problem_of(context)
         table = problem.tables[context.experiment.target]
-        seconds = np.sort(table.score(np.array([t.genome for t in _every(problem)])))
-        paths = optimise.open_paths(context)
+        seconds = np.sort(table.latency_s(np.array([t.genome for t in _every(problem)])))
+        networks = optimise.open_networks(context)
         ends = []
         for limit in (seconds[len(seconds) // 5], seconds[len(seconds) // 2], seconds[-1]):
             budget = replace(
-                context.experiment.budgets[0], of=of, latency_s=limit * (1 + problem.caution[table.target])
+                context.experiment.budgets[0], of=of, latency_s=limit * (1 + problem.safety_margin[table.target])
             )
             tight = replace(problem, experiment=replace(context.experiment, budgets=(budget,)))
-            loss, cost = loss_and_cost(tight, 0, paths)
-            bound = Exitless.of(tight) if loss.leaves is None else tight
-            result = Differentiable(steps=40, warm_up=2).run(bound, loss, cost, tight.allowance_s(budget))
+            loss, cost = loss_and_cost(tight, 0, networks)
+            bound = Exitless.of(tight) if loss.exit_rates is None else tight
+            result = Differentiable(steps=40, warm_up=2).run(bound, loss, cost, tight.effective_budget_s(budget))
             assert result.seconds[0] <= limit * (1 + 1e-9)
-            ends.append(table.score(result.proposals[:1])[0])
+            ends.append(table.latency_s(result.proposals[:1])[0])
     assert ends[0] < ends[-1]
     if of == "worst_case":
         assert ends == sorted(ends)

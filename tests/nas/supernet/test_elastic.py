@@ -78,7 +78,7 @@ def test_masks_equal_extracted_networks(tiny: SearchSpace) -> None:
     check_equal(tiny, ("train", "eval"), some(tiny, 2))
 
 
-def test_bank_entries_equal_extracted_networks() -> None:
+def test_entries_of_operator_choices_equal_extracted_networks() -> None:
     space = toy((2, 6, 6), 3)
     check_equal(space, ("train", "eval"), some(space, 4))
 

@@ -1,4 +1,4 @@
-"""The cell space trains: its edges are banks of a supernet, equal to the networks they stand for."""
+"""The cell space trains: its edges are operator choices of a supernet, equal to the networks they stand for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_edges_of_a_supernet_equal_extracted_networks() -> None:
     check_equal(nasbench201((2, 4, 4), 3, channels=4, cells=1), ("train",), GENOMES)
 
 
-def test_a_cell_is_six_banks_of_four_operators_and_nothing() -> None:
+def test_a_cell_is_six_choices_of_four_operators_and_nothing() -> None:
     plans = Supernet(nasbench201((2, 4, 4), 3, channels=4, cells=1)).plans
     edges = [plan for plan in plans if ".edge" in plan.slot.name]
     assert len(edges) == 18

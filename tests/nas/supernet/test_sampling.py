@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nas.supernet.sampling import bank_genes, largest, sandwich, smallest
+from nas.supernet.sampling import largest, operator_genes, sandwich, smallest
 from search_spaces.mobile import mobile
 from search_spaces.slots import SearchSpace, random_genomes
 from search_spaces.toy import OPERATORS, toy
@@ -34,12 +34,12 @@ def test_sandwich_is_canonical_and_follows_from_the_generator(tiny: SearchSpace)
     assert np.array_equal(genomes, sandwich(tiny, 3, np.random.default_rng(4)))
 
 
-def test_the_operators_of_a_bank_take_turns() -> None:
+def test_the_operators_of_a_choice_take_turns() -> None:
     space = toy((1, 8, 8), 3)
-    banks = bank_genes(space)
-    assert [space.genes[gene].name.rpartition(".")[2] for gene in banks] == ["operator"] * 4
+    operator_choices = operator_genes(space)
+    assert [space.genes[gene].name.rpartition(".")[2] for gene in operator_choices] == ["operator"] * 4
     rng = np.random.default_rng(0)
-    always = space.slots[1].genes[space.slots[1].bank[0]]
+    always = space.slots[1].genes[space.slots[1].operator_choice[0]]
     for _ in range(5):
         genomes = sandwich(space, 2 * len(OPERATORS) - 2, rng)
         assert (np.bincount(genomes[:, always], minlength=len(OPERATORS)) == 2).all()

@@ -16,11 +16,11 @@ from search_spaces.toy import OPERATORS, toy
 Build = Callable[[Builder, Ref, int], Ref | None]
 
 
-def slot(build: Build, count: int = 2, bank: bool = False, shape: tuple[int, ...] = (4, 6, 6)) -> Slot:
+def slot(build: Build, count: int = 2, operator_choice: bool = False, shape: tuple[int, ...] = (4, 6, 6)) -> Slot:
     """A slot of one gene that `build` reads."""
     return Slot(
         "s", "body", (0,), (count,), ("image",), lambda b, refs, values: build(b, refs[0], values[0]),
-        lambda values: (shape,), (0,) if bank else (),
+        lambda values: (shape,), (0,) if operator_choice else (),
     )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def test_an_exit_that_is_off_stands_for_the_one_that_is_on(tiny: SearchSpace) ->
         ]
 
 
-def test_a_bank_has_a_union_per_operator() -> None:
+def test_an_operator_choice_has_a_union_per_operator() -> None:
     space = toy((1, 8, 8), 3)
     here = plan(next(s for s in space.slots if s.name == "stage1.block0"))
     assert len(here.unions) == len(OPERATORS)
@@ -97,9 +97,9 @@ def flattened(b: Builder, x: Ref, value: int) -> Ref:
 
 @pytest.mark.parametrize("build", [strided, renamed, rewired, shifted, concatenated, flattened])
 def test_combinations_that_cannot_share_weights_are_refused(build: Any) -> None:
-    with pytest.raises(SpaceError, match=r"slot 's'.*bank"):
+    with pytest.raises(SpaceError, match=r"slot 's'.*operator choice"):
         plan(slot(build))
-    assert len(plan(slot(build, bank=True)).unions) == 2
+    assert len(plan(slot(build, operator_choice=True)).unions) == 2
 
 
 def test_a_slot_that_is_never_there_is_refused() -> None:

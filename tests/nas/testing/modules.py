@@ -39,16 +39,16 @@ class Untabled:
                 op.kind in VIEWS or op_class(network, op)
             except KeyError:
                 raise UnpricedOperator(op.name, op.kind, "untabled", self.target) from None
-        macs = [network.reach(k).macs for k in range(len(network.exits))]
+        macs = [network.cumulative(k).macs for k in range(len(network.exits))]
         return np.diff(macs, prepend=0) / self._numbers["speed"] + self._numbers["overhead"]
 
     def predict(self, networks):
         means = [self.factor * self._bare(network) for network in networks]
         return stack(means, [self.error.relative**2 * np.outer(mean, mean) for mean in means])
 
-    def fit(self, networks, reach_s):
+    def fit(self, networks, cumulative_s):
         logs = []
-        for network, seconds in zip(networks, np.asarray(reach_s)):
+        for network, seconds in zip(networks, np.asarray(cumulative_s)):
             reach = np.cumsum(self._bare(network))
             known = np.isfinite(seconds[: len(reach)])
             logs.append(float(np.log(seconds[: len(reach)][known] / reach[known]).mean()))
@@ -144,7 +144,7 @@ import numpy as np
 
 from nas.searchers.base import least_violation
 from nas.searchers.random import RandomSearch
-from nas.searchers.screen import Screen
+from nas.searchers.feasibility_filter import FeasibilityFilter
 
 
 class Silent:
@@ -199,16 +199,16 @@ class Asked(RandomSearch):
 
     def __init__(self, problem):
         super().__init__(problem)
-        self.problem, self.screen, self.asked = problem, Screen(problem), 0
+        self.problem, self.filter, self.asked = problem, FeasibilityFilter(problem), 0
 
     def ask(self, n):
         self.asked += 1
         rng = np.random.default_rng((self.problem.seed, self.asked))
         draw = lambda rng, many, attempt: rng.integers(self.problem.sizes, size=(many, len(self.problem.sizes)))
-        return self.screen.propose(rng, n, [draw])
+        return self.filter.propose(rng, n, [draw])
 
     def tell(self, genomes, values, violation):
-        self.screen.add(genomes)
+        self.filter.add(genomes)
 
 
 class Careless(RandomSearch):
@@ -216,12 +216,12 @@ class Careless(RandomSearch):
 
     def __init__(self, problem):
         super().__init__(problem)
-        self.problem, self.screen = problem, Screen(problem)
+        self.problem, self.filter = problem, FeasibilityFilter(problem)
 
     def ask(self, n):
         draw = lambda rng, many, attempt: rng.integers(self.problem.sizes, size=(many, len(self.problem.sizes)))
-        return self.screen.propose(self.screen.generator(), n, [draw], anywhere=True)
+        return self.filter.propose(self.filter.generator(), n, [draw], anywhere=True)
 
     def tell(self, genomes, values, violation):
-        self.screen.add(genomes)
+        self.filter.add(genomes)
 '''

@@ -37,15 +37,15 @@ class Forgetting(Search):
 
 
 class Wordy(Sound):
-    """Its paths are lists."""
+    """Its samples are lists."""
 
     def begin(self, problem, cost, limit_s):
         return Listing(self, problem, cost, limit_s)
 
 
 class Listing(Search):
-    def path(self, step):
-        return super().path(step).tolist()
+    def sample(self, step):
+        return super().sample(step).tolist()
 '''
 
 #: Attention whose number of heads is a choice of operators, with a batch norm over the heads.
@@ -79,7 +79,7 @@ def attention(input_shape, classes, width: int = 8):
         block=_attention,
         exit_head=linear_exit,
         final_head=lambda b, x, classes: linear_exit(b, "final", x, classes),
-        bank=("heads",),
+        operator_choice=("heads",),
         max_exits=1,
     )
 """

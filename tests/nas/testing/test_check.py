@@ -78,8 +78,8 @@ def _kind(subject: str) -> str:
         ("their_latency:Overconfident", "tables_are_the_model", "tables give "),
         ("their_optimisers:Loose", "it_proposes_what_keeps_the_limit", "and the limit is "),
         ("their_optimisers:Amnesic", "a_killed_search_goes_on", "other networks are asked for"),
-        ("their_optimisers:Wordy", "it_proposes_what_keeps_the_limit", "path(0) returned ["),
-        ("their_heads:attention", "banks_share_no_array", "put the option into the operators' names"),
+        ("their_optimisers:Wordy", "it_proposes_what_keeps_the_limit", "sample(0) returned ["),
+        ("their_heads:attention", "operator_choices_share_no_array", "put the option into the operators' names"),
     ],
 )
 def test_the_first_law_that_is_broken_is_the_error(subject: str, law: str, seen: str, nas: Command) -> None:

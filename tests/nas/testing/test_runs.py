@@ -62,7 +62,7 @@ def test_predictions_one_by_one_screen_like_tables() -> None:
     )
     genomes = random_genomes(space, 60, np.random.default_rng(0))
     for _ in range(2):
-        for found, wanted in zip(other.cheap(genomes), one.cheap(genomes), strict=True):
+        for found, wanted in zip(other.free_objectives(genomes), one.free_objectives(genomes), strict=True):
             np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(Untabled(space, model).reach_s(genomes), tables.reach_s(genomes), rtol=1e-9)
-    assert one.cheap(genomes[:0])[1].shape == other.cheap(genomes[:0])[1].shape == (0, 2)
+    np.testing.assert_allclose(Untabled(space, model).cumulative_s(genomes), tables.cumulative_s(genomes), rtol=1e-9)
+    assert one.free_objectives(genomes[:0])[1].shape == other.free_objectives(genomes[:0])[1].shape == (0, 2)

@@ -51,14 +51,14 @@ def test_exits_of_a_known_backbone_cost_nothing(
 ) -> None:
     images = np.random.default_rng(0).normal(size=(5, 1, 8, 8)).astype(np.float32)
     evaluator = SupernetEvaluator(space, params, images, images, keep_bytes=1)
-    judged: list[bytes] = []
-    judge = evaluator._judge
-    monkeypatch.setattr(evaluator, "_judge", lambda c: judged.append(c.tobytes()) or judge(c))
+    evaluated: list[bytes] = []
+    logits = evaluator._logits
+    monkeypatch.setattr(evaluator, "_logits", lambda c: evaluated.append(c.tobytes()) or logits(c))
     on = np.array([len(gene.options) - 1 for gene in space.genes])
     off = on.copy()
     off[-1] = 0
     assert np.array_equal(evaluator.logits(np.stack([on, off]))[0], evaluator.logits(on[None])[0])
-    assert len(judged) == 1
+    assert len(evaluated) == 1
     evaluator.logits(np.zeros_like(on)[None])
     evaluator.logits(on[None])
-    assert len(judged) == 3
+    assert len(evaluated) == 3

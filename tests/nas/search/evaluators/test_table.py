@@ -53,7 +53,7 @@ def test_the_problem_has_the_tables_latencies_and_violations() -> None:
     seconds = table.column("a").copy()
     seconds[5] = np.nan
     problem = TableProblem(Rows(table.ops), seconds, (2e-3, 4e-3), seed=3)
-    free, violation = problem.cheap(table.ops)
+    free, violation = problem.free_objectives(table.ops)
     known = np.arange(len(table)) != 5
     np.testing.assert_allclose(free[known, 0], seconds[known])
     np.testing.assert_allclose(violation[known, 0], np.maximum(seconds[known] / 2e-3 - 1, 0))
@@ -68,7 +68,7 @@ def test_a_search_stays_within_the_table_and_the_budget() -> None:
     searcher, asked = RegularisedEvolution(problem, population=8, sample=3), []
     for _ in range(30):
         genomes = searcher.ask(4)
-        searcher.tell(genomes, genomes.sum(axis=1, keepdims=True) * 1.0, problem.cheap(genomes)[1])
+        searcher.tell(genomes, genomes.sum(axis=1, keepdims=True) * 1.0, problem.free_objectives(genomes)[1])
         asked += problem.rows.find(genomes).tolist()
     # All networks of the table that are fast enough, each once, and no others.
     assert sorted(asked) == np.flatnonzero(part.column("b") <= 0.014).tolist()

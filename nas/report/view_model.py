@@ -9,9 +9,9 @@ from pathlib import Path
 from markupsafe import Markup
 
 from nas import tolerances
-from nas.report import agreement, architecture, exits, front, svg, words
+from nas.report import agreement, architecture, exits, formatting, front, svg
 from nas.report.agreement import Agreement
-from nas.report.reading import Run
+from nas.report.reading import ReportedRun
 from nas.report.records import Pair
 from nas.run import layout, verdict
 from nas.run.verdict import BudgetRow, State
@@ -62,7 +62,7 @@ class Card:
     @property
     def limit(self) -> str:
         """The budget in words."""
-        return words.budget(self.budget.latency_s, self.budget.how)
+        return formatting.budget(self.budget.latency_s, self.budget.how)
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ class FileRow:
 
 
 @dataclass(frozen=True)
-class Page:
+class ViewModel:
     """All the template needs."""
 
-    run: Run
+    run: ReportedRun
     answer: Answer
     target: str
     cards: tuple[Card, ...]
@@ -129,13 +129,13 @@ class Page:
     within: float = agreement.WITHIN
 
 
-def build(run: Run, space: SearchSpace) -> Page:
+def build(run: ReportedRun, space: SearchSpace) -> ViewModel:
     """The page of a run."""
     cards = tuple(_card(run, number, budget) for number, budget in enumerate(run.budgets))
-    return Page(
+    return ViewModel(
         run=run,
         answer=_answer(run, cards),
-        target=words.target(run.target, run.devices),
+        target=formatting.target(run.target, run.devices),
         cards=cards,
         front=_front(run),
         agreements=tuple(_agreements(run)),
@@ -145,7 +145,7 @@ def build(run: Run, space: SearchSpace) -> Page:
     )
 
 
-def _estimates(run: Run) -> str:
+def _estimates(run: ReportedRun) -> str:
     """What the estimated energy and memory of the winners are, and why there is no energy; empty without any."""
     said = []
     if any(winner.energy_j is not None or winner.memory_bytes is not None for winner in run.winners):
@@ -154,7 +154,7 @@ def _estimates(run: Run) -> str:
     return " ".join(said)
 
 
-def _card(run: Run, number: int, budget: BudgetRow) -> Card:
+def _card(run: ReportedRun, number: int, budget: BudgetRow) -> Card:
     winner = run.winner_of(budget)
     statement = run.unmet.get(budget.name, "")
     state: State = winner.state if winner else "not kept" if budget.name in run.unmet else "not measured"
@@ -168,7 +168,7 @@ def _card(run: Run, number: int, budget: BudgetRow) -> Card:
         )
     target = (winner.target if winner else "") or budget.target or run.target
     return Card(
-        number, budget, winner, state, statement, words.target(target, run.devices),
+        number, budget, winner, state, statement, formatting.target(target, run.devices),
         exits.budget_bar(winner) if winner else None, icon(number),
     )  # fmt: skip
 
@@ -179,12 +179,12 @@ def icon(number: int) -> Markup:
     return svg.drawing(20, 20, "", [svg.mark(shape, 10, 10, 7, f"winner-mark b{number % 6}")], "icon")
 
 
-def _nothing_fits(run: Run) -> bool:
+def _nothing_fits(run: ReportedRun) -> bool:
     """Whether the run ended because no network of its space can keep any budget."""
     return bool(run.statements) and not run.verified
 
 
-def _answer(run: Run, cards: tuple[Card, ...]) -> Answer:
+def _answer(run: ReportedRun, cards: tuple[Card, ...]) -> Answer:
     if _nothing_fits(run):
         return Answer("not kept", "Nothing fits.", " ".join(dict.fromkeys(run.statements)))
     kept = sum(card.state == "kept" for card in cards)
@@ -192,7 +192,7 @@ def _answer(run: Run, cards: tuple[Card, ...]) -> Answer:
     total = len(cards)
     if total and kept == total:
         headline = {1: "The budget is kept.", 2: "Both budgets are kept."}.get(total, f"All {total} budgets are kept.")
-        bound = f"the upper {words.percent(tolerances.KEPT_LEVEL, 0)} bound of every winner's latency"
+        bound = f"the upper {formatting.percent(tolerances.KEPT_LEVEL, 0)} bound of every winner's latency"
         text = f"Measured on the target: {bound} is within its budget."
         return Answer("kept", headline, text)
     if broken:
@@ -211,7 +211,7 @@ def _answer(run: Run, cards: tuple[Card, ...]) -> Answer:
     return Answer("not measured", "Not verified yet.", text + "What there is so far follows.")
 
 
-def _front(run: Run) -> FrontView | None:
+def _front(run: ReportedRun) -> FrontView | None:
     found = front.cloud(run)
     if not found.worst and not found.winners:
         return None
@@ -221,11 +221,11 @@ def _front(run: Run) -> FrontView | None:
     return FrontView(wide, narrow, found, below, status.count("infeasible"), status.count("failed"))
 
 
-def _agreements(run: Run) -> Iterator[AgreementView]:
+def _agreements(run: ReportedRun) -> Iterator[AgreementView]:
     for target in dict.fromkeys(pair.target for pair in run.pairs):
         pairs = tuple(pair for pair in run.pairs if pair.target == target)
         yield AgreementView(
-            words.target(target, run.devices),
+            formatting.target(target, run.devices),
             agreement.picture(pairs),
             pairs,
             agreement.agreement([pair for pair in pairs if pair.in_sample]),

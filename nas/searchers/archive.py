@@ -9,7 +9,7 @@ from nas.searchers.base import Genomes, Values, least_violation
 from nas.searchers.pareto import crowding_distance, pareto_rank
 
 
-def judge(values: Values, violation: Values) -> tuple[Values, NDArray[np.float64]]:
+def comparable(values: Values, violation: Values) -> tuple[Values, NDArray[np.float64]]:
     """Finite values [n, m] and a violation [n]; what failed within its budget has an infinite one."""
     finite = np.logical_and.reduce(np.isfinite(values), axis=1)
     distance = least_violation(violation)
@@ -18,14 +18,14 @@ def judge(values: Values, violation: Values) -> tuple[Values, NDArray[np.float64
 
 
 def best_first(values: Values, distance: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The indices of judged genomes, the best first; ties in the order told."""
+    """The indices of genomes, the best first; ties in the order told."""
     if values.shape[1] == 1:
         return np.lexsort((np.where(distance > 0, 0.0, values[:, 0]), distance))
     rank = pareto_rank(values, distance)
     return np.lexsort((-crowding_distance(values, rank), rank))
 
 
-class Told:
+class Archive:
     """Genomes [n, G] in the order told, with finite values [n, m] and the violation [n] of the nearest budget."""
 
     def __init__(self, genes: int) -> None:
@@ -39,7 +39,7 @@ class Told:
     def add(self, genomes: Genomes, values: Values, violation: Values) -> None:
         """Append a batch as `Searcher.tell` hears it."""
         known = self.values if len(self) else np.empty((0, values.shape[1]))
-        values, distance = judge(values, violation)
+        values, distance = comparable(values, violation)
         self.genomes = np.concatenate((self.genomes, genomes))
         self.values = np.concatenate((known, values))
         self.distance = np.concatenate((self.distance, distance))

@@ -2,7 +2,8 @@
 
 One forward pass of one network on one batch, batch norm with the statistics of the batch; nothing is calibrated. The
 loss of a network with exits under a mean budget is that of the cascade: of the samples that arrive at an exit, a fixed
-share leaves, the surest ones, and answers there (the same shares by which `optimisers.exits_cost` counts seconds).
+share leaves, the most confident ones, and answers there (the same shares by which `optimisers.exits_cost` counts
+seconds).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from nas.supernet.elastic import Supernet
 from search_spaces.slots import SearchSpace
 
 
-class Paths:
+class SampledNetworks:
     """Logits of single networks of a space on batches of `data`, by shared weights `params` by weight name.
 
     Batches are a function of (data, batch_size, seed, step). Raises InputError where the data are less than a batch.
@@ -48,49 +49,50 @@ class Paths:
     def _answers(self, params: dict[str, Array], images: Array, combination: Array) -> Array:
         return jax.nn.log_softmax(self.supernet.forward(params, {}, images, combination, "train")[0])
 
-    def __call__(self, path: Ints, step: int) -> tuple[Floats, NDArray[np.int32]]:
+    def __call__(self, genome: Ints, step: int) -> tuple[Floats, NDArray[np.int32]]:
         """Log-probabilities [positions, n, classes] of a genome [genes] and labels [n] of the step's batch.
 
         Positions are those of `slots.exit_positions`, whether on or off; where an exit is not legal they mean nothing.
         """
         images, labels = self._batches(step)
-        combination = self.supernet.choices(path[None]).combination[0]
+        combination = self.supernet.choices(genome[None]).combination[0]
         return np.asarray(self._forward(self._params, images, combination), np.float64), labels
 
 
 @dataclass(frozen=True, eq=False)
-class PathLoss:
+class SampledLoss:
     """Satisfies `optimisers.base.Loss`: the cross-entropy of the answers that a network gives.
 
-    `present` says which exits [positions] a canonical genome [genes] has; `leaves` are the shares [positions - 1] of
-    the arriving samples that leave at each early exit, None for the answers of the last exit alone.
+    `present` says which exits [positions] a canonical genome [genes] has; `exit_rates` are the shares [positions - 1]
+    of the arriving samples that leave at each early exit, None for the answers of the last exit alone.
     """
 
-    paths: Paths
+    networks: SampledNetworks
     present: Callable[[Ints], Bools]
-    leaves: tuple[float, ...] | None = None
+    exit_rates: tuple[float, ...] | None = None
 
-    def __call__(self, path: Ints, step: int) -> Feedback:
+    def __call__(self, genome: Ints, step: int) -> Feedback:
         """Evaluate the genome on the step's batch."""
-        logs, labels = self.paths(path, step)
-        if self.leaves is None:
+        logs, labels = self.networks(genome, step)
+        if self.exit_rates is None:
             return Feedback(cascade_loss(logs[-1:], labels, np.ones(1, np.bool_), ()))
-        return Feedback(cascade_loss(logs, labels, self.present(path), self.leaves))
+        return Feedback(cascade_loss(logs, labels, self.present(genome), self.exit_rates))
 
 
-def cascade_loss(logs: Floats, labels: NDArray[Any], present: Bools, leaves: Sequence[float]) -> float:
-    """Mean cross-entropy of log-probabilities [positions, n, classes] where the surest leave at exits that are on.
+def cascade_loss(logs: Floats, labels: NDArray[Any], present: Bools, exit_rates: Sequence[float]) -> float:
+    """Mean cross-entropy of log-probabilities [positions, n, classes] where the most confident leave at exits that are
+    on.
 
-    Of the samples that arrive at an exit with `present` [positions], the share `leaves` [positions - 1], rounded to
+    Of the samples that arrive at an exit with `present` [positions], the share `exit_rates` [positions - 1], rounded to
     whole samples, stays with its answer; the last exit answers for the rest.
     """
     arriving, total = np.arange(len(labels)), 0.0
-    for position, share in enumerate(leaves):
+    for position, share in enumerate(exit_rates):
         if not present[position] or not len(arriving):
             continue
         here = logs[position, arriving]
-        surest = np.argsort(-here.max(axis=-1), kind="stable")
-        go = surest[: round(share * len(arriving))]
+        most_confident = np.argsort(-here.max(axis=-1), kind="stable")
+        go = most_confident[: round(share * len(arriving))]
         total -= float(here[go, labels[arriving[go]]].sum())
         arriving = np.delete(arriving, go)
     total -= float(logs[-1, arriving, labels[arriving]].sum())

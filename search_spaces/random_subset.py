@@ -1,4 +1,4 @@
-"""Which of too many things stay: drawn by lots that follow from the set of them, so the answer is always the same."""
+"""A deterministic random subset: which of too many things stay follows from the set of them, as if drawn at random."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 _ORDERS = 1024
 
 
-def by_lot(marked: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+def random_subset(marked: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
     """Leave at most `most` of the marks of each row [n, m]; a row's answer depends on nothing but the row.
 
     Over random rows each of the m is left about equally often.
     """
     rows, count = marked.shape
     left = np.zeros(rows * count, np.bool_)
-    weights, orders = _lots(count)
+    weights, orders = _weights_and_orders(count)
     order = (marked @ weights).astype(np.int32) % _ORDERS
     marks, first = np.ascontiguousarray(marked).reshape(-1), np.arange(rows) * count
     free = np.full(rows, most, np.int32)
-    # One place in the order of lots after another, for the rows that have marks to give.
+    # One place in the random order after another, for the rows that have marks to give.
     for place in range(count if most else 0):
         at = first + orders[place].take(order)
         hit = marks.take(at)
@@ -34,7 +34,7 @@ def by_lot(marked: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
 
 
 @cache
-def _lots(count: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+def _weights_and_orders(count: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """Weights [count] whose sums tell sets apart, and orders [count, _ORDERS]: which comes first, second, third..."""
     # The legacy generator, whose numbers no release of numpy will change.
     random = np.random.RandomState(0)

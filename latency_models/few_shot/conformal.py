@@ -1,4 +1,5 @@
-"""Each source plays the new device: how wrong the fit then is, and which of its settings come up.
+"""Leave-one-source-out conformal calibration: each source plays the new device; how wrong the fit then is, and which of
+its settings come up.
 
 The spread of errors over stated errors on devices that the fit has not seen turns the latter into intervals that hold
 (split conformal prediction, Vovk, Gammerman and Shafer, 2005, over devices instead of samples).
@@ -19,16 +20,16 @@ from latency_models.few_shot.readings import LEAST
 from latency_models.few_shot.regression import SETTINGS, Fitted, fit
 from latency_models.few_shot.sources import ALIKE, Candidates, Sources, candidates, distance
 
-#: Numbers of networks measured in rehearsals, repeats of each, and networks judged.
+#: Numbers of networks measured of a source held out, repeats of each, and networks tested on.
 MEASURED: Final = (5, 10, 20)
 _REPEATS: Final = 4
-_JUDGED: Final = 600
+_TESTED: Final = 600
 #: Probability outside on either side for which the factors are found, a little less than the 0.05 that is promised,
 #: since a new device is seldom as like the sources as they are among themselves; and the factors tried.
 TAIL: Final = 0.045
 _FACTORS: Final = np.geomspace(0.3, 3.0, 16)
 _GRID: Final = 60
-#: Factors on stated errors below and above when nothing can be rehearsed, and how many sources that belief is worth.
+#: Factors on stated errors below and above when no source can be held out, and how many sources that belief is worth.
 _BELOW: Final = 0.8
 _ABOVE: Final = 0.8
 _WORTH: Final = 2.0
@@ -37,7 +38,7 @@ TILT: Final = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Rehearsal:
+class ConformalFactors:
     """`below` and `above` [MEASURED]: factors on stated errors. `log_prior` [SETTINGS]: which settings to expect."""
 
     below: Floats
@@ -50,34 +51,41 @@ class Rehearsal:
         return float(np.interp(at, np.log(MEASURED), self.below)), float(np.interp(at, np.log(MEASURED), self.above))
 
 
-def rehearse(sources: Sources, columns: Floats, relative_s: Floats, seed: int) -> Rehearsal:
+def leave_one_source_out(sources: Sources, columns: Floats, relative_s: Floats, seed: int) -> ConformalFactors:
     """Let each source be the new device, with all those left out that are like it."""
-    rows = additive.thin(np.arange(len(columns)), _JUDGED)
+    rows = additive.thin(np.arange(len(columns)), _TESTED)
     columns, relative_s = columns[rows], relative_s[rows]
     apart = distance(additive.total(columns, sources.cost))
     log_prior = TILT * np.log([noise for noise, _, _ in SETTINGS])
     log_prior -= np.log(np.exp(log_prior).sum())
     rng = np.random.default_rng(seed)
-    roles = []
+    played = []
     for target in range(len(sources.weight)):
         rest = np.flatnonzero(apart[target] > ALIKE)
         there = np.flatnonzero(np.isfinite(relative_s[:, target]))
         if len(rest) and len(there) >= 2 * MEASURED[0]:
             seconds = np.maximum(relative_s[:, target], LEAST)
-            roles.append(_Role(candidates(sources, columns, rest), seconds, there, float(sources.weight[target])))
+            played.append(
+                _HeldOutSource(candidates(sources, columns, rest), seconds, there, float(sources.weight[target]))
+            )
     errors = [
-        [_rehearsed(role, measured, log_prior, rng) for role in roles for _ in range(_REPEATS) if role.allows(measured)]
+        [
+            _held_out_errors(source, measured, log_prior, rng)
+            for source in played
+            for _ in range(_REPEATS)
+            if source.allows(measured)
+        ]
         for measured in MEASURED
     ]
-    worth = len(roles) / (len(roles) + _WORTH)
+    worth = len(played) / (len(played) + _WORTH)
     below = [_factor([(-e.logs, e.scale, e.broken, e.weight) for e in found], _BELOW, worth) for found in errors]
     above = [_factor([(e.logs, e.scale, e.broken, e.weight) for e in found], _ABOVE, worth) for found in errors]
-    return Rehearsal(np.array(below), np.array(above), log_prior)
+    return ConformalFactors(np.array(below), np.array(above), log_prior)
 
 
 @dataclass(frozen=True, eq=False)
 class _Errors:
-    """Logarithms of measured over predicted seconds [m], their stated scales, and what the rehearsal counts for."""
+    """Logarithms of measured over predicted seconds [m], their stated scales, and what the source counts for."""
 
     logs: Floats
     scale: Floats
@@ -86,7 +94,7 @@ class _Errors:
 
 
 @dataclass(frozen=True, eq=False)
-class _Role:
+class _HeldOutSource:
     """A source as the new device: the pool as the others see it, its seconds, where it was measured, its weight."""
 
     seen: Candidates
@@ -101,13 +109,13 @@ class _Role:
         return fit(self.seen, self.seen.rows(chosen), self.seconds[chosen], np.zeros(len(chosen)), log_prior)
 
 
-def _rehearsed(role: _Role, measured: int, log_prior: Floats, rng: np.random.Generator) -> _Errors:
-    """One rehearsal with so many networks measured."""
-    chosen = rng.choice(role.there, measured, replace=False)
-    fitted = role.fit(chosen, log_prior)
-    others = np.setdiff1d(role.there, chosen)
-    logs = np.log(role.seconds[others] / fitted.seconds[others])
-    return _Errors(logs, fitted.std[others], fitted.broken, role.weight)
+def _held_out_errors(source: _HeldOutSource, measured: int, log_prior: Floats, rng: np.random.Generator) -> _Errors:
+    """The errors on a source held out, with so many networks measured."""
+    chosen = rng.choice(source.there, measured, replace=False)
+    fitted = source.fit(chosen, log_prior)
+    others = np.setdiff1d(source.there, chosen)
+    logs = np.log(source.seconds[others] / fitted.seconds[others])
+    return _Errors(logs, fitted.std[others], fitted.broken, source.weight)
 
 
 def _factor(errors: list[tuple[Floats, Floats, float, float]], default: float, worth: float) -> float:

@@ -13,14 +13,14 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Lenient:
+class LenientJson:
     """A JSON value that answers every question, with None or nothing where it has no answer."""
 
     value: Any = None
 
-    def __getitem__(self, key: str) -> Lenient:
+    def __getitem__(self, key: str) -> LenientJson:
         """The value under `key`; an empty one where there is none."""
-        return Lenient(self.value.get(key)) if isinstance(self.value, Mapping) else Lenient()
+        return LenientJson(self.value.get(key)) if isinstance(self.value, Mapping) else LenientJson()
 
     @property
     def number(self) -> float | None:
@@ -42,14 +42,16 @@ class Lenient:
         return self.value if isinstance(self.value, bool) else None
 
     @property
-    def items(self) -> tuple[Lenient, ...]:
+    def items(self) -> tuple[LenientJson, ...]:
         """The members of a list; none for anything else."""
-        return tuple(map(Lenient, self.value)) if isinstance(self.value, list | tuple) else ()
+        return tuple(map(LenientJson, self.value)) if isinstance(self.value, list | tuple) else ()
 
     @property
-    def pairs(self) -> dict[str, Lenient]:
+    def pairs(self) -> dict[str, LenientJson]:
         """The members of an object in order; none for anything else."""
-        return {str(key): Lenient(item) for key, item in self.value.items()} if isinstance(self.value, Mapping) else {}
+        return (
+            {str(key): LenientJson(item) for key, item in self.value.items()} if isinstance(self.value, Mapping) else {}
+        )
 
     @property
     def numbers(self) -> tuple[float | None, ...]:

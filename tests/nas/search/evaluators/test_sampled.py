@@ -1,4 +1,4 @@
-"""Losses of single paths against running each network on its own and against cascades by hand."""
+"""Losses of single networks against running each network on its own and against cascades by hand."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +8,7 @@ from nas.errors import InputError
 from nas.nn.batches import TrainingSet
 from nas.nn.interpreter import apply
 from nas.nn.weights import cut, initialise, supernet_shapes
-from nas.optimisers.paths import PathLoss, Paths, cascade_loss
+from nas.optimisers.sampled import SampledLoss, SampledNetworks, cascade_loss
 from nas.tasks.image_classification.preprocessing import Preprocessing
 from search_spaces.mobile import mobile
 from search_spaces.slots import exit_positions, random_genomes
@@ -27,31 +27,31 @@ def training_set(n: int) -> TrainingSet:
 
 
 def test_a_path_is_the_network_itself_with_the_batch_s_statistics() -> None:
-    paths = Paths(SPACE, PARAMS, training_set(20), 16, 1)
+    networks = SampledNetworks(SPACE, PARAMS, training_set(20), 16, 1)
     for step, genome in enumerate(SPACE.canonical(random_genomes(SPACE, 4, np.random.default_rng(0)))):
-        logs, labels = paths(genome, step)
-        images, expected = paths._batches(step)
+        logs, labels = networks(genome, step)
+        images, expected = networks._batches(step)
         assert np.array_equal(labels, expected) and logs.shape == (len(exit_positions(SPACE)), 16, 4)
         network = SPACE.decode(genome)
         own = {k: jnp.asarray(cut(PARAMS[k], w.shape)) for k, w in network.weight_shapes.items() if w.trainable}
         outputs = np.asarray(apply(network, own, {}, {"image": jnp.asarray(images)}, "train").outputs[-1], np.float64)
         alone = outputs - np.log(np.exp(outputs).sum(-1, keepdims=True))
         np.testing.assert_allclose(logs[-1], alone, atol=1e-4)
-        loss = PathLoss(paths, lambda _: np.ones(1, np.bool_))(genome, step)
+        loss = SampledLoss(networks, lambda _: np.ones(1, np.bool_))(genome, step)
         assert loss.gradient is None
         assert loss.loss == pytest.approx(-alone[np.arange(16), labels].mean(), abs=1e-4)
 
 
 def test_the_same_step_gives_the_same_and_another_step_another_batch() -> None:
-    paths, again = (Paths(SPACE, PARAMS, training_set(20), 16, 1) for _ in range(2))
+    networks, again = (SampledNetworks(SPACE, PARAMS, training_set(20), 16, 1) for _ in range(2))
     genome = SPACE.canonical(random_genomes(SPACE, 1, np.random.default_rng(0)))[0]
-    assert np.array_equal(paths(genome, 3)[0], again(genome, 3)[0])
-    assert not np.array_equal(paths(genome, 3)[0], paths(genome, 4)[0])
+    assert np.array_equal(networks(genome, 3)[0], again(genome, 3)[0])
+    assert not np.array_equal(networks(genome, 3)[0], networks(genome, 4)[0])
 
 
 def test_too_few_images_for_a_batch_are_refused() -> None:
     with pytest.raises(InputError, match="batch size 16"):
-        Paths(SPACE, PARAMS, training_set(8), 16, 1)
+        SampledNetworks(SPACE, PARAMS, training_set(8), 16, 1)
 
 
 def test_the_surest_leave_and_answer_where_they_leave() -> None:
