@@ -10,16 +10,16 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
-from latency_models.base import AdditiveModel, Floats
 from search_spaces.ir import Network
 from search_spaces.slots import Genomes, SearchSpace, Slot
 
+Floats = NDArray[np.float64]
 Quantity = Literal["macs", "params", "weight_bytes"]
 QUANTITIES: Final[tuple[Quantity, ...]] = ("macs", "params", "weight_bytes")
 #: Genomes per pass: the columns of a pass stay in a core's L2 cache.
@@ -89,6 +89,25 @@ class Additive:
     def tables(self, quantity: Quantity) -> Tables:
         """The tables of a static count (a member of QUANTITIES), for one sample."""
         return self.counts[quantity]
+
+
+class AdditiveModel(Protocol):
+    """A model whose seconds add up over operators, and which `additive.compile` therefore turns into tables."""
+
+    @property
+    def target(self) -> Target:
+        """What the seconds hold for."""
+
+    @property
+    def call_s(self) -> float:
+        """Seconds of one call to the runtime; every segment is one."""
+
+    @property
+    def decision_s(self) -> float:
+        """Seconds of deciding at one early exit."""
+
+    def body_s(self, networks: Sequence[Network]) -> Floats:
+        """Seconds of the operators alone, without call and decision [n]."""
 
 
 def compile(space: SearchSpace, model: AdditiveModel) -> Additive:

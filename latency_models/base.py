@@ -11,17 +11,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, runtime_checkable
+from typing import BinaryIO, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
+from latency_models.additive import Additive
 from search_spaces.ir import Network
 from search_spaces.slots import SearchSpace
-
-if TYPE_CHECKING:
-    from latency_models.additive import Additive
 
 Floats = NDArray[np.float64]
 #: No standard deviation of a logarithm is less, so that a prediction that is certain divides by no 0.
@@ -213,25 +211,6 @@ class Transferable(LatencyModel, Protocol):
 
     def moved_to(self, target: Target, least_error: float = 0.0) -> Self:
         """The same fit for `target`, with a relative error of at least `least_error`."""
-
-
-class AdditiveModel(Protocol):
-    """A model whose seconds add up over operators, and which `additive.compile` therefore turns into tables."""
-
-    @property
-    def target(self) -> Target:
-        """What the seconds hold for."""
-
-    @property
-    def call_s(self) -> float:
-        """Seconds of one call to the runtime; every segment is one."""
-
-    @property
-    def decision_s(self) -> float:
-        """Seconds of deciding at one early exit."""
-
-    def body_s(self, networks: Sequence[Network]) -> Floats:
-        """Seconds of the operators alone, without call and decision [n]."""
 
 
 def stack(

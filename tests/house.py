@@ -52,12 +52,9 @@ MODULES = {module_of(path): path for path in of_package(*PACKAGES) if path != AL
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Modules of ours that are imported anywhere below a node, with the line, imports for type checkers left out."""
+    """Modules of ours that are imported anywhere below a node, with the line, those for type checkers too."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for other in node.orelse:
-                yield from imports(other)
-        elif isinstance(node, ast.Import):
+        if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:

@@ -85,7 +85,7 @@ def test_imports_are_found_at_any_depth_and_circles_too() -> None:
             from nas.run.folder import RunFolder
     """
     tree = ast.parse("if True:\n" + text)
-    assert [name for name, _ in imports(tree)] == ["nas.errors", "nas.run.layout", "nas.run.folder"]
+    assert [name for name, _ in imports(tree)] == ["nas.errors", "nas.run.context", "nas.run.layout", "nas.run.folder"]
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a", "e"}, "e": set()}) == [["a", "b", "c"]]
     assert circles({"a": {"b"}, "b": set()}) == []
 

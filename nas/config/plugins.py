@@ -7,10 +7,13 @@ only if the module was granted here; that a run records its grant gives the next
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from nas.errors import InputError
@@ -42,12 +45,35 @@ class Plugins:
                 f"{reference!r} is code of the module {top!r}, which nobody allowed to run: if you trust it, "
                 f"add --plugins {top}"
             )
-        here = str(Path.cwd())
-        if top in self.named and here not in sys.path:
-            # Last, so that a file there never stands in for a package that is installed.
-            sys.path.append(here)
+        if top in self.named:
+            _HERE.admit(top)
 
 
+class _Here(MetaPathFinder):
+    """Finds granted top-level modules in the working directory, and nothing else that lies there.
+
+    Last of all finders, so that a file there never stands in for a package that is installed.
+    """
+
+    def __init__(self) -> None:
+        self._admitted: set[str] = set()
+
+    def admit(self, top: str) -> None:
+        """Let one more module be found."""
+        self._admitted.add(top)
+        if self not in sys.meta_path:
+            sys.meta_path.append(self)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """What importlib asks; modules of packages are found by their package."""
+        if path is not None or fullname not in self._admitted:
+            return None
+        return PathFinder.find_spec(fullname, [str(Path.cwd())], target)
+
+
+_HERE: Final = _Here()
 #: What reading an experiment grants unless more is asked for.
 NO_PLUGINS: Final = Plugins()
 

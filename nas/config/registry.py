@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,8 +50,10 @@ def load(reference: str, plugins: Plugins = NO_PLUGINS) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        here = f" or in {Path.cwd()}" if str(Path.cwd()) in sys.path else ""
-        raise InputError(f"{reference!r}: there is no module {error.name!r} on the path{here}") from error
+        raise InputError(
+            f"{reference!r}: there is no module {error.name!r} on the path, and of those in {Path.cwd()} only modules "
+            "that --plugins names are looked for"
+        ) from error
     except ImportError as error:
         raise InputError(f"{reference!r}: {error}") from error
     except SyntaxError as error:

@@ -25,6 +25,16 @@ from nas.tasks.image_classification import preprocessing
 SCHEMA: Final = 2
 _READS: Final = (1, SCHEMA)
 
+#: The programs of a bundle by name, and where they stand.
+SCRIPTS: Final[Mapping[str, Path]] = {
+    source.name: source
+    for source in (
+        Path(__file__).parent / "bundle" / "run.py",
+        Path(preprocessing.__file__),
+        Path(cascade.__file__),
+    )
+}
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -107,12 +117,17 @@ def load(folder: Path) -> Manifest:
             targets=tuple(record["targets"]),
             budgets=tuple(record["budgets"]),
             libraries={key: tuple(names) for key, names in record["libraries"].items()},
-            artefacts=record["artefacts"],
+            artefacts={
+                name: {"sha256": entry["sha256"], "bytes": entry["bytes"]}
+                for name, entry in record["artefacts"].items()
+            },
             tools=record["tools"],
             schema=record["schema"],
         )
     except KeyError as error:
         raise InputError(f"{path} lacks {error.args[0]!r}; export the network again") from None
+    except (TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({error}); export the network again") from None
 
 
 def differences(folder: Path, manifest: Manifest) -> tuple[str, ...]:
@@ -159,11 +174,9 @@ def add_scripts(folder: Path) -> tuple[str, ...]:
     They run on Python 3.8 with numpy and onnxruntime alone. Preprocessing and the loop over the exits are the files
     that training and measuring use.
     """
-    here = Path(__file__).parent
-    sources = (here / "bundle" / "run.py", Path(preprocessing.__file__), Path(cascade.__file__))
-    for source in sources:
-        atomic_write_bytes(folder / source.name, source.read_bytes())
-    return tuple(source.name for source in sources)
+    for name, source in SCRIPTS.items():
+        atomic_write_bytes(folder / name, source.read_bytes())
+    return tuple(SCRIPTS)
 
 
 def _record(manifest: Manifest) -> dict[str, Any]:

@@ -23,17 +23,22 @@ def write(folder: Path, architecture: str, thresholds: Sequence[float]) -> None:
     atomic_write_json(folder / THRESHOLDS, {"schema": SCHEMA, "architecture": architecture, "thresholds": thresholds})
 
 
-def read(folder: Path) -> tuple[float, ...]:
+def read(folder: Path, architecture: str, exits: int) -> tuple[float, ...]:
     """The thresholds of a winner's early exits, from their own file or from a manifest of the first release.
 
-    Raises InputError where there are none yet, or the file cannot be read.
+    Raises InputError where there are none yet, the file cannot be read, or they are not those of network `architecture`
+    with so many `exits`.
     """
     path = folder / THRESHOLDS
     path = path if path.exists() else folder / MANIFEST
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return tuple(math.inf if value is None else float(value) for value in record["thresholds"])
+        found = tuple(math.inf if value is None else float(value) for value in record["thresholds"])
+        about = record["architecture"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{folder / THRESHOLDS} cannot be read ({error}); verify the winners with `nas verify`"
         ) from error
+    if about != architecture or len(found) != exits - 1:
+        raise InputError(f"{path} has thresholds of another network; verify the winners with `nas verify`")
+    return found

@@ -113,9 +113,9 @@ def from_bytes(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     from safetensors.numpy import load
 
     length = int.from_bytes(data[:8], "little")
-    metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     try:
         arrays: dict[str, NDArray[Any]] = load(data)
-    except SafetensorError as error:
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    except (SafetensorError, ValueError) as error:
         raise ValueError(f"the weights are damaged: {error}") from error
     return arrays, json.loads(metadata.get(_METADATA, "{}"))

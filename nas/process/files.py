@@ -102,6 +102,17 @@ def append_jsonl(path: Path, records: Iterable[Mapping[str, object]]) -> None:
         raise _refused(path, error, "the lines before are intact") from error
 
 
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Read the JSON object in `path`; raises InputError with path, reason and `remedy` for anything else."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); {remedy}") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path} holds {str(record)[:40]!r}, and it must be a JSON object; {remedy}")
+    return record
+
+
 def read_jsonl(path: Path) -> tuple[dict[str, Any], ...]:
     """Read the records of `path`, () where it does not exist; a last line without newline is torn and left out.
 

@@ -23,7 +23,7 @@ from nas.run.layout import RunFiles
 from nas.run.lenient_json import LenientJson
 from nas.run.trial import Trial
 from nas.run.verdict import BudgetRow, Verdict
-from nas.run.verdict_files import read_budget, read_verdicts
+from nas.run.verdict_files import measured_hash, read_budget, read_verdicts
 from search_spaces.operators import ShapeError
 from search_spaces.slots import SearchSpace, SpaceError
 
@@ -130,7 +130,7 @@ def read(folder: Path, space: SearchSpace) -> ReportedRun:
     experiment_text = files.text(at.experiment)
     experiment = files.yaml(experiment_text, at.experiment)
     front, log = files.json(at.front), files.lines(at.log)
-    verdicts = read_verdicts(files.json(at.verify), files.json(at.test))
+    verdicts = read_verdicts(files.json(at.verify), files.json(at.test), measured_hash(at))
     target = _target_key(experiment["target"])
     budgets = [read_budget(b, _target_key(b["target"]) or target) for b in experiment["budgets"].items]
     for row in (*(w.budget for w in verdicts.winners), *(budget for budget, _ in verdicts.unmet)):

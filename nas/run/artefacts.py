@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,10 @@ from nas.devices.runners import runner_for
 from nas.devices.runners.base import load_cascade
 from nas.devices.timing.plan import Plan
 from nas.errors import InputError
+from nas.process.files import plain
 from nas.run.context import Context
+from nas.run.verdict import BudgetRow
+from nas.run.verdict_files import budget_record
 from nas.run.winners import Winner, files_of
 
 
@@ -30,14 +34,29 @@ def require_exported(context: Context, winner: Winner) -> manifest.Manifest:
     files, again = files_of(context, winner), f"nas export {context.run.path}"
     if not files.manifest.exists():
         raise InputError(f"winner {winner.budget.name} is not exported yet; run `{again}`")
-    return manifest.require_as_exported(files.root, again)
+    found = manifest.require_as_exported(files.root, again)
+    target = context.experiment.target_of(winner.budget)
+    wanted = {
+        "architecture": winner.trial.key,
+        "preprocessing": context.data.preprocessing.to_dict(),
+        "targets": [{"key": target.key, **asdict(target)}],
+        "budgets": [budget_record(BudgetRow.of_budget(winner.budget, target.key))],
+    }
+    # As JSON has them, so that tuples and lists are the same.
+    for name, value in wanted.items():
+        if plain(getattr(found, name)) != plain(value):
+            raise InputError(f"{files.manifest}: its {name} is not that of this run; export it again with `{again}`")
+    if missing := [name for name in (*manifest.SCRIPTS, files.weights.name) if name not in found.artefacts]:
+        raise InputError(f"{files.manifest} has no hash of {missing[0]}; export it again with `{again}`")
+    return found
 
 
 def shipped_cascade(folder: Path, target: Target, thresholds: tuple[float, ...] | None = None) -> Cascade:
     """The exported segments of a winner, ready to run on a target; `thresholds` replace those that were settled."""
     runner, found = runner_for(target), manifest.load(folder)
-    settled = read_thresholds(folder) if thresholds is None else thresholds
-    return load_cascade(runner, folder, found.segments(runner.suffix), settled)
+    if thresholds is None:
+        thresholds = read_thresholds(folder, found.architecture, len(found.exits))
+    return load_cascade(runner, folder, found.segments(runner.suffix), thresholds)
 
 
 def plan_of(context: Context, target: Target) -> Plan:
@@ -64,4 +83,6 @@ def why_no_tvm(context: Context, budget: Budget | None = None) -> str:
     if not context.experiment.verify.tvm:
         return "turned off by verify.tvm"
     importable, reason = available()
-    return reason if not importable else compiler().reason
+    if not importable or compiler().command is None:
+        return reason if not importable else compiler().reason
+    return "none was made when the network was exported; the log of the run says why"

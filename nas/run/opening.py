@@ -5,7 +5,6 @@ Writes experiment.yaml and environment.json.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from dataclasses import dataclass, fields
@@ -23,7 +22,7 @@ from nas.devices.base import DeviceFinder
 from nas.devices.local import local_device
 from nas.errors import InputError
 from nas.process import versions
-from nas.process.files import atomic_write_json, atomic_write_text
+from nas.process.files import atomic_write_json, atomic_write_text, read_json
 from nas.run.context import Context
 from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
@@ -133,7 +132,10 @@ def open_context(
     files = RunFiles(run.path)
     splits = found.data.splits.record()
     if files.environment.exists():
-        environment = json.loads(files.environment.read_text())
+        remedy = "restore it, or start anew with another --out"
+        environment = read_json(files.environment, remedy)
+        if missing := [key for key in ("splits", "machine", "profiles") if key not in environment]:
+            raise InputError(f"{files.environment} lacks {missing[0]!r}; {remedy}")
         _same_experiment(files.experiment, experiment)
         if environment["splits"] != splits:
             raise InputError(f"{run.path}: the data are not those this run began with; start anew with another --out")
@@ -142,6 +144,11 @@ def open_context(
                 Text(f"This run began on {environment['machine']}; results may differ from here on.", "yellow")
             )
         profiles = {name: parse_profile(record) for name, record in environment["profiles"].items()}
+    elif files.trials.exists() or files.measurements.exists():
+        raise InputError(
+            f"{run.path} has lost {files.environment.name}, which says what its results depend on; restore it, or "
+            "start anew with another --out"
+        )
     else:
         profiles = {target.device: load_profile(target.device) for target in experiment.targets}
         environment = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.config.settings import Budget
-from nas.process.files import atomic_write_bytes, atomic_write_json
+from nas.process.files import atomic_write_bytes, atomic_write_json, read_json
 from nas.run.context import Context
 
 SCHEMA: Final = 1
@@ -35,7 +34,7 @@ def load_found(context: Context) -> tuple[Found, ...]:
         path = context.files.optimiser(budget.name)
         if not path.exists():
             continue
-        record = json.loads(path.read_text())
+        record = read_json(path, "delete it, and the optimiser looks again")
         if record["proposals"]:
             proposals = np.array(record["proposals"], np.int64)
             found.append(Found(budget.name, proposals, tuple(map(tuple, record["probabilities"]))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from nas.process.files import atomic_write_json
+from nas.process.files import atomic_write_json, read_json
 from nas.process.interrupt import stop_if_asked
 from nas.run.context import Context
 from nas.tasks.image_classification.augment import Augmentation, default_augmentation
@@ -57,8 +56,7 @@ def planned_steps(
 
 
 def _plans(path: Path) -> dict[str, int]:
-    plans: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
-    return plans
+    return read_json(path, "delete it, and the steps are counted again") if path.exists() else {}
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any, Final
 from nas.config.settings import Budget
 from nas.config.units import parse_quantity
 from nas.errors import InputError
-from nas.process.files import atomic_write_json
+from nas.process.files import atomic_write_json, sha256_file
 from nas.run.layout import RunFiles
 from nas.run.lenient_json import LenientJson
 from nas.run.verdict import Attempt, BudgetRow, Check, ExitRow, Verdict, Verdicts
@@ -33,26 +33,30 @@ def write_measured(files: RunFiles, verdicts: Verdicts) -> None:
 
 
 def write_tested(files: RunFiles, verdicts: Verdicts) -> None:
-    """Write test.json; `looks` says which verification it is about."""
+    """Write test.json, which says by a hash which verify.json it is about."""
     winners = [_tested_record(verdict) for verdict in verdicts.winners]
-    atomic_write_json(
-        files.test, {"schema": SCHEMA, "looks": verdicts.looks, "kept": verdicts.kept, "winners": winners}
-    )
+    about = sha256_file(files.verify)
+    atomic_write_json(files.test, {"schema": SCHEMA, "verify_sha256": about, "kept": verdicts.kept, "winners": winners})
 
 
 def load_verdicts(files: RunFiles) -> Verdicts:
     """What was verified and tested so far; raises InputError where a file cannot be read."""
-    return read_verdicts(_json(files.verify), _json(files.test))
+    return read_verdicts(_json(files.verify), _json(files.test), measured_hash(files))
 
 
-def read_verdicts(measured: LenientJson, tested: LenientJson) -> Verdicts:
-    """Verdicts from the contents of verify.json and test.json, whatever there is of them."""
+def measured_hash(files: RunFiles) -> str:
+    """What test.json has to name if it is about the verify.json that is there; empty where there is none."""
+    return sha256_file(files.verify) if files.verify.is_file() else ""
+
+
+def read_verdicts(measured: LenientJson, tested: LenientJson, measured_sha256: str) -> Verdicts:
+    """Verdicts from the contents of verify.json, its hash, and test.json, whatever there is of them."""
     if not measured:
         return Verdicts((), (), found=False)
     old = measured["schema"].value == 1
     if old:
         tested = measured if measured["tested"].flag is not False else LenientJson()
-    elif tested["looks"].value != measured["looks"].value:
+    elif tested["verify_sha256"].text != measured_sha256:
         tested = LenientJson()  # of an earlier verification
     about = {record["name"].text: record for record in tested["winners"].items}
     winners = tuple(
@@ -60,7 +64,8 @@ def read_verdicts(measured: LenientJson, tested: LenientJson) -> Verdicts:
     )
     unmet = tuple((read_budget(record["budget"]), record["statement"].text) for record in measured["unmet"].items)
     looks = int(measured["looks"].number or 0)
-    return Verdicts(winners, unmet, looks, bool(tested), tested["kept"].flag or False)
+    kept = (tested["kept"].flag or False) and not unmet and all(verdict.kept is True for verdict in winners)
+    return Verdicts(winners, unmet, looks, bool(tested), kept)
 
 
 def read_budget(record: LenientJson, target: str = "") -> BudgetRow:
@@ -187,7 +192,8 @@ def _verdict(measured: LenientJson, tested: LenientJson) -> Verdict:
         memory_bytes=measured["peak_memory_estimate_bytes"].number,
         attempts=tuple(map(_attempt, measured["attempts"].items)),
         files=tuple(item.text for item in measured["files"].items),
-        kept=tested["kept"].flag,
+        # What broke its budget is not kept, whatever else a file says.
+        kept=False if tested and measured["within_budget"].flag is False else tested["kept"].flag,
         before_export=accuracy["test_before_export"].number,
         test_accuracy=accuracy["test_exported"].number,
         interval=accuracy["interval"].interval,

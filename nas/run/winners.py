@@ -16,7 +16,7 @@ from nas.config.settings import Budget
 from nas.devices.measurement import Measurement
 from nas.errors import InputError
 from nas.exits.scores import Scores
-from nas.process.files import atomic_write_bytes, atomic_write_json
+from nas.process.files import atomic_write_bytes, atomic_write_json, read_json
 from nas.run.context import Context
 from nas.run.layout import WinnerFiles
 from nas.run.measurements import measured
@@ -56,14 +56,17 @@ def standing(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
     path = path if path.exists() else context.files.unmet_of_old
     if not path.is_file():
         raise InputError(f"{context.run.path} has no winners yet; {remedy}")
-    unmet: dict[str, str] = json.loads(path.read_text())
+    unmet: dict[str, str] = read_json(path, remedy)
     winners = {}
     for number, budget in enumerate(context.experiment.budgets):
         if budget.name not in unmet:
             chosen = context.files.winner(budget.name).architecture
             if not chosen.exists():
                 raise InputError(f"{chosen} is not there; {remedy}")
-            trial = Trial.from_json(json.loads(chosen.read_text())["search"])
+            try:
+                trial = Trial.from_json(read_json(chosen, remedy).get("search", {}))
+            except InputError as error:
+                raise InputError(f"{chosen}: {error}") from error
             winners[budget.name] = Winner(budget, trial, number, measured(context, budget).get(trial.key))
     return winners, unmet
 
@@ -71,7 +74,9 @@ def standing(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
 def chosen_key(context: Context, budget: Budget) -> str | None:
     """The key of the network that was chosen for a budget last, None where none was."""
     path = context.files.winner(budget.name).architecture
-    key: str | None = json.loads(path.read_text())["key"] if path.exists() else None
+    if not path.exists():
+        return None
+    key: str | None = read_json(path, "delete it, and another network is chosen").get("key")
     return key
 
 
@@ -97,9 +102,7 @@ def write_unmet(context: Context, unmet: Mapping[str, str]) -> None:
 
 def is_trained(files: WinnerFiles, winner: Winner) -> bool:
     """Whether the weights in a winner's folder are those of its network."""
-    from nas.nn.weights import from_bytes
-
-    return files.weights.exists() and from_bytes(files.weights.read_bytes())[1].get("network") == winner.trial.key
+    return files.weights.exists() and _weights(files)[1].get("network") == winner.trial.key
 
 
 def write_weights(files: WinnerFiles, winner: Winner, weights: Mapping[str, Any]) -> None:
@@ -111,14 +114,22 @@ def write_weights(files: WinnerFiles, winner: Winner, weights: Mapping[str, Any]
     atomic_write_bytes(files.weights, to_bytes(weights, {"network": winner.trial.key}))
 
 
-def load_network(context: Context, winner: Winner) -> tuple[Network, dict[str, NDArray[np.float32]]]:
-    """A trained winner and its weights; raises InputError where it is not trained yet."""
+def _weights(files: WinnerFiles) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
     from nas.nn.weights import from_bytes
 
+    try:
+        return from_bytes(files.weights.read_bytes())
+    except (OSError, ValueError) as error:
+        remedy = "delete it, and the network is trained again"
+        raise InputError(f"{files.weights} cannot be read ({error}); {remedy}") from error
+
+
+def load_network(context: Context, winner: Winner) -> tuple[Network, dict[str, NDArray[np.float32]]]:
+    """A trained winner and its weights; raises InputError where it is not trained yet."""
     files = files_of(context, winner)
     if not is_trained(files, winner):
         raise InputError(f"winner {winner.budget.name} is not trained yet; run `nas train {context.run.path}`")
-    return context.space.decode(winner.genome), from_bytes(files.weights.read_bytes())[0]
+    return context.space.decode(winner.genome), _weights(files)[0]
 
 
 def write_scores(files: WinnerFiles, found: Scores) -> None:
@@ -134,5 +145,5 @@ def val_scores(context: Context, winner: Winner) -> Scores:
     try:
         with np.load(path, allow_pickle=False) as data:
             return Scores(data["confidence"], data["correct"])
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be read ({error}); run `nas train {context.run.path}`") from error

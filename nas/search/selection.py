@@ -7,7 +7,6 @@ shows that it breaks its budget.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from nas.config.units import format_seconds
 from nas.devices.base import Device
 from nas.devices.measurement import Measurement
 from nas.errors import InputError
+from nas.process.files import read_json
 from nas.run.context import Context
 from nas.run.latency import load_model, refit
 from nas.run.measurements import append_measurements, candidate_rows, measured
@@ -38,11 +38,14 @@ def choose(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
     path = context.files.front
     if not path.exists():
         raise InputError(f"{context.run.path} has no {path.name} yet; run the search first")
-    front = json.loads(path.read_text())
+    remedy = "delete it, and the search ends again with what it has judged"
+    candidates_of = read_json(path, remedy).get("budgets")
+    if not isinstance(candidates_of, dict) or any(b.name not in candidates_of for b in context.experiment.budgets):
+        raise InputError(f"{path} does not name the candidates of every budget; {remedy}")
     logged = [trial for batch in load_batches(context.files.trials) for trial in batch]
     winners, unmet = {}, {}
     for number, budget in enumerate(context.experiment.budgets):
-        candidates = [Trial.from_json(record) for record in front["budgets"][budget.name]]
+        candidates = [Trial.from_json(record) for record in candidates_of[budget.name]]
         pool = _pool(candidates, logged, number)
         found: Winner | str | None = _chosen_before(context, number, budget, pool)
         if found is None and not pool:

@@ -39,7 +39,11 @@ def _exported(context: Context, winner: Winner) -> bool:
     files = files_of(context, winner)
     if not files.manifest.exists():
         return False
-    found = manifest.load(files.root)
+    try:
+        found = manifest.load(files.root)
+    except InputError as error:
+        context.run.log("exported again", budget=winner.budget.name, reason=str(error))
+        return False
     as_exported = found.schema == manifest.SCHEMA and not manifest.differences(files.root, found)
     return found.architecture == winner.trial.key and as_exported
 

@@ -86,10 +86,6 @@ def _searcher(context: Context, problem: BudgetProblem) -> Searcher:
         genes = zip(*(each.probabilities for each in found), strict=True)
         different = {tuple(genome) for each in found for genome in each.proposals.tolist()}
         searcher.take_prior(tuple(tuple(np.mean(rows, axis=0).tolist()) for rows in genes), len(different))
-    if isinstance(searcher, TakesPrior) and searcher.wants_prior:
-        genes = zip(*(each.probabilities for each in found), strict=True)
-        different = {tuple(genome) for each in found for genome in each.proposals.tolist()}
-        searcher.take_prior(tuple(tuple(np.mean(rows, axis=0).tolist()) for rows in genes), len(different))
     # Budgets take turns, so that none waits for another where few networks are judged.
     ranks = [(rank, number) for number, each in enumerate(found) for rank in range(len(each.proposals))]
     return Seeded(problem, searcher, np.stack([found[number].proposals[rank] for rank, number in sorted(ranks)]))

@@ -27,14 +27,18 @@ from nas.run.artefacts import plan_of, require_exported, shipped_cascade, why_no
 from nas.run.context import Context
 from nas.run.verdict import Check, ExitRow, Verdict, Verdicts
 from nas.run.verdict_files import load_verdicts, write_tested
-from nas.run.winners import Winner, files_of, load_network, standing
+from nas.run.winners import Winner, chosen_key, files_of, load_network, standing
 
 Logits = NDArray[np.float32]
 
 
 def is_settled(context: Context) -> bool:
-    """Whether this run was verified and tested to the end."""
-    return load_verdicts(context.files).tested
+    """Whether this run was verified and tested to the end, with the networks that are chosen now."""
+    verdicts = load_verdicts(context.files)
+    keys = {verdict.name: verdict.key for verdict in verdicts.winners}
+    return verdicts.tested and all(
+        chosen_key(context, budget) == keys.get(budget.name) for budget in context.experiment.budgets
+    )
 
 
 def test_winners(context: Context) -> Verdicts:
@@ -69,7 +73,7 @@ def _test(context: Context, winner: Winner, verdict: Verdict) -> Verdict:
     checks = (_check("onnxruntime", few_jax, exported[chosen]), _check("whole_model", few_jax, whole))
     tvm, tvm_s = _tvm(context, winner, found, few, few_jax)
     wrong = [check.runtime for check in (*checks, *tvm) if check.ok is False]
-    labels, settled = context.data.test_labels(), thresholds.read(folder)
+    labels, settled = context.data.test_labels(), thresholds.read(folder, found.architecture, len(found.exits))
     right, leaving = _answers(exported, settled, labels)
     before, _ = _answers(jax_logits, settled, labels)
     return replace(

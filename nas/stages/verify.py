@@ -46,6 +46,7 @@ def measure_winners(context: Context) -> bool:
     having broken it, so that the next choice is another one.
     """
     winners, unmet = standing(context)
+    looks = load_verdicts(context.files).looks + 1
     for winner in winners.values():
         require_exported(context, winner)
     for winner in winners.values():
@@ -63,7 +64,6 @@ def measure_winners(context: Context) -> bool:
         for budget in context.experiment.budgets
         if budget.name in unmet
     ]
-    looks = load_verdicts(context.files).looks + 1
     write_measured(context.files, Verdicts(tuple(found), tuple(statements), looks))
     return all(verdict.within_budget is not False for verdict in found)
 
@@ -196,7 +196,8 @@ def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float6
     budget, target, files = winner.budget, context.experiment.target_of(winner.budget), files_of(context, winner)
     network = context.space.decode(winner.genome)
     scores = val_scores(context, winner)
-    policy = evaluate(thresholds.read(files.root), scores.confidence, scores.correct, _exit_seconds(context, winner))
+    settled = thresholds.read(files.root, winner.trial.key, len(network.exits))
+    policy = evaluate(settled, scores.confidence, scores.correct, _exit_seconds(context, winner))
     believed = budget.believed(load_model(context, target).predict([network]), [policy.rates])
     energy_j, no_energy = _energy(context, winner, cumulative_s, policy.rates if budget.needs_thresholds else None)
     return Verdict(
@@ -240,12 +241,14 @@ def _counts(params: int, macs: int, weight_bytes: int, peak_memory: int) -> Mapp
 def _attempt(row: Measurement, budget: Budget) -> Attempt:
     """Worst cases; whether an expected budget is kept they cannot say, unless the reading was the deciding one."""
     kept = None if budget.needs_thresholds else row.worst_upper_s <= budget.latency_s
+    if row.purpose == "winner":
+        kept = budget.name not in row.broken
     return Attempt(
         key=row.key,
         purpose=row.purpose,
         predicted_s=None if row.predicted_s is None else row.predicted_s[-1],
         measured_s=float(row.cumulative_s[-1]),
-        kept=budget.name not in row.broken if row.purpose == "winner" else kept,
+        kept=None if row.refused else kept,
     )
 
 

@@ -85,7 +85,8 @@ def test_thresholds_that_stand_in_the_manifest_are_read(old: Path) -> None:
         folder = old / "winners" / name
         record = json.loads((folder / "manifest.json").read_text())
         assert record["schema"] == 1 and not (folder / "thresholds.json").exists()
-        assert len(thresholds.read(folder)) == len(record["exits"]) - 1 == 1
+        found = thresholds.read(folder, record["architecture"], len(record["exits"]))
+        assert len(found) == len(record["exits"]) - 1 == 1
 
 
 @pytest.mark.parametrize("old", FINISHED, indirect=True)

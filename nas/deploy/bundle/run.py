@@ -28,20 +28,37 @@ from preprocessing import Preprocessing  # type: ignore[import-not-found]  # noq
 
 def checked(name: str, manifest: dict[str, Any]) -> bytes:
     """The content of a file, if it is the one that was exported."""
-    with open(os.path.join(FOLDER, name), "rb") as file:
-        data = file.read()
+    try:
+        with open(os.path.join(FOLDER, name), "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise SystemExit(f"{name} cannot be read: {error.strerror}") from None
     if hashlib.sha256(data).hexdigest() != manifest["artefacts"][name]["sha256"]:
         raise SystemExit(f"{name} is not the file that was exported: its SHA-256 differs from manifest.json")
     return data
 
 
-def thresholds(exits: int) -> list[Any]:
+def record(name: str) -> dict[str, Any]:
+    """A JSON object of the folder."""
+    try:
+        with open(os.path.join(FOLDER, name), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{name} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise SystemExit(f"{name} is not a JSON object")
+    return found
+
+
+def thresholds(manifest: dict[str, Any]) -> list[Any]:
     """One per early exit, None where it never answers; without their file only the last exit answers."""
-    path = os.path.join(FOLDER, "thresholds.json")
-    if not os.path.exists(path):
-        return [None] * (exits - 1)
-    with open(path, encoding="utf-8") as file:
-        found: list[Any] = json.load(file)["thresholds"]
+    early = len(manifest["exits"]) - 1
+    if not os.path.exists(os.path.join(FOLDER, "thresholds.json")):
+        return [None] * early
+    about = record("thresholds.json")
+    found: list[Any] = about.get("thresholds", [])
+    if about.get("architecture") != manifest["architecture"] or len(found) != early:
+        raise SystemExit("thresholds.json is of another network than manifest.json")
     return found
 
 
@@ -76,8 +93,7 @@ def main() -> None:
     parser.add_argument("--hwc", action="store_true", help="channels last")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    with open(os.path.join(FOLDER, "manifest.json"), encoding="utf-8") as file:
-        manifest = json.load(file)
+    manifest = record("manifest.json")
     prepare = Preprocessing.from_dict(manifest["preprocessing"])
     exits = manifest["exits"]
     programs = [program(checked(e["file"], manifest), e["outputs"], arguments.threads) for e in exits]
@@ -86,9 +102,12 @@ def main() -> None:
         [run for run, _ in programs],
         [e["takes"] for e in exits],
         [e["outputs"] for e in exits],
-        thresholds(len(exits)),
+        thresholds(manifest),
     )
-    images = np.load(arguments.images, allow_pickle=False)
+    try:
+        images = np.load(arguments.images, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{arguments.images} cannot be read: {error}") from None
     if arguments.hwc:
         images = np.moveaxis(images, -1, -3)
     if prepare.channels == 1:

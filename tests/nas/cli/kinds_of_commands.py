@@ -65,7 +65,7 @@ KINDS = (
     Kind(r"pip install (\.|'\.\[optuna\]')", "checkout", leaves="site/bin/nas", environment=WITHOUT_NETWORK),
     Kind(r"make (install|check|test|test-slow)", "checkout", environment=DRY_RUN),
     # Names of commands, and commands with a placeholder.
-    Kind(r"nas (run|search|train|export|verify|report|profile|latency|latency fit)", name=True),
+    Kind(r"nas (run|search|train|export|verify|report|check|profile|latency|latency fit)", name=True),
     Kind(r"nas .*(…|\.\.\.|\b[A-Z]{4,}\b).*", placeholders=True),
     # Not run.
     Kind(r"nas run bars\.yaml --plugins \S+", left_out="test_docs_examples.py runs it, and looks at what it leaves"),

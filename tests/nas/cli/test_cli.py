@@ -145,7 +145,7 @@ def careless(input_shape, classes):
     [
         ("restless", "canonical is not idempotent for ["),
         ("careless", "differ and give the same network"),
-        ("mistaken", "exit_sites are (ExitSite(gene=None"),
+        ("mistaken", "breaks the law sites_are_told ("),
         ("boastful", "is said to be active; it is not so"),
         ("old", "it lacks exit_sites, active; see `SearchSpace`"),
     ],

@@ -68,7 +68,7 @@ def test_components_of_your_own_come_from_the_working_directory(own: Command) ->
     [
         ({"data": "own_parts:halve"}, "has no callable 'halve'; did you mean 'halves'?"),
         ({"data": "own_parts:NOT_CALLABLE"}, "has no callable 'NOT_CALLABLE'."),
-        ({"data": "no_such_parts:halves"}, "there is no module 'no_such_parts' on the path or in "),
+        ({"data": "no_such_parts:halves"}, "there is no module 'no_such_parts' on the path, and of those in "),
         ({"data": {"name": "own_parts:halves", "timeout": 50}}, "data.timeout of 50 has no unit"),
         ({"data": {"name": "own_parts:halves", "shade": 5}}, "did you mean 'shades'?"),
         ({"data": {"name": "own_parts:unreadable", "path": "x"}}, "its parameters cannot be read (name 'NoSuchType'"),

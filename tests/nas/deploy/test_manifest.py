@@ -12,8 +12,7 @@ import pytest
 import nas
 from nas.deploy import thresholds
 from nas.deploy.manifest import Manifest, add_scripts, differences, load, require_as_exported, write
-from nas.deploy.names import MANIFEST as NAME
-from nas.deploy.names import THRESHOLDS
+from nas.deploy.names import MANIFEST, THRESHOLDS
 from nas.deploy.onnx import export_segments, to_onnx
 from nas.errors import InputError
 from tests.nas.deploy.small_networks import PREPROCESSING, random_weights, three_exits
@@ -54,9 +53,9 @@ def test_what_is_written_is_what_is_read(manifest: Manifest, tmp_path: Path) -> 
 
 def test_the_same_export_gives_the_same_manifest(manifest: Manifest, tmp_path: Path) -> None:
     write(tmp_path, manifest)
-    before = (tmp_path / NAME).read_bytes()
+    before = (tmp_path / MANIFEST).read_bytes()
     write(tmp_path, load(tmp_path))
-    assert (tmp_path / NAME).read_bytes() == before
+    assert (tmp_path / MANIFEST).read_bytes() == before
 
 
 def test_files_that_were_exchanged_are_found(manifest: Manifest, tmp_path: Path) -> None:
@@ -93,7 +92,7 @@ def test_mistakes_are_named(manifest: Manifest, tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(InputError, match=r"names nothing\.onnx, which is not in"):
         write(tmp_path, replace(manifest, model="nothing.onnx"))
-    path = tmp_path / NAME
+    path = tmp_path / MANIFEST
     path.write_text("[")
     with pytest.raises(InputError, match="not JSON"):
         load(tmp_path)
@@ -120,18 +119,35 @@ def test_only_what_was_exported_is_let_through(manifest: Manifest, tmp_path: Pat
 def test_thresholds_are_a_file_of_their_own(manifest: Manifest, tmp_path: Path) -> None:
     write(tmp_path, manifest)
     with pytest.raises(InputError, match="`nas verify`"):
-        thresholds.read(tmp_path)
+        thresholds.read(tmp_path, manifest.architecture, 3)
     thresholds.write(tmp_path, manifest.architecture, (0.9, math.inf))
     # JSON knows no infinity; an exit that never answers has no threshold.
     assert json.loads((tmp_path / THRESHOLDS).read_text())["thresholds"] == [0.9, None]
-    assert thresholds.read(tmp_path) == (0.9, math.inf)
+    assert thresholds.read(tmp_path, manifest.architecture, 3) == (0.9, math.inf)
 
 
 def test_a_manifest_of_the_first_release_opens_and_has_to_be_written_anew(manifest: Manifest, tmp_path: Path) -> None:
     write(tmp_path, manifest)
-    record = json.loads((tmp_path / NAME).read_text()) | {"schema": 1, "thresholds": [0.9, None]}
-    (tmp_path / NAME).write_text(json.dumps(record))
+    record = json.loads((tmp_path / MANIFEST).read_text()) | {"schema": 1, "thresholds": [0.9, None]}
+    (tmp_path / MANIFEST).write_text(json.dumps(record))
     assert load(tmp_path).architecture == manifest.architecture
-    assert thresholds.read(tmp_path) == (0.9, math.inf)
+    assert thresholds.read(tmp_path, manifest.architecture, 3) == (0.9, math.inf)
     with pytest.raises(InputError, match="older release"):
         require_as_exported(tmp_path, "nas export RUN")
+
+
+def test_thresholds_of_another_network_are_refused(manifest: Manifest, tmp_path: Path) -> None:
+    write(tmp_path, manifest)
+    thresholds.write(tmp_path, manifest.architecture, (0.9,))
+    with pytest.raises(InputError, match="thresholds of another network"):
+        thresholds.read(tmp_path, manifest.architecture, 3)
+    thresholds.write(tmp_path, "0" * 64, (0.9, 0.8))
+    with pytest.raises(InputError, match="thresholds of another network"):
+        thresholds.read(tmp_path, manifest.architecture, 3)
+
+
+@pytest.mark.parametrize("text", ["null", "[]", '{"schema": 2, "exits": 3}', '{"schema": 2, "artefacts": {"a": 1}}'])
+def test_a_manifest_of_anything_else_is_one_error(text: str, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(InputError, match=MANIFEST):
+        load(tmp_path)

@@ -18,7 +18,7 @@ from latency_models.roofline import Roofline
 from nas.errors import InputError
 from nas.process.files import append_jsonl, atomic_write_json, read_jsonl
 from nas.report import formatting, write_report
-from tests.nas.report.made_up_run import BUDGETS, STAGES, TARGET, space, write_run
+from tests.nas.report.made_up_run import BUDGETS, STAGES, TARGET, settle_again, space, write_run
 
 _VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -113,11 +113,13 @@ def test_energy_and_memory_are_called_estimates(kept_run: Path, kept_page: str, 
     verify = json.loads((folder / "verify.json").read_text())
     verify["winners"][0] |= {"energy_estimate_j": None, "energy_estimate_reason": "device 'x' has no idle_w"}
     atomic_write_json(folder / "verify.json", verify)
+    settle_again(folder)
     page = _page(folder)
     assert "No energy is estimated: device &#39;x&#39; has no idle_w." in page and "energy of a call" not in page
     for name in ("energy_estimate_reason", "peak_memory_estimate_bytes"):
         del verify["winners"][0][name]
     atomic_write_json(folder / "verify.json", verify)
+    settle_again(folder)
     assert "stimate" not in re.sub(r"<pre>.*?</pre>", "", _page(folder), flags=re.DOTALL)
 
 
@@ -226,6 +228,7 @@ def test_a_genome_of_another_space_is_not_drawn(tmp_path: Path) -> None:
     verify = json.loads((folder / "verify.json").read_text())
     verify["winners"][0]["genome"] = [7, 7]
     atomic_write_json(folder / "verify.json", verify)
+    settle_again(folder)
     assert "It cannot be drawn: genome (7, 7) does not fit space" in _page(folder)
 
 

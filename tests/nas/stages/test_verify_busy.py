@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def test_a_winner_that_cannot_be_measured_neither_keeps_nor_breaks_its_budget(
     refused = [row for row in rows if row.refused]
     assert len(refused) == len(SMALL["budgets"]) and not any(row.broken for row in refused)
     assert all(row.worst_upper_s == np.inf and row.contended and row.exits[-1].cpu_s == () for row in refused)
+    record = json.loads((run / "verify.json").read_text())
+    assert [winner["attempts"][-1]["kept"] for winner in record["winners"]] == [None, None]
     assert nas("report", str(run)).code == 0
     assert nas("verify", str(run)).code == 0, "the machine is quiet again"
     assert load_verdicts(RunFiles(run)).kept
