@@ -90,8 +90,8 @@ def within_on_others(found: Scores, cumulative_s: NDArray[np.float64], limit_s: 
 def last_exit(correct: ArrayLike, cumulative_s: ArrayLike) -> Policy:
     """The policy under which nothing leaves early, from correct [n, K] and cumulative_s [K].
 
-    It is the one for a limit on the worst case: leaving early gains no time there, and where it seems to gain accuracy
-    on the few hundred images that it was chosen on, it costs about a point on others.
+    It is the one for a limit on the worst case: leaving early gains no time there, and thresholds that seem to gain
+    accuracy on the few hundred images they were chosen on do not gain it on others.
     """
     right, cumulative = np.asarray(correct), np.asarray(cumulative_s, dtype=np.float64)
     early = len(cumulative) - 1

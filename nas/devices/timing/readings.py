@@ -1,9 +1,11 @@
 """Readings of how long something takes, and what may be said of them: a median or mean with an upper bound.
 
-Two bounds, and the larger one counts. The pooled readings bound their own median without assuming a distribution
-(order statistics of the binomial; Conover, Practical Nonparametric Statistics, 3.2), but neighbouring readings are
-alike, so that they are fewer than they look. Blocks are taken apart from each other, so Student's t over their medians
-sees the drift that the readings within a block share.
+Two bounds say what shows within a measurement, and the larger one counts. The pooled readings bound their own median
+without assuming a distribution (order statistics of the binomial; Conover, Practical Nonparametric Statistics, 3.2),
+but neighbouring readings are alike, so that they are fewer than they look. Blocks are taken apart from each other, so
+Student's t over their medians sees the drift that the readings within a block share. What shows only between
+measurements minutes apart is added as an independent error of known size (`tolerances.REPEATABILITY`): without it,
+bounds are narrower than measurements repeat.
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.tolerances import KEPT_BLOCKS, KEPT_LEVEL, REFERENCE_DRIFT
+from nas.tolerances import KEPT_BLOCKS, KEPT_LEVEL, REFERENCE_DRIFT, REPEATABILITY
 
 Seconds = NDArray[np.float64]
 Statistic = Literal["median", "mean"]
@@ -99,7 +102,9 @@ class Readings:
             pooled = median_bound(self.seconds.ravel())
         else:
             pooled = t_bound(self.seconds.mean(axis=0))
-        return max(pooled, t_bound(self.blocks_s))
+        within = max(pooled, t_bound(self.blocks_s)) - self.value_s
+        between = NormalDist().inv_cdf(KEPT_LEVEL) * REPEATABILITY[self.statistic] * self.value_s
+        return self.value_s + math.hypot(max(within, 0.0), between)
 
     @property
     def drifted(self) -> bool:
