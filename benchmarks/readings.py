@@ -90,10 +90,19 @@ def subjects(samples: Sequence[NDArray[np.float32]], seed: int) -> list[Subject]
     return found
 
 
+#: Keeps a core busy as long as its parent lives, so that a benchmark that was killed leaves nothing behind.
+SPIN = """
+import os, sys
+while os.getppid() == int(sys.argv[1]):
+    for _ in range(100_000):
+        pass
+"""
+
+
 @contextmanager
 def spinning(busy: int) -> Iterator[None]:
     """So many busy processes beside."""
-    spinners = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(busy)]
+    spinners = [subprocess.Popen([sys.executable, "-S", "-c", SPIN, str(os.getpid())]) for _ in range(busy)]
     try:
         if spinners:
             time.sleep(0.2)
