@@ -19,7 +19,7 @@ def test_a_quiet_machine_gives_the_time_of_the_call() -> None:
     result = measure({"net": machine.call("net", 0.02)}, PLAN, machine.clocks)["net"]
     assert result.wall_s.shape == (3, 25)
     assert result.median_s == pytest.approx(0.02)
-    assert result.upper_95_s == pytest.approx(0.02)
+    assert 0.02 < result.upper_95_s < 0.0205
     assert np.median(result.cpu_s) == pytest.approx(0.02)
     assert (result.contended, result.repeated, result.calls, result.cpu_per_reading) == (False, 0, 1, True)
 

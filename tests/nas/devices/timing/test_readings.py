@@ -11,6 +11,7 @@ from scipy.stats import binom, t
 
 from nas.devices.timing.readings import Readings, kept, median_bound, t_bound
 from nas.process.files import plain
+from nas.tolerances import REPEATABILITY
 
 
 def readings(wall: object, **other: object) -> Readings:
@@ -44,18 +45,32 @@ def test_few_blocks_are_bounded_by_students_t() -> None:
     assert t_bound(values[:1]) == math.inf
 
 
+def beside(value_s: float, within_s: float, statistic: str = "median") -> float:
+    """A bound within a measurement, and how well measurements repeat: independent errors."""
+    return value_s + math.hypot(within_s - value_s, 1.6449 * REPEATABILITY[statistic] * value_s)
+
+
+def test_what_shows_between_measurements_only_is_in_the_bound() -> None:
+    """Readings that do not scatter at all are not known to the last digit."""
+    for statistic, std in REPEATABILITY.items():
+        still = readings([[2.0] * 100] * 3, statistic=statistic)
+        assert still.upper_95_s == pytest.approx(2 * (1 + 1.6449 * std), rel=1e-5)
+
+
 def test_the_larger_of_the_two_bounds_counts() -> None:
     quiet_blocks = readings([[1.0, 2.0, 3.0] * 20] * 3)
     assert t_bound(quiet_blocks.blocks_s) == pytest.approx(2.0)
-    assert quiet_blocks.upper_95_s == median_bound(quiet_blocks.wall_s.ravel()) == 2.0
+    assert median_bound(quiet_blocks.wall_s.ravel()) == 2.0
+    assert quiet_blocks.upper_95_s == pytest.approx(beside(2.0, 2.0), rel=1e-5)
     drifting = readings([[1.0] * 50, [1.1] * 50, [1.2] * 50])
-    assert drifting.upper_95_s == t_bound(np.array([1.0, 1.1, 1.2])) > 1.2
+    assert drifting.upper_95_s == pytest.approx(beside(1.1, t_bound(np.array([1.0, 1.1, 1.2]))), rel=1e-5)
+    assert drifting.upper_95_s > 1.2
 
 
 def test_fewer_than_three_blocks_keep_no_budget() -> None:
     assert not kept(readings([[1.0] * 100] * 2), 1e9)
-    assert kept(readings([[1.0] * 100] * 3), 1.0)
-    assert not kept(readings([[1.0] * 100] * 3), 0.999)
+    assert kept(readings([[1.0] * 100] * 3), beside(1.0, 1.0) + 1e-4)
+    assert not kept(readings([[1.0] * 100] * 3), beside(1.0, 1.0) - 1e-4)
 
 
 def test_cpu_time_decides_where_the_core_was_contended() -> None:
@@ -63,7 +78,7 @@ def test_cpu_time_decides_where_the_core_was_contended() -> None:
     assert readings(wall, cpu=cpu).median_s == 3.0
     contended = readings(wall, cpu=cpu, contended=True)
     assert contended.median_s == 1.0
-    assert contended.upper_95_s == pytest.approx(1.0)
+    assert contended.upper_95_s == pytest.approx(beside(1.0, 1.0), rel=1e-5)
 
 
 def test_readings_that_are_refused_bound_nothing_and_are_not_corrected() -> None:
@@ -87,7 +102,8 @@ def test_a_stream_is_judged_by_its_mean() -> None:
     """Half of the samples leave early; the median would say nothing of the others."""
     stream = readings([[1.0, 9.0] * 50] * 3, statistic="mean")
     assert stream.value_s == 5.0
-    assert 5.0 < stream.upper_95_s == t_bound(np.array([1.0, 9.0] * 50)) < 6.0
+    wanted = beside(5.0, t_bound(np.array([1.0, 9.0] * 50)), "mean")
+    assert 5.0 < stream.upper_95_s < 6.0 and stream.upper_95_s == pytest.approx(wanted, rel=1e-5)
 
 
 def test_spread_is_relative() -> None:
