@@ -70,7 +70,7 @@ def test_on_a_quiet_core_nothing_is_refused_however_coarse_the_clock(seconds: fl
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux to stay on one core")
 def test_a_stream_and_its_call_agree_beside_three_busy_processes_on_the_same_core() -> None:
     cores = os.sched_getaffinity(0)
-    values = np.random.default_rng(0).normal(size=1000)
+    values = np.random.default_rng(0).normal(size=20_000)
 
     def work(sample: object = None) -> object:
         return np.sort(values)
@@ -86,4 +86,6 @@ def test_a_stream_and_its_call_agree_beside_three_busy_processes_on_the_same_cor
             process.kill()
             process.wait()
         os.sched_setaffinity(0, cores)
-    assert call.refused or stream.refused or stream.value_s == pytest.approx(call.value_s, rel=0.05)
+    # That they agree within 5 % is held above, on clocks that obey, and by benchmarks/readings.py. A real core's caches
+    # and frequency change between the two; waiting, wrongly counted, would be a factor of three to five.
+    assert call.refused or stream.refused or stream.value_s == pytest.approx(call.value_s, rel=0.3)
