@@ -56,7 +56,7 @@ def counts_baseline(features: np.ndarray) -> Baseline:
     def predict(index: np.ndarray, seconds: np.ndarray) -> np.ndarray:
         scale = np.maximum(seconds, BASELINE_FLOOR * np.median(seconds))
         weights = nnls(matrix[index] / scale[:, None], seconds / scale)[0]
-        return np.maximum(matrix @ weights, 1e-3 * np.median(seconds))
+        return np.asarray(np.maximum(matrix @ weights, 1e-3 * np.median(seconds)))
 
     return predict
 
@@ -67,7 +67,7 @@ def multiply_adds(table: LatencyTable) -> np.ndarray | None:
     if not any(kernels) or table.ops.min() < 0 or table.ops.max() >= len(kernels):
         return None
     cost = np.array([int(found[1]) ** 2 if found else 0 for found in kernels], np.float64)
-    return cost[table.ops].sum(axis=1)
+    return np.asarray(cost[table.ops].sum(axis=1))
 
 
 def one_hot(ops: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def nearest_baseline(logs: np.ndarray) -> Baseline:
         column = logs[:, int(np.argmax(scores))]
         target = np.log(np.maximum(seconds, 0.05 * np.median(seconds)))
         slope = np.cov(column[index], target)[0, 1] / max(column[index].var(ddof=1), 1e-9)
-        return np.exp(target.mean() + max(slope, 0.0) * (column - column[index].mean()))
+        return np.asarray(np.exp(target.mean() + max(slope, 0.0) * (column - column[index].mean())))
 
     return predict
 
@@ -134,7 +134,7 @@ def factor_baseline(logs: np.ndarray) -> Baseline:
             error = (((target - mean - near @ weights) / (1 - np.minimum(leverage, 0.999))) ** 2).sum()
             if error < best:
                 best, found = error, weights
-        return np.exp(np.clip(mean + (factors - middle) @ found, target.min() - 3, target.max() + 3))
+        return np.asarray(np.exp(np.clip(mean + (factors - middle) @ found, target.min() - 3, target.max() + 3)))
 
     return predict
 

@@ -23,7 +23,7 @@ the same command goes on where it was stopped. Accuracies are those of shared we
 
 from __future__ import annotations
 
-import kept_heap  # noqa: F401 (side effect, before numpy)
+from kept_heap import KEPT
 
 # isort: split
 
@@ -185,8 +185,8 @@ def run_seed(args: argparse.Namespace, seed: int, console: Console) -> Iterator[
         trials, spent_s = found_by(method, context, problem, evaluation, networks, step_s, args.cpu_s)
         front, best = front_of(trials), best_of(trials)
         chosen = np.array([trial.genome for trial in [*front, best]])
-        rows = InProcess(context.experiment.target).time_networks(context.space, list(chosen), "calibration", seed)
-        seconds = [row.cumulative_s[-1] for row in rows]
+        timed = InProcess(context.experiment.target).time_networks(context.space, list(chosen), "calibration", seed)
+        seconds = [measurement.cumulative_s[-1] for measurement in timed]
         accuracy = unseen(context, chosen)
         row = {
             "seed": seed,
@@ -267,7 +267,7 @@ def main() -> None:
             console.print({key: row[key] for key in ("seed", "method", "judged", "cpu_s", "accuracy", "measured_s")})
     rows = list(read_jsonl(args.out / "methods.jsonl"))
     show(rows)
-    record: dict[str, Any] = {"rows": rows}
+    record: dict[str, Any] = {"heap_kept": KEPT, "rows": rows}
     if args.networks:
         networks = trained(args.out, args.networks, args.again, args.scratch_epochs, args.epochs)
         record["agreement"] = agreement(args.out, args.seeds, args.epochs, networks)

@@ -114,7 +114,7 @@ def trained(out: Path, networks: int, again: int, epochs: int, shared_epochs: in
         weights = trainer.finish(trainer.run(trainer.start()))
         right = answers(network, weights, images) == labels
         # Programs of networks that are done with: a hundred megabytes each.
-        jax.clear_caches()  # type: ignore[no-untyped-call]  # jax does not annotate it
+        jax.clear_caches()
         genome = genomes[number].tolist()
         rows.append({"network": number, "training": training, "genome": genome, "accuracy": float(right.mean())})
         append_jsonl(path, rows[-1:])

@@ -2,4 +2,5 @@
 
 from nas.process.heap import keep_heap
 
-keep_heap()
+#: Whether it does; on C libraries other than glibc steps are slower.
+KEPT = keep_heap()

@@ -38,7 +38,7 @@ import numpy as np
 from lightnas_published import published_logits
 
 from latency_models.choice_table import lightnas_xavier
-from nas.optimisers.base import Feedback, SearchResult
+from nas.optimisers.base import Feedback, Loss, SearchResult
 from nas.optimisers.cost import of_choices
 from nas.optimisers.derive import derive
 from nas.optimisers.differentiable import Differentiable
@@ -54,7 +54,7 @@ TABLE = lightnas_xavier()
 COST = of_choices(TABLE)
 LAYERS = np.arange(len(SPACE.genes))
 Array = np.ndarray[Any, np.dtype[np.float64]]
-Sampler = Callable[[Array, float, float, int], Callable[[Any, int], Feedback]]
+Sampler = Callable[[Array, float, float, int], Loss]
 
 
 class Problem:
@@ -75,7 +75,7 @@ def capacity() -> Array:
     """Multiply-adds of each layer's operators as a share of the layer's largest [layers, operators]."""
     slots = [slot for slot in SPACE.slots if slot.genes]
     macs = [[float(network.macs) for v in slot.combinations() if (network := slot.network(v))] for slot in slots]
-    return np.array(macs) / np.max(macs, axis=1, keepdims=True)
+    return np.asarray(np.array(macs) / np.max(macs, axis=1, keepdims=True))
 
 
 def utility(seed: int, independent: bool = False) -> Array:
@@ -133,7 +133,7 @@ def scores_of(values: Array) -> Scores:
     return Scores(values, frontier(values))
 
 
-def sampled(values: Array, noise: float, scale: float, seed: int) -> Callable[[Any, int], Feedback]:
+def sampled(values: Array, noise: float, scale: float, seed: int) -> Loss:
     """The loss as a supernet would give it: of one network, with gradients of its own operators alone."""
     deviation = noise * float(values.std(axis=1).mean())
 
@@ -145,7 +145,7 @@ def sampled(values: Array, noise: float, scale: float, seed: int) -> Callable[[A
     return loss
 
 
-def sampled_losses(values: Array, noise: float, scale: float, seed: int) -> Callable[[Any, int], Feedback]:
+def sampled_losses(values: Array, noise: float, scale: float, seed: int) -> Loss:
     """The loss alone, of one network, with noise `noise` times as large as random networks differ."""
     deviation = noise * float(np.sqrt((values.std(axis=1) ** 2).sum()))
 

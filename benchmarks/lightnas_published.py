@@ -25,7 +25,7 @@ def published_logits(utility: Array, table_s: Array, bias_s: float, limits_s: Ar
     rng = np.random.default_rng((seed, 1))
     deviation = noise * utility.std(axis=2).mean(axis=1)[:, None, None]
     limit = limits_s[:, None, None]
-    alpha = 1e-3 * rng.normal(size=utility.shape)
+    alpha = np.asarray(1e-3 * rng.normal(size=utility.shape))
     first, second = np.zeros_like(alpha), np.zeros_like(alpha)
     price, settled = np.zeros(len(alpha)), np.zeros(len(alpha), np.bool_)
     rate = np.full(len(alpha), 1e-3)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 from nas.config import dump, parse, plain_yaml, registry, settings, signatures
+from nas.config.component import ComponentSpec
 from nas.config.kinds import Kind
 from nas.errors import InputError
 
@@ -34,7 +35,7 @@ _WORDS: Mapping[Any, str] = {
     str: "text",
     type(None): "null",
     Any: "value",
-    settings.ComponentSpec: "name, or its section",
+    ComponentSpec: "name, or its section",
 }
 
 
@@ -131,7 +132,7 @@ def _type(hint: Any) -> str:
         return f"list of {_many(_type(inner[0]))}"
     if origin is not None and issubclass(origin, Mapping):
         return f"names, each with a {_type(inner[1])}"
-    if is_dataclass(hint) and hint is not settings.ComponentSpec:
+    if is_dataclass(hint) and hint is not ComponentSpec:
         return "section"
     return _WORDS[hint]
 

@@ -84,7 +84,7 @@ class OptunaPeer:
         optuna.logging.set_verbosity(logging.WARNING)
         self._failed = optuna.trial.TrialState.FAIL
         distributions = optuna.distributions
-        self._distributions = {
+        self._distributions: dict[str, distributions.BaseDistribution] = {
             str(gene): distributions.IntDistribution(0, int(size) - 1)
             if ordinal
             else distributions.CategoricalDistribution(list(range(size)))

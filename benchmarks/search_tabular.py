@@ -71,7 +71,9 @@ def search(case: Case) -> tuple[list[float], int, float]:
     within = np.flatnonzero(latency_s <= budget_s)
     problem = TableProblem(rows, latency_s, (budget_s,), case.seed)
     evaluated: list[int] = []
-    outside, searcher, batch = None, None, case.batch
+    outside: Filtered | None = None
+    searcher: Any = None
+    batch = case.batch
     if case.method in PEERS:
         _, make, batch = PEERS[case.method]
         outside = Filtered(make(problem), problem, table.ops[within])

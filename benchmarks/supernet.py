@@ -17,7 +17,7 @@ the user's cache.
 
 from __future__ import annotations
 
-import kept_heap  # noqa: F401 (side effect, before numpy)
+from kept_heap import KEPT
 
 # isort: split
 
@@ -86,6 +86,7 @@ def main() -> None:
     if arguments.json:
         record = {
             "machine": machine(),
+            "heap_kept": KEPT,
             "batch": arguments.batch,
             "rows": [asdict(row) for row in rows],
             "ratios": ratios,
@@ -239,7 +240,7 @@ def torch_module(network: Network) -> Any:
         "reshape": lambda x: x.flatten(1),
     }
 
-    class Module(nn.Module):
+    class Module(nn.Module):  # type: ignore[misc]  # torch is not installed with the rest, so its classes are unknown
         def __init__(self) -> None:
             super().__init__()
             self.layers = nn.ModuleDict()

@@ -83,7 +83,8 @@ def scored_per_s(problem: Budgeted, count: int) -> float:
 
 def overhead_s(method: str, problem: Budgeted, generations: int) -> list[float]:
     """Seconds of each generation of asking, pricing and telling."""
-    outside, searcher = None, None
+    outside: Filtered | None = None
+    searcher: Any = None
     if method in PEERS:
         # The fall-back draws from networks that keep the budget; finding them is not the peer's work.
         pool = random_genomes(problem.space, 20_000, np.random.default_rng(problem.seed))

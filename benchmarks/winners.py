@@ -42,8 +42,8 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
                 "exits": len(winner.exits),
                 "test_accuracy": winner.test_accuracy,
                 "interval": winner.interval,
-                "ratio_to_first": _ratio(winner.measured_s, first and first.measured_s),
-                "points_to_first": _points(winner.test_accuracy, first and first.test_accuracy),
+                "ratio_to_first": _ratio(winner.measured_s, first.measured_s if first else None),
+                "points_to_first": _points(winner.test_accuracy, first.test_accuracy if first else None),
                 "largest_s": largest,
             }
         )

@@ -89,7 +89,7 @@ def _strict_loader() -> Any:
 
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-    class StrictLoader(base):  # type: ignore[misc]
+    class StrictLoader(base):  # type: ignore[misc]  # which class that is depends on how PyYAML was built
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             seen: set[Hashable] = set()
             for key_node, _ in node.value:

@@ -151,7 +151,7 @@ def save_table(path: str | Path, table: LatencyTable) -> None:
         if value := getattr(table, name):
             arrays[name] = np.array(value)
     with open(path, "wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def nb201() -> LatencyTable:

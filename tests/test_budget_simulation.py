@@ -216,7 +216,7 @@ def test_what_cannot_be_is_refused(change: dict[str, object], message: str) -> N
         "conditions": Conditions(),
     }
     with pytest.raises(ValueError, match=message):
-        search(**{**right, **change})  # type: ignore[arg-type]
+        search(**{**right, **change})
 
 
 def test_the_step_of_a_clock_is_told_or_found_out() -> None:
@@ -228,4 +228,4 @@ def test_the_step_of_a_clock_is_told_or_found_out() -> None:
 @pytest.mark.parametrize("wrong", [{"measurements": -1}, {"noise": -0.1}])
 def test_conditions_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError):
-        Conditions(**wrong)  # type: ignore[arg-type]
+        Conditions(**wrong)

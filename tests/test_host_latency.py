@@ -29,7 +29,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
     model, rng = Roofline(load("rpi4b"), Target("host", "onnxruntime")), np.random.default_rng(0)
 
     def time_networks(space: Any, genomes: Any, purpose: Any, *rest: Any) -> tuple[Measurement, ...]:
-        host_campaign.taken += len(genomes)  # type: ignore[attr-defined]
+        host_campaign.taken += len(genomes)
         rows = []
         for genome in genomes:
             network = space.decode(genome)
@@ -47,7 +47,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
         return tuple(rows)
 
     def kernel_seconds(networks: list[Network], target: Target) -> list[float]:
-        host_campaign.taken += len(networks)  # type: ignore[attr-defined]
+        host_campaign.taken += len(networks)
         return [float(seconds) for seconds in model.body_s(networks)]
 
     monkeypatch.setattr(host_campaign, "taken", 0, raising=False)

@@ -48,7 +48,7 @@ def save(prior: DevicePrior, file: str | Path | BinaryIO) -> None:
         "log_prior": conformal.log_prior,
     }
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
     if isinstance(file, str | Path):
         Path(file).write_bytes(buffer.getvalue())
     else:

@@ -23,10 +23,9 @@ class _Loader(yaml.SafeLoader):
     """Refuses what is not written out: aliases, tags, keys given twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # without annotations in PyYAML's stubs
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(None, None, f"the alias *{event.anchor} has to be written out", event.start_mark)
-        event = self.peek_event()  # type: ignore[no-untyped-call]
         if tag := getattr(event, "tag", None):
             # SafeLoader knows some, and trips over what cannot be of that type.
             shown = tag.replace("tag:yaml.org,2002:", "!!")

@@ -31,5 +31,5 @@ def prepare() -> None:
     """Set up this process for training: keep the heap and, unless the user chose a folder, keep compiled programs."""
     keep_heap()
     if jax.config.values["jax_compilation_cache_dir"] is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))  # type: ignore[no-untyped-call]
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING_S)  # type: ignore[no-untyped-call]
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING_S)

@@ -28,7 +28,7 @@ _MOST_SPLIT_GROUPS = 16
 
 def materialise(x: T) -> T:
     """x, stored: stops XLA from computing its producer again for each of many readers."""
-    return cast(T, lax.optimization_barrier(x))  # type: ignore[no-untyped-call]
+    return cast(T, lax.optimization_barrier(x))
 
 
 def _window(size: int, kernel: int, stride: int, padding: int) -> int:

@@ -172,7 +172,7 @@ def time_steps(state: State, step: Step, steps: int) -> list[float]:
     for _ in range(steps):
         begin = time.perf_counter()
         state = run(state, state.step + 1, step)
-        jax.block_until_ready(state.params)  # type: ignore[no-untyped-call]
+        jax.block_until_ready(state.params)
         seconds.append(time.perf_counter() - begin)
     return seconds
 

@@ -45,7 +45,7 @@ def available() -> bool:
         _log.info("depthwise convolutions run without C++: %s", error)
         return False
     for name, symbol in ((_FORWARD, library.DepthwiseForward), (_BACKWARD, library.DepthwiseBackward)):
-        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(symbol), platform="cpu")  # type: ignore[no-untyped-call]
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(symbol), platform="cpu")
     return True
 
 
@@ -80,7 +80,7 @@ def _instructions() -> str:
 
 
 def _floats(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.float32)  # type: ignore[no-untyped-call]
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))

@@ -9,11 +9,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import yaml
 
 from hardware_profiles import HOST, ProfileError, Target
 from latency_models import LATENCY_MODELS
+from latency_models.base import LatencyModel
 from nas.config import registry
 from nas.devices.profile_store import FEWEST
 from nas.errors import InputError
@@ -207,9 +209,9 @@ def _in_sample(
     path = RunFiles(files.folder).latency_model()
     if name not in LATENCY_MODELS or not path.is_file() or not rows:
         return {}, None
-    kind = registry.load(LATENCY_MODELS[name])
+    kind = cast("type[LatencyModel]", registry.load(LATENCY_MODELS[name]))
     try:
-        model = kind.load(path)  # type: ignore[attr-defined]
+        model = kind.load(path)
         networks = {row["key"].text: space.decode(row["genome"].genome) for row in rows}
         seconds = model.predict(list(networks.values())).total_s.tolist()
     except (ValueError, SpaceError, ShapeError, OSError) as error:

@@ -56,7 +56,7 @@ def write_checkpoint(context: Context, budget: Budget, step: int, state: Mapping
     """Keep the state of a search after so many steps."""
     data = io.BytesIO()
     named = {_OWN + name: value for name, value in state.items()}
-    np.savez(data, step=np.array(step), **named)  # type: ignore[arg-type]  # names are ours
+    np.savez(data, allow_pickle=False, step=np.array(step), **named)
     atomic_write_bytes(context.files.optimiser_checkpoint(budget.name), data.getvalue())
 
 

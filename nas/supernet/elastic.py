@@ -122,9 +122,9 @@ class Supernet:
         branches = [branch(program) for program in programs]
         if can_be_absent:
             branches.append(lambda inputs: (inputs[0], before))
-        y, mine = lax.switch(jnp.asarray(here.entry)[combination], branches, inputs)
-        found.update(mine)
-        return y  # type: ignore[no-any-return]
+        switched: tuple[Array, dict[str, Array]] = lax.switch(jnp.asarray(here.entry)[combination], branches, inputs)
+        found.update(switched[1])
+        return switched[0]
 
 
 def _statistics(here: SlotPlan, stats: Arrays) -> dict[str, Array]:

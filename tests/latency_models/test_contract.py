@@ -100,7 +100,7 @@ def test_a_stored_calibration_loads_whatever_was_imported(model: Any, tmp_path: 
 def test_the_feature_sets_are_a_literal() -> None:
     assert set(FEATURES) == set(LATENCY_MODELS)
     with pytest.raises(TypeError):
-        FEATURES["mine"] = FEATURES["flops"]  # type: ignore[index]
+        FEATURES["mine"] = FEATURES["flops"]
 
 
 def test_the_batch_costs_but_less_than_its_size(name: str) -> None:

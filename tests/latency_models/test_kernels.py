@@ -103,7 +103,7 @@ def test_each_kernel_is_measured_once() -> None:
         asked.extend(networks)
         return [1e-6] * len(networks)
 
-    table = KernelTable.build(distinct(NETWORKS + NETWORKS, FUSIONS), measure)  # type: ignore[arg-type]
+    table = KernelTable.build(distinct(NETWORKS + NETWORKS, FUSIONS), measure)
     assert len(asked) == len(table.seconds) == len(set(table.seconds))
 
 

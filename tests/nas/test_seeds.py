@@ -22,6 +22,6 @@ def test_different_paths_have_different_seeds() -> None:
 
 
 def test_numpy_integers_count_as_integers_and_floats_do_not() -> None:
-    assert derive_seed(0, "epoch", np.int64(3)) == derive_seed(0, "epoch", 3)  # type: ignore[arg-type]
+    assert derive_seed(0, "epoch", np.int64(3)) == derive_seed(0, "epoch", 3)
     with pytest.raises(TypeError):
-        derive_seed(0, 1.5)  # type: ignore[arg-type]
+        derive_seed(0, 1.5)

@@ -73,7 +73,7 @@ class Two:
 
 def _slot(name: str, role: str, genes: tuple[int, ...], options: tuple[int, ...], source: str, build: object) -> Slot:
     channels = 1 if source == IMAGE else 2
-    return Slot(name, role, genes, options, (source,), build, lambda values: ((channels, 4, 4),))  # type: ignore[arg-type]
+    return Slot(name, role, genes, options, (source,), build, lambda values: ((channels, 4, 4),))
 
 
 def _body(name: str) -> Callable[[Builder, tuple[Ref, ...], tuple[int, ...]], Ref]:
@@ -131,4 +131,4 @@ def test_a_space_that_lacks_a_member_is_told_which() -> None:
             raise NotImplementedError
 
     with pytest.raises(SpaceError, match="Old is no search space: it lacks exit_sites, active; see"):
-        complete(Old())  # type: ignore[arg-type]
+        complete(Old())

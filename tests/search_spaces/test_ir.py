@@ -85,7 +85,7 @@ def test_every_change_of_a_network_changes_its_key() -> None:
 def test_two_ways_of_writing_one_network_have_one_key() -> None:
     assert pooled().key == pooled(stride=1, padding=1, groups=1, bias=False).key == pooled(padding=None).key
     b = Builder()
-    b("reshape", "flat", b.input("image", [2, 3]), shape=[6])  # type: ignore[arg-type]
+    b("reshape", "flat", b.input("image", [2, 3]), shape=[6])
     c = Builder()
     c("reshape", "flat", c.input("image", (2, 3)), shape=(6,))
     assert b.network((1, 0)) == c.network((1, 0))

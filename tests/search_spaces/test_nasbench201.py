@@ -116,4 +116,4 @@ def test_tables_are_exact_where_nothing_is_merged_across_edges_and_never_too_low
 )
 def test_sizes_that_cannot_be_are_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(SpaceError, match=message):
-        nasbench201(**({"input_shape": (3, 32, 32), "classes": 10} | arguments))  # type: ignore[arg-type]
+        nasbench201(**({"input_shape": (3, 32, 32), "classes": 10} | arguments))

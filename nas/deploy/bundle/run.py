@@ -22,8 +22,9 @@ sys.dont_write_bytecode = True  # the folder holds what was exported, and nothin
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 
-from cascade import Cascade, confidence  # type: ignore[import-not-found]  # noqa: E402
-from preprocessing import Preprocessing  # type: ignore[import-not-found]  # noqa: E402
+# They lie in this folder where it is exported, and are found once the path is set.
+from cascade import Cascade, confidence  # type: ignore[import-not-found]  # noqa: E402 (see above)
+from preprocessing import Preprocessing  # type: ignore[import-not-found]  # noqa: E402 (see above)
 
 
 def checked(name: str, manifest: dict[str, Any]) -> bytes:

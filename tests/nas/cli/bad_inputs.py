@@ -19,7 +19,7 @@ _SOUND = "name: x\ndata: digits\ntarget: {device: host, runner: onnxruntime}\nbu
 def npz(folder: Path, **changes: np.ndarray[Any, Any]) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     arrays = {"x_train": rng.random((60, 1, 8, 8), np.float32), "y_train": np.arange(60) % 3, **changes}
-    np.savez(folder / "data.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(folder / "data.npz", **arrays)
     return small(data={"name": "npz", "path": str(folder / "data.npz")})
 
 

@@ -114,7 +114,7 @@ def test_a_space_of_networks_is_solved_through_its_tables() -> None:
     cost = of_tables(tables.seconds)
 
     class Space(Choices):
-        def canonical(self, genomes: Ints) -> Ints:  # type: ignore[override]
+        def canonical(self, genomes: Ints) -> Ints:
             return np.asarray(space.canonical(genomes))
 
     problem = Space(tuple(sizes.tolist()))
@@ -172,7 +172,7 @@ def test_cells_that_all_read_the_same_genes_are_enumerated(monkeypatch: pytest.M
     cost = of_tables(tables.seconds)
 
     class Cells(Choices):
-        def canonical(self, genomes: Ints) -> Ints:  # type: ignore[override]
+        def canonical(self, genomes: Ints) -> Ints:
             return np.asarray(space.canonical(genomes))
 
     problem = Cells((5,) * 6)

@@ -40,7 +40,7 @@ def test_test_labels_are_read_once(run: Path, monkeypatch: pytest.MonkeyPatch) -
                     read.append(1)
                 return getattr(context.data, name)
 
-        watched = replace(context, data=Watched())  # type: ignore[arg-type]
+        watched = replace(context, data=Watched())
         assert testing.is_settled(watched) and testing.test_winners(watched).kept and not read
         verify.measure_winners(watched)
         assert not read and not testing.is_settled(watched)

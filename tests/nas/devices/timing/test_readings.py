@@ -16,7 +16,7 @@ from nas.tolerances import REPEATABILITY
 
 def readings(wall: object, **other: object) -> Readings:
     wall_s = np.asarray(wall, np.float64)
-    return Readings(wall_s, np.asarray(other.pop("cpu", wall_s), np.float64), **other)  # type: ignore[arg-type]
+    return Readings(wall_s, np.asarray(other.pop("cpu", wall_s), np.float64), **other)
 
 
 @pytest.mark.parametrize("n", [5, 6, 11, 100, 1001])

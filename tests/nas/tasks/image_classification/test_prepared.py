@@ -65,7 +65,7 @@ def test_images_and_labels_belong_together(data: Dataset) -> None:
 
 def test_test_labels_are_not_to_be_had_by_the_way(data: Dataset) -> None:
     with pytest.raises(KeyError):
-        data.labels("test")  # type: ignore[arg-type]
+        data.labels("test")
 
 
 def test_what_is_handed_out_is_a_copy(data: Dataset) -> None:
