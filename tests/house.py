@@ -12,13 +12,8 @@ from nas.config.settings import BudgetOf
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("nas", "search_spaces", "latency_models", "hardware_profiles")
-#: Every Python file of ours; scripts of old bundles below tests/fixtures are not of today.
-FILES = tuple(
-    path
-    for folder in (*PACKAGES, "tests", "benchmarks")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-    if "fixtures" not in path.parts
-)
+#: Every Python file of ours.
+FILES = tuple(path for folder in (*PACKAGES, "tests", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py")))
 #: It is copied into bundles, where it stands alone.
 ALONE = ROOT / "nas" / "deploy" / "bundle" / "run.py"
 KINDS: tuple[BudgetOf, ...] = get_args(BudgetOf)

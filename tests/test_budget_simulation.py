@@ -8,24 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import ndtr
 
 from benchmarks.budget_simulation import NOISE, Conditions, Outcome, Taken, noise_of, search
 from latency_models.few_shot.readings import rounding_step
 from nas.search.budget_loop import Floats, Indices, decide
+from tests.nas.search.beliefs import Normal
 
 POSITIONS, OPERATORS = 5, 3
-
-
-@dataclass(frozen=True, eq=False)
-class Normal:
-    """A belief: independent normal distributions of the logarithm of seconds."""
-
-    mean_s: Floats
-    std: Floats
-
-    def probability_within(self, limit_s: float) -> Floats:
-        return np.asarray(ndtr((np.log(limit_s) - np.log(self.mean_s)) / self.std))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,9 @@
 """Folders of runs that older releases wrote: they open, are read as they were meant, and go on.
 
-tests/fixtures/runs holds them. `verify1` and `verify1_optimiser` are of the release whose verify.json held all that was
-found (schema 1), `manifest1_*` of the one before, whose manifests held the thresholds (schema 1). The experiments are
-that of `small_runs` as it was, with an optimiser where the name says so; one run was interrupted while its supernet was
-trained. Left out are the reports, which are written anew from the rest.
+tests/nas/older_releases holds them, packed. `verify1` and `verify1_optimiser` are of the release whose verify.json held
+all that was found (schema 1), `manifest1_*` of the one before, whose manifests held the thresholds (schema 1). The
+experiments are that of `small_runs` as it was, with an optimiser where the name says so; one run was interrupted while
+its supernet was trained. Left out are the reports, which are written anew from the rest.
 """
 
 from __future__ import annotations
@@ -21,21 +21,24 @@ from nas.process.files import read_jsonl
 from nas.run.layout import RunFiles
 from nas.run.verdict_files import load_verdicts
 from nas.stages import verify
-from tests.documents import ROOT
 from tests.nas.small_runs import Command, hashes
 
-RUNS = ROOT / "tests" / "fixtures" / "runs"
+RUNS = Path(__file__).with_name("older_releases")
 FINISHED = ("verify1", "verify1_optimiser", "manifest1_optimiser")
 BUDGETS = ("worst", "mean")
 #: What a command may always change.
 OWN = {"log.jsonl", ".lock", "report.html"}
 
 
+def unpack(name: str, folder: Path) -> None:
+    shutil.unpack_archive(RUNS / f"{name}.tar.xz", folder, filter="data")
+
+
 @pytest.fixture
 def old(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the run that the test's parameter names, and no rest between rounds of blocks."""
     monkeypatch.setattr(verify, "_GAP_S", 0.0)
-    shutil.copytree(RUNS / request.param, tmp_path / "run")
+    unpack(request.param, tmp_path / "run")
     return tmp_path / "run"
 
 
@@ -170,7 +173,11 @@ def test_one_that_ended_in_the_training_of_its_supernet_goes_on(old: Path, nas: 
     assert ended.count("calibrate") == 2 and ended.count("supernet") == 1
 
 
-def test_nothing_in_them_names_the_machine_that_wrote_them() -> None:
-    files = [path for path in RUNS.rglob("*") if path.is_file()]
-    assert {path.relative_to(RUNS).parts[0] for path in files} == {*FINISHED, "manifest1_interrupted"}
+def test_nothing_in_them_names_the_machine_that_wrote_them(tmp_path: Path) -> None:
+    names = {path.name.removesuffix(".tar.xz") for path in RUNS.iterdir()}
+    assert names == {*FINISHED, "manifest1_interrupted"}
+    for name in names:
+        unpack(name, tmp_path / name)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 100
     assert not [path for path in files if re.search(rb"/(?:home|root|tmp|usr|work)/", path.read_bytes())]

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
-from scipy.special import ndtr
 
 from nas.search.budget_loop import Floats, Observed, Rules, decide
-
-
-@dataclass(frozen=True, eq=False)
-class Normal:
-    """A belief: independent normal distributions of the logarithm of seconds."""
-
-    mean_s: Floats
-    std: Floats
-
-    def probability_within(self, limit_s: float) -> Floats:
-        return np.asarray(ndtr((np.log(limit_s) - np.log(self.mean_s)) / self.std))
+from tests.nas.search.beliefs import Normal
 
 
 def read(measured: list[int], seconds: Floats | list[float], noise: float = 0.0, step_s: float = 0.0) -> Observed:
