@@ -25,8 +25,22 @@ from nas.config.signatures import Parameter, configurable, kind_of, options, par
 from nas.config.units import parse_quantity
 from nas.errors import InputError
 
-_Shown = reprlib.Repr()
-_Shown.maxstring = _Shown.maxother = 80
+
+class _Written(reprlib.Repr):
+    """Values as a YAML file holds them, but short and on one line."""
+
+    def repr_tuple(self, x: tuple[Any, ...], level: int) -> str:
+        return self.repr_list(list(x), level)
+
+    def repr_bool(self, x: bool, level: int) -> str:
+        return str(x).lower()
+
+    def repr_NoneType(self, x: None, level: int) -> str:
+        return "null"
+
+
+_WRITTEN = _Written()
+_WRITTEN.maxstring = _WRITTEN.maxother = 80
 
 
 def load(path: Path, overrides: tuple[str, ...] = (), plugins: Plugins = NO_PLUGINS) -> Experiment:
@@ -176,8 +190,8 @@ def _tuples(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A value in a message: as Python writes it, but short and on one line."""
-    return _Shown.repr(value)
+    """A value in a message."""
+    return _WRITTEN.repr(value)
 
 
 def _is_plain(value: Any) -> bool:
