@@ -27,7 +27,6 @@ least accurate of the table. Compare regrets only beside `broken` and `empty`: w
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from functools import partial
 from pathlib import Path
 from statistics import NormalDist
 
+import figures
 import numpy as np
 from budget_simulation import Conditions, Taken, noise_of, search
 
@@ -239,10 +239,10 @@ def main() -> None:
             for method, answer in answers(Device(device, seconds[rows], accuracies[rows], adapt), pool, args, noise):
                 given.setdefault((method, noise), []).append(answer)
     print(f"{len(targets)} devices, {args.seeds} seeds, {time.perf_counter() - start:.0f} s")
-    figures = [row(method, noise, found) for (method, noise), found in given.items()]
-    show(figures)
+    found = [row(method, noise, answers) for (method, noise), answers in given.items()]
+    show(found)
     if args.json:
-        args.json.write_text(json.dumps({"rows": figures}, indent=2) + "\n")
+        figures.write(args.json, {"rows": found})
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ log-latencies, which are predicted from one-hot columns and, in small spaces, th
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import figures
 import numpy as np
 from scipy.optimize import nnls
 
@@ -279,7 +279,7 @@ def main() -> None:
         parser.error("no target has enough measured networks in the pool")
     show(rows, times, args.samples)
     if args.json:
-        args.json.write_text(json.dumps({"rows": rows, **times}, indent=2) + "\n")
+        figures.write(args.json, {"rows": rows, **times})
 
 
 if __name__ == "__main__":

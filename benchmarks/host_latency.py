@@ -19,12 +19,12 @@ With --measurements the campaign is kept in a file, continues where it was kille
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import figures
 import host_campaign as campaign_
 import numpy as np
 from host_campaign import TARGET, Campaign, Genome
@@ -293,7 +293,7 @@ def main() -> None:
         machine["unstable"][table] = read(campaign, table, "well").unstable
         show(table, found, machine["drift"][table], readings, machine["unstable"][table])
     if args.json:
-        args.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+        figures.write(args.json, {"machine": machine, "rows": rows})
 
 
 if __name__ == "__main__":

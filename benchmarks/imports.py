@@ -8,13 +8,14 @@ The target is 0.1 s of CPU time. Exits 1 where the median is above it.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import figures
 
 TARGET_S = 0.1
 COMMANDS: dict[str, list[str]] = {
@@ -60,7 +61,7 @@ def main() -> int:
     print(f"target for nas --help: {TARGET_S} s, {'kept' if kept else 'missed'}")
     if arguments.json:
         record = {"runs": arguments.runs, "target_s": TARGET_S, "kept": kept, "cpu_seconds": found}
-        arguments.json.write_text(json.dumps(record, indent=2) + "\n")
+        figures.write(arguments.json, record)
     return 0 if kept else 1
 
 

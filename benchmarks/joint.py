@@ -28,12 +28,12 @@ from kept_heap import KEPT
 # isort: split
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import figures
 import numpy as np
 from joint_runs import BUDGET_S, agreement, opened, trained, unseen
 from numpy.typing import NDArray
@@ -272,7 +272,7 @@ def main() -> None:
         networks = trained(args.out, args.networks, args.again, args.scratch_epochs, args.epochs)
         record["agreement"] = agreement(args.out, args.seeds, args.epochs, networks)
     if args.json:
-        args.json.write_text(json.dumps(record, indent=2) + "\n")
+        figures.write(args.json, record)
 
 
 if __name__ == "__main__":

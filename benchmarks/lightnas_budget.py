@@ -27,13 +27,13 @@ costs utility.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import figures
 import numpy as np
 from lightnas_published import published_logits
 
@@ -258,7 +258,7 @@ def main() -> None:
               f"ours as a share of that: least {min(reachable):.4f}, median {np.median(reachable):.4f}; "
               f"ours without the 1 %: least {min(anywhere):.4f}")  # fmt: skip
     if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + "\n")
+        figures.write(args.json, results)
 
 
 if __name__ == "__main__":

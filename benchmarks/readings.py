@@ -26,7 +26,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -35,11 +34,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import figures
 import numpy as np
 from numpy.typing import NDArray
 from readings_table import good, pooled, rows, show
@@ -191,18 +190,6 @@ def collect(kept: Kept, repetitions: int, busy: Sequence[int], limit_s: float) -
         print(f"missing: {', '.join(f'{n} beside {number}' for number, n in missing.items())}", flush=True)
 
 
-def _about() -> Record:
-    here = Path(__file__).parent
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
-    packages = ("numpy", "onnxruntime")
-    return {
-        "commit": commit.stdout.strip() or None,
-        "machine": {"platform": platform.platform(), "cores": len(os.sched_getaffinity(0))},
-        "command": " ".join(["python", *sys.argv]),
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
-    }
-
-
 def main() -> int:
     """Collect, print, write the JSON; 1 if anything is not as it must be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -212,13 +199,12 @@ def main() -> int:
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
     kept = Kept(arguments.json.with_suffix(".jsonl"))
-    begin = time.monotonic()
     collect(kept, arguments.repetitions, arguments.busy, arguments.limit)
     found = rows(kept.records)
     show(found)
     shares = {"pooled_coverage": pooled(found), "pooled_session_coverage": pooled(found, "session_coverage")}
-    record = {**_about(), "seconds": time.monotonic() - begin, **shares, "rows": found}
-    arguments.json.write_text(json.dumps(record, indent=2) + "\n")
+    record = {**shares, "rows": found}
+    figures.write(arguments.json, record)
     return 0 if good(found) else 1
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import figures
 import yaml
 
 COMPARED = ("trials.jsonl", "front.json")
@@ -178,7 +179,7 @@ def main() -> int:
     print(f"{good} of {len(kills)} equal to the undisturbed run")
     if arguments.json:
         record = {"duration_s": duration_s, "seed": arguments.seed, "kills": [asdict(kill) for kill in kills]}
-        arguments.json.write_text(json.dumps(record, indent=2) + "\n")
+        figures.write(arguments.json, record)
     return 0 if good == len(kills) else 1
 
 

@@ -15,7 +15,6 @@ devices, or all of the table where it lacks one of them.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import figures
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
@@ -207,7 +207,7 @@ def main() -> None:
             print(f"{line}{violations:>12}{fallen_back:>11.0%}{seconds:>10.2f}", flush=True)
     compare(regret)
     if args.json:
-        args.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
+        figures.write(args.json, {"rows": rows})
 
 
 if __name__ == "__main__":

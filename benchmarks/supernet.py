@@ -23,9 +23,7 @@ from kept_heap import KEPT
 
 import argparse
 import importlib.util
-import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -33,6 +31,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import figures
 import numpy as np
 
 from nas.nn import backend, native
@@ -85,27 +84,19 @@ def main() -> None:
         print(f"{table}: JAX trains the largest network {ratio:.2f} times as fast as PyTorch eager")
     if arguments.json:
         record = {
-            "machine": machine(),
-            "heap_kept": KEPT,
+            **computed_on(),
             "batch": arguments.batch,
             "rows": [asdict(row) for row in rows],
             "ratios": ratios,
         }
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+        figures.write(arguments.json, record)
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
+def computed_on() -> dict[str, Any]:
+    """What JAX computes on."""
     import jax
 
-    return {
-        "platform": platform.platform(),
-        "cores": len(os.sched_getaffinity(0)),
-        "jax": jax.__version__,
-        "backend": jax.default_backend(),
-        "native_depthwise": native.available(),
-        "load_average": os.getloadavg(),
-    }
+    return {"backend": jax.default_backend(), "native_depthwise": native.available(), "heap_kept": KEPT}
 
 
 def ratio_to_torch(rows: list[Row], table: str) -> float | None:

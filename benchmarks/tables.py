@@ -10,12 +10,12 @@ repeats, on the cores this process may use; the latency model is the uncalibrate
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import figures
 import numpy as np
 
 from hardware_profiles import Target, load
@@ -79,7 +79,7 @@ def main() -> None:
             }
         )
     if args.json:
-        args.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
+        figures.write(args.json, {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ generation.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import figures
 import numpy as np
 from numpy.typing import NDArray
 from search_peers import PEERS, Filtered
@@ -137,7 +137,7 @@ def main() -> None:
         rows.append({"method": method, "ours": method not in PEERS, "median_s": median, "min_s": low, "max_s": high})
     if args.json:
         record = {"genomes_per_s": middle, "genomes_per_s_min": rates[0], "genomes_per_s_max": rates[-1], "rows": rows}
-        args.json.write_text(json.dumps(record, indent=2) + "\n")
+        figures.write(args.json, record)
 
 
 if __name__ == "__main__":

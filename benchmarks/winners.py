@@ -11,9 +11,10 @@ with --seed for more.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
+
+import figures
 
 from nas.process.files import read_jsonl
 from nas.run.layout import RunFiles
@@ -79,7 +80,7 @@ def main() -> None:
             + f"{us.get('largest_s', '-'):>8}"
         )
     if args.json:
-        args.json.write_text(json.dumps({"rows": rows}, indent=2) + "\n")
+        figures.write(args.json, {"rows": rows})
 
 
 if __name__ == "__main__":
