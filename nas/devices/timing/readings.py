@@ -11,11 +11,10 @@ bounds are narrower than measurements repeat.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,6 @@ from nas.tolerances import KEPT_BLOCKS, KEPT_LEVEL, REFERENCE_DRIFT, REPEATABILI
 Seconds = NDArray[np.float64]
 Statistic = Literal["median", "mean"]
 
-SCHEMA = 1
 #: Why readings of a busy core may not be counted.
 COARSE = "the CPU clock is too coarse to tell which calls waited"
 
@@ -110,62 +108,6 @@ class Readings:
     def drifted(self) -> bool:
         """Whether the reference says that the machine was not the same all the while, in spite of repeating."""
         return self.drift > REFERENCE_DRIFT
-
-    @property
-    def spread(self) -> float:
-        """Interquartile range of all readings over their median: how quiet the machine was."""
-        low, high = np.quantile(self.seconds, (0.25, 0.75))
-        return float((high - low) / self.median_s)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able values, for one line of a log of measurements; the derived figures are there for people."""
-        return {
-            "schema": SCHEMA,
-            "statistic": self.statistic,
-            "value_s": self.value_s,
-            "upper_95_s": self.upper_95_s,
-            "calls": self.calls,
-            "threads": self.threads,
-            "contended": self.contended,
-            "repeated": self.repeated,
-            "cpu_per_reading": self.cpu_per_reading,
-            "reference_s": self.reference_s,
-            "drift": self.drift,
-            "disturbed": self.disturbed,
-            "probe_s": self.probe_s,
-            "refused": self.refused,
-            "wall_s": self.wall_s.tolist(),
-            "cpu_s": self.cpu_s.tolist(),
-        }
-
-    @staticmethod
-    def from_dict(record: Mapping[str, Any]) -> Readings:
-        """The readings that `to_dict` wrote, other keys aside; raises ValueError for another schema."""
-        if record.get("schema") != SCHEMA:
-            raise ValueError(f"readings of schema {record.get('schema')!r}; this version reads schema {SCHEMA}")
-        # Older releases corrected such readings by the CPU time of others.
-        blind = record["contended"] and not record["cpu_per_reading"]
-        return Readings(
-            np.asarray(record["wall_s"], np.float64),
-            np.asarray(record["cpu_s"], np.float64),
-            record["statistic"],
-            record["calls"],
-            record["threads"],
-            record["contended"],
-            record["repeated"],
-            record["cpu_per_reading"],
-            # Files of older releases know no reference; a missing one is null.
-            math.nan if record.get("reference_s") is None else record["reference_s"],
-            record.get("drift", 0.0),
-            record.get("disturbed", 0.0),
-            math.nan if record.get("probe_s") is None else record["probe_s"],
-            record.get("refused", f"the core was busy, and {COARSE}" if blind else ""),
-        )
-
-
-def kept(readings: Readings, budget_s: float) -> bool:
-    """Whether the budget, in seconds, is kept: the upper 95 % bound is within it, not just the middle."""
-    return readings.upper_95_s <= budget_s
 
 
 def median_bound(values: Seconds, level: float = KEPT_LEVEL) -> float:
