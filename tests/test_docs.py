@@ -146,6 +146,12 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in map(_slug, headings), link
 
 
+def test_pages_have_links_and_names_of_ours() -> None:
+    assert sum(len(_LINK.findall(prose(page))) for page in PAGES) > len(PAGES)
+    code = [code for page in PAGES for code in names_in(prose(page))]
+    assert any(code.startswith("nas/") for code in code) and any(code.startswith("nas.") for code in code)
+
+
 def test_every_page_can_be_reached_from_the_readme() -> None:
     reached, waiting = set(), [ROOT / "README.md"]
     while waiting:

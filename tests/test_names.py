@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hardware_profiles import profile, target
 from latency_models.features import RUNNER_EFFICIENCY
-from nas.cli import exit_codes
+from nas import testing
+from nas.cli import check, exit_codes
 from nas.devices import runners
 from search_spaces import op, passes
 
@@ -19,6 +20,10 @@ def test_dtypes_of_profiles_have_a_size_in_networks() -> None:
 
 def test_runners_of_targets_can_be_run_and_predicted() -> None:
     assert list(runners.RUNNERS) == list(RUNNER_EFFICIENCY) == list(target.RUNNERS)
+
+
+def test_all_kinds_with_a_contract_can_be_named_to_check() -> None:
+    assert sorted(check.KINDS) == sorted(kind.replace(" ", "_") for kind in testing.KINDS)
 
 
 def test_exit_codes_differ_and_an_interrupted_process_has_its_own() -> None:

@@ -15,8 +15,8 @@ from nas.errors import InputError
 if TYPE_CHECKING:
     from rich.text import Text
 
-#: What can be checked beside experiments; `nas.testing.KINDS` has the same, with blanks.
-_KINDS = ("space", "searcher", "optimiser", "latency_model")
+#: What can be checked beside experiments; `nas.testing.KINDS` has the same, with blanks, and takes long to import.
+KINDS = ("space", "searcher", "optimiser", "latency_model")
 
 
 def add(commands: options.Commands) -> None:
@@ -27,7 +27,7 @@ def add(commands: options.Commands) -> None:
         "has to keep, on one of ours or on your own."
     )
     command.add_argument("subject", metavar="EXPERIMENT.yaml|NAME|MODULE:NAME")
-    command.add_argument("--kind", choices=_KINDS, help="what MODULE:NAME is, where its parameters do not say so")
+    command.add_argument("--kind", choices=KINDS, help="what MODULE:NAME is, where its parameters do not say so")
     options.add_settings(command, "an argument of what is checked")
     options.add_plugins(command)
     command.set_defaults(handler=check)

@@ -22,7 +22,8 @@ class Kind:
     The program supplies the `given` parameters, without which something is not of this kind, and those of
     `given_if_taken` to what has them; all others are keys in YAML. Classes have the `methods` that a run calls, of the
     `protocol`; where `class_only`, a function will not do. `complaint` says why something that is about to be called is
-    not of this kind for another reason, or None. `laws` is the module of its contract, if it has one (`nas.testing`).
+    not of this kind for another reason, or None. `laws` is the module of its contract, if it has one (`nas.testing`):
+    LAWS, and `subject`, which makes what they take.
     """
 
     name: str

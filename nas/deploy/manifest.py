@@ -6,7 +6,6 @@ in it are relative to its folder. There is no date in it: the same export gives 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -18,12 +17,13 @@ from nas.deploy.names import MANIFEST
 from nas.deploy.onnx import SegmentFile
 from nas.errors import InputError
 from nas.process import versions
-from nas.process.files import atomic_write_bytes, atomic_write_json, sha256_file
+from nas.process.files import atomic_write_bytes, atomic_write_json, read_json, sha256_file, understood
 from nas.tasks.image_classification import preprocessing
 
 #: Manifests of schema 1 held the thresholds too, which verifying rewrote.
 SCHEMA: Final = 2
 _READS: Final = (1, SCHEMA)
+_REMEDY: Final = "export the network again"
 
 #: The programs of a bundle by name, and where they stand.
 SCRIPTS: Final[Mapping[str, Path]] = {
@@ -56,11 +56,6 @@ class Manifest:
     artefacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tools: Mapping[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The meaning of each output."""
-        return tuple(self.preprocessing["class_names"])
 
     @property
     def first_libraries(self) -> tuple[str, ...]:
@@ -99,16 +94,13 @@ def write(folder: Path, manifest: Manifest, others: Sequence[str] = ()) -> Manif
 def load(folder: Path) -> Manifest:
     """Read the manifest of a folder; raises InputError where there is none, or one of another schema."""
     path = folder / MANIFEST
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; export the network first") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); export the network again") from None
-    if not isinstance(record, dict) or record.get("schema") not in _READS:
-        found = record.get("schema") if isinstance(record, dict) else record
+    if not path.exists():
+        raise InputError(f"{path} is not there; export the network first")
+    record = read_json(path, _REMEDY)
+    if record.get("schema") not in _READS:
+        found = record.get("schema")
         raise InputError(f"{path} has schema {found!r}; this version reads {SCHEMA}, use the version that wrote it")
-    try:
+    with understood(path, _REMEDY):
         return Manifest(
             architecture=record["architecture"],
             model=record["model"],
@@ -124,10 +116,6 @@ def load(folder: Path) -> Manifest:
             tools=record["tools"],
             schema=record["schema"],
         )
-    except KeyError as error:
-        raise InputError(f"{path} lacks {error.args[0]!r}; export the network again") from None
-    except (TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error}); export the network again") from None
 
 
 def differences(folder: Path, manifest: Manifest) -> tuple[str, ...]:

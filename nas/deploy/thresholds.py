@@ -5,17 +5,17 @@ A bundle without it answers at its last exit. Folders of the first release have 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from nas.deploy.names import MANIFEST, THRESHOLDS
 from nas.errors import InputError
-from nas.process.files import atomic_write_json
+from nas.process.files import atomic_write_json, read_json, understood
 
 SCHEMA: Final = 1
+_REMEDY: Final = "verify the winners with `nas verify`"
 
 
 def write(folder: Path, architecture: str, thresholds: Sequence[float]) -> None:
@@ -31,14 +31,10 @@ def read(folder: Path, architecture: str, exits: int) -> tuple[float, ...]:
     """
     path = folder / THRESHOLDS
     path = path if path.exists() else folder / MANIFEST
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    record = read_json(path, _REMEDY)
+    with understood(path, _REMEDY):
         found = tuple(math.inf if value is None else float(value) for value in record["thresholds"])
         about = record["architecture"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{folder / THRESHOLDS} cannot be read ({error}); verify the winners with `nas verify`"
-        ) from error
     if about != architecture or len(found) != exits - 1:
-        raise InputError(f"{path} has thresholds of another network; verify the winners with `nas verify`")
+        raise InputError(f"{path} has thresholds of another network; {_REMEDY}")
     return found

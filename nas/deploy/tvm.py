@@ -25,6 +25,8 @@ from nas.deploy.onnx import SegmentFile
 from nas.errors import InputError
 from nas.process.files import atomic_path
 
+#: What TVM, its linker and its libraries raise; the ONNX artefacts do not depend on them.
+TVM_FAILURES = (InputError, RuntimeError, OSError)
 #: The oldest C library that libraries linked by zig ask for: Debian 8, CentOS 7 and everything since.
 _ZIG_GLIBC = "2.17"
 

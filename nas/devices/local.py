@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware_profiles import HOST, DeviceProfile, Target
+from hardware_profiles import DeviceProfile, Target
 from hardware_profiles.host import is_here
 from nas.devices.base import CascadeTimes, Device, Exported
 from nas.devices.measurement import ExitTime, Measurement, Purpose
@@ -21,7 +21,7 @@ from search_spaces.slots import SearchSpace
 
 def local_device(target: Target, profile: DeviceProfile) -> Device | None:
     """This machine, where the target's device is it: `host`, or a profile that `nas profile` measured on it."""
-    return InProcess(target) if target.device == HOST or is_here(profile) else None
+    return InProcess(target) if is_here(profile) else None
 
 
 class InProcess:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from nas.devices.conditions import Conditions
 from nas.devices.timing.readings import Readings
 from nas.errors import InputError
+from nas.process.files import read_jsonl, understood
 
 SCHEMA: Final = 1
+_REMEDY: Final = "restore the file, or delete this line and all after it, and measure again"
 Purpose = Literal["calibration", "candidate", "winner"]
 
 
@@ -61,10 +64,10 @@ class ExitTime:
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> ExitTime:
         """Read back what JSON made of it; an infinite bound became null."""
-        bound = math.inf if record["upper_95_s"] is None else record["upper_95_s"]
+        bound = math.inf if record["upper_95_s"] is None else float(record["upper_95_s"])
         clocks: dict[str, Any] = {name: tuple(record.get(name, ())) for name in ("wall_s", "cpu_s")}
         later = {k: record[k] for k in ("repeated", "drift", "drifted", "disturbed", "refused") if k in record}
-        return ExitTime(record["median_s"], bound, record["contended"], **clocks, **later)
+        return ExitTime(float(record["median_s"]), bound, record["contended"], **clocks, **later)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,16 +131,29 @@ class Measurement:
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> Measurement:
-        """Read a line back; raises InputError for another schema."""
+        """Read a line back; raises InputError for another schema, and what `understood` turns into one."""
         if record.get("schema") != SCHEMA:
             raise InputError(f"a measurement of schema {record.get('schema')!r}; this version reads {SCHEMA}")
-        if "exits" not in record:
+        if not record.get("exits"):
             raise InputError(f"a record with {', '.join(sorted(record)) or 'nothing'} is no measurement of a network")
         values = dict(record)
         values["exits"] = tuple(ExitTime.from_dict(entry) for entry in record["exits"])
         values["stream"] = ExitTime.from_dict(record["stream"]) if record.get("stream") else None
         values["conditions"] = Conditions.from_dict(record["conditions"]) if record.get("conditions") else None
-        for name in ("genome", "predicted_s", "predicted_std_s", "broken"):
-            values[name] = None if record.get(name) is None else tuple(record[name])
-        values["broken"] = values["broken"] or ()
+        values["genome"] = tuple(map(int, record["genome"]))
+        for name in ("predicted_s", "predicted_std_s"):
+            values[name] = None if record.get(name) is None else tuple(map(float, record[name]))
+        values["broken"] = tuple(record.get("broken") or ())
         return Measurement(**values)
+
+
+def read_rows(path: Path, after: int = 0) -> tuple[Measurement, ...]:
+    """The measurements in a file, those `after` so many lines of something else; () where there is no file.
+
+    Raises InputError with file and line for what is none.
+    """
+    rows = []
+    for number, record in enumerate(read_jsonl(path)[after:], start=after + 1):
+        with understood(f"{path}, line {number}", _REMEDY):
+            rows.append(Measurement.from_dict(record))
+    return tuple(rows)

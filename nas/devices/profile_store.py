@@ -22,10 +22,10 @@ from hardware_profiles.registry import read
 from hardware_profiles.schema import parse as parse_profile
 from nas.config import registry
 from nas.config.plugins import NO_PLUGINS, Plugins
-from nas.devices.measurement import Measurement
+from nas.devices.measurement import Measurement, read_rows
 from nas.devices.timing.rounds import drift
 from nas.errors import InputError
-from nas.process.files import read_jsonl
+from nas.process.files import read_jsonl, understood
 from nas.tolerances import QUIET_SHARE, REFERENCE_DRIFT
 from search_spaces.slots import SearchSpace, complete
 
@@ -95,7 +95,8 @@ class Head:
         if record.get("schema") != SCHEMA or not {"setup", "space", "runtime", "profile"} <= record.keys():
             raise InputError(f"{where}: these are no readings of `nas profile` that this release can read")
         profile = parse_profile(record["profile"], str(where))
-        return Head(record["setup"], record["space"], record["runtime"], profile)
+        setup = {**record["setup"], "input_shape": list(map(int, record["setup"]["input_shape"]))}
+        return Head(setup, str(record["space"]), str(record["runtime"]), profile)
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,9 @@ def load(folder: Path) -> tuple[Head, tuple[Measurement, ...]]:
     records = read_jsonl(path)
     if not records:
         raise InputError(f"{path} is empty; delete {folder} and measure again")
-    return Head.from_dict(records[0], path), tuple(Measurement.from_dict(record) for record in records[1:])
+    with understood(path, f"delete {folder} and measure again"):
+        head = Head.from_dict(records[0], path)
+    return head, read_rows(path, after=1)
 
 
 def stored(profile_path: Path, target: Target) -> Iterator[tuple[Path, Head]]:

@@ -71,12 +71,14 @@ def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int
     readings that were begun otherwise, and KeyboardInterrupt if asked to stop.
     """
     space = setup.space()
-    known = existing(out, setup.target.device)
+    existing(out, setup.target.device)  # what cannot be gone on with is refused before a folder is made
     loader = Loader(space, setup.target, setup.seed)
     folder = folder_of(out, setup.target, space)
     if read_jsonl(folder / READINGS):
         _check(folder, setup, loader)
-    with locked(folder):
+    # All targets of a device write its profile, and two that are measured at a time disturb each other.
+    with locked(out / setup.target.device):
+        known = existing(out, setup.target.device)
         if not read_jsonl(folder / READINGS):
             named = known or _named(setup.target.device)
             head = Head(setup.to_dict(), space.name, loader.runner.version, named)

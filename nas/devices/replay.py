@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile, Target
 from nas.devices.base import CascadeTimes, Device, Exported
-from nas.devices.measurement import ExitTime, Measurement, Purpose
+from nas.devices.measurement import ExitTime, Measurement, Purpose, read_rows
 from nas.devices.timing.plan import Plan
 from nas.errors import InputError
-from nas.process.files import read_jsonl
 from search_spaces.slots import SearchSpace
 
 
@@ -29,8 +28,7 @@ class Recording:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._rows: dict[tuple[str, tuple[int, ...], str], list[Measurement]] = {}
-        for record in read_jsonl(path):
-            row = Measurement.from_dict(record)
+        for row in read_rows(path):
             self._rows.setdefault((row.target, row.genome, row.purpose), []).append(row)
         self._asked: Counter[tuple[str, tuple[int, ...], str]] = Counter()
 

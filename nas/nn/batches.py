@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from nas.errors import InputError
 from nas.seeds import derive_seed
-from nas.tasks.image_classification.augment import Augmentation, augment
+from nas.tasks.image_classification.augment import augment
 from nas.tasks.image_classification.batches import epoch_batches, step_rng
-from nas.tasks.image_classification.dataset import Images, Labels
+from nas.tasks.image_classification.dataset import Augmentation, Images, Labels
 from nas.tasks.image_classification.preprocessing import Preprocessing
 
 

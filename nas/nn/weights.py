@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,8 @@ Weights = dict[str, NDArray[np.float32]]
 
 #: Key of the one entry of a file's metadata: a JSON object, whose order of keys does not change from run to run.
 _METADATA: Final = "hwnas"
+#: Key in that object of the hash of all the rest; files of older releases have none.
+_SHA256: Final = "sha256"
 
 
 def supernet_shapes(space: SearchSpace) -> dict[str, Weight]:
@@ -99,23 +102,38 @@ def extract(network: Network, weights: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_bytes(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any] | None = None) -> bytes:
-    """A safetensors file of named arrays, with JSON-able metadata; equal contents give equal bytes."""
+    """A safetensors file of named arrays, JSON-able metadata, and the hash of both; equal contents give equal bytes."""
     from safetensors.numpy import save
 
     contiguous = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
-    data: bytes = save(contiguous, {_METADATA: json.dumps(metadata or {}, sort_keys=True)})
+    about = dict(metadata or {})
+    about[_SHA256] = _sha256(contiguous, about)
+    data: bytes = save(contiguous, {_METADATA: json.dumps(about, sort_keys=True)})
     return data
 
 
 def from_bytes(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays and metadata of a file that `to_bytes` made; raises ValueError for a damaged one."""
+    """The arrays and metadata of a file that `to_bytes` made; raises ValueError for one of which a bit is another."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     length = int.from_bytes(data[:8], "little")
     try:
         arrays: dict[str, NDArray[Any]] = load(data)
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    except (SafetensorError, ValueError) as error:
+        header = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        about: dict[str, Any] = json.loads(header.get(_METADATA, "{}"))
+        written = about.pop(_SHA256, None)
+    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"the weights are damaged: {error}") from error
-    return arrays, json.loads(metadata.get(_METADATA, "{}"))
+    if written is not None and written != _sha256(arrays, about):
+        raise ValueError("the weights are damaged: they have another SHA-256 than what was written")
+    return arrays, about
+
+
+def _sha256(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -102,6 +102,24 @@ def append_jsonl(path: Path, records: Iterable[Mapping[str, object]]) -> None:
         raise _refused(path, error, "the lines before are intact") from error
 
 
+@contextlib.contextmanager
+def understood(path: Path | str, remedy: str) -> Iterator[None]:
+    """Turn whatever goes wrong while a file's bytes become values into InputError with path, reason and `remedy`.
+
+    What is put in it reads and nothing else. An InputError keeps its own remedy and gets the path.
+    """
+    from zipfile import BadZipFile
+
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except KeyError as error:
+        raise InputError(f"{path} lacks {error.args[0]!r}; {remedy}") from error
+    except (OSError, ValueError, TypeError, AttributeError, IndexError, EOFError, BadZipFile) as error:
+        raise InputError(f"{path} cannot be read ({error}); {remedy}") from error
+
+
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """Read the JSON object in `path`; raises InputError with path, reason and `remedy` for anything else."""
     try:

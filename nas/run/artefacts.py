@@ -19,9 +19,10 @@ from nas.devices.runners import runner_for
 from nas.devices.runners.base import load_cascade
 from nas.devices.timing.plan import Plan
 from nas.errors import InputError
-from nas.process.files import plain
+from nas.process.files import plain, sha256_file
 from nas.run.context import Context
-from nas.run.verdict import BudgetRow
+from nas.run.layout import WinnerFiles
+from nas.run.verdict import BudgetRow, Verdict
 from nas.run.verdict_files import budget_record
 from nas.run.winners import Winner, files_of
 
@@ -49,6 +50,20 @@ def require_exported(context: Context, winner: Winner) -> manifest.Manifest:
     if missing := [name for name in (*manifest.SCRIPTS, files.weights.name) if name not in found.artefacts]:
         raise InputError(f"{files.manifest} has no hash of {missing[0]}; export it again with `{again}`")
     return found
+
+
+def measured_files(files: WinnerFiles) -> dict[str, str]:
+    """Hashes of what a verdict hangs on: the manifest, which has those of all artefacts, and the thresholds."""
+    return {path.name: sha256_file(path) for path in (files.manifest, files.thresholds) if path.is_file()}
+
+
+def is_as_measured(files: WinnerFiles, verdict: Verdict) -> bool:
+    """Whether a winner's files are those that its verdict is about, as far as its release noted which they were."""
+    if not verdict.sha256:
+        return True
+    if measured_files(files) != verdict.sha256:
+        return False
+    return not manifest.differences(files.root, manifest.load(files.root))
 
 
 def shipped_cascade(folder: Path, target: Target, thresholds: tuple[float, ...] | None = None) -> Cascade:

@@ -14,7 +14,7 @@ from latency_models.additive import Additive
 from latency_models.base import LatencyModel
 from latency_models.untabled import Untabled
 from nas.devices.measurement import Measurement
-from nas.process.files import atomic_write_bytes
+from nas.process.files import atomic_write_bytes, understood
 from nas.run.context import Context
 
 #: The search uses the model as calibrated before it; later measurements correct the choice of winners only.
@@ -38,7 +38,9 @@ def save_model(context: Context, target: Target, model: LatencyModel) -> None:
 def load_model(context: Context, target: Target) -> LatencyModel:
     """The latency model of a target as the search uses it."""
     kind: Any = context.experiment.latency_model.load()
-    model: LatencyModel = kind.load(model_path(context, target))
+    path = model_path(context, target)
+    with understood(path, "delete it, and it is fitted again"):
+        model: LatencyModel = kind.load(path)
     return model
 
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from hardware_profiles import Target
 from nas.config.settings import Budget
-from nas.devices.measurement import Measurement
-from nas.process.files import append_jsonl, read_jsonl
+from nas.devices.measurement import Measurement, read_rows
+from nas.process.files import append_jsonl
 from nas.run.context import Context
 
 
 def read_measurements(context: Context, target: Target, purpose: str | None = None) -> tuple[Measurement, ...]:
     """The run's measurements on a target in order, all or those of one purpose."""
-    rows = (Measurement.from_dict(record) for record in read_jsonl(context.files.measurements))
+    rows = read_rows(context.files.measurements)
     return tuple(row for row in rows if row.target == target.key and purpose in (None, row.purpose))
 
 

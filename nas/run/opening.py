@@ -22,7 +22,7 @@ from nas.devices.base import DeviceFinder
 from nas.devices.local import local_device
 from nas.errors import InputError
 from nas.process import versions
-from nas.process.files import atomic_write_json, atomic_write_text, read_json
+from nas.process.files import atomic_write_json, atomic_write_text, read_json, understood
 from nas.run.context import Context
 from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
@@ -143,7 +143,8 @@ def open_context(
             console.print(
                 Text(f"This run began on {environment['machine']}; results may differ from here on.", "yellow")
             )
-        profiles = {name: parse_profile(record) for name, record in environment["profiles"].items()}
+        with understood(files.environment, remedy):
+            profiles = {name: parse_profile(record) for name, record in environment["profiles"].items()}
     elif files.trials.exists() or files.measurements.exists():
         raise InputError(
             f"{run.path} has lost {files.environment.name}, which says what its results depend on; restore it, or "

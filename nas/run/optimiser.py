@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.config.settings import Budget
-from nas.process.files import atomic_write_bytes, atomic_write_json, read_json
+from nas.process.files import atomic_write_bytes, atomic_write_json, read_json, understood
 from nas.run.context import Context
 
 SCHEMA: Final = 1
 _OWN: Final = "own/"
+_REMEDY: Final = "delete it, and the optimiser looks again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +35,12 @@ def load_found(context: Context) -> tuple[Found, ...]:
         path = context.files.optimiser(budget.name)
         if not path.exists():
             continue
-        record = read_json(path, "delete it, and the optimiser looks again")
-        if record["proposals"]:
-            proposals = np.array(record["proposals"], np.int64)
-            found.append(Found(budget.name, proposals, tuple(map(tuple, record["probabilities"]))))
+        record = read_json(path, _REMEDY)
+        with understood(path, _REMEDY):
+            if record["proposals"]:
+                proposals = np.array(record["proposals"], np.int64)
+                shares = tuple(tuple(map(float, gene)) for gene in record["probabilities"])
+                found.append(Found(budget.name, proposals, shares))
     return tuple(found)
 
 
@@ -65,6 +68,6 @@ def read_checkpoint(context: Context, budget: Budget) -> tuple[int, dict[str, ND
     path = context.files.optimiser_checkpoint(budget.name)
     if not path.exists():
         return None
-    with np.load(path, allow_pickle=False) as stored:
+    with understood(path, _REMEDY), np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
         state = {name.removeprefix(_OWN): stored[name] for name in stored.files if name != "step"}
         return int(stored["step"]), state

@@ -7,7 +7,6 @@ judged on images that they were trained on.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from nas.config import dump, parse, plain_yaml
 from nas.config.settings import Experiment
 from nas.errors import InputError
 from nas.nn.weights import from_bytes
-from nas.process.files import atomic_write_bytes, atomic_write_json, sha256_file
+from nas.process.files import atomic_write_bytes, atomic_write_json, read_json, sha256_file, understood
 from nas.run.folder import RunFolder
 from nas.run.layout import ENVIRONMENT, EXPERIMENT, PLANS, SUPERNET, RunFiles
 
 _COMPONENTS = ("data", "space")
 _SAME = ("seed", *_COMPONENTS, "splits", "supernet")
-_REMEDY = "make them the same, or leave the key out"
+_LEAVE_OUT = "leave the key out"
+_REMEDY = f"make them the same, or {_LEAVE_OUT}"
 
 
 def check_reuse(experiment: Experiment, splits: Mapping[str, Any]) -> None:
@@ -39,15 +39,13 @@ def check_reuse(experiment: Experiment, splits: Mapping[str, Any]) -> None:
     _check_same(files.experiment, experiment, what)
     if not files.supernet.is_file():
         raise InputError(f"{what} has no {SUPERNET} yet; finish it with `nas run ... --resume`, or leave the key out")
-    try:
-        trained_on = json.loads(files.environment.read_text())["splits"]
+    with understood(f"{what} is damaged: {ENVIRONMENT}", _LEAVE_OUT):
+        trained_on = read_json(files.environment, _LEAVE_OUT)["splits"]
+    with understood(f"{what} is damaged: {SUPERNET}", _LEAVE_OUT):
         metadata = from_bytes(files.supernet.read_bytes())[1]
         left = metadata["recipe"]["steps"] - metadata["step"]
+    with understood(f"{what} is damaged: {PLANS}", _LEAVE_OUT):
         _planned(files)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{what} is damaged: {ENVIRONMENT}, {SUPERNET} or {PLANS} cannot be read ({error}); leave the key out"
-        ) from error
     if trained_on != splits:
         raise InputError(f"{what} was trained on other images than the data hold now; leave the key out")
     if left > 0:
@@ -95,7 +93,9 @@ def take_weights(experiment: Experiment, run: RunFolder, splits: Mapping[str, An
 
 def _planned(files: RunFiles) -> int | None:
     """The number of steps that was planned for the weights, None where no time bounds it."""
-    planned: int | None = json.loads(files.plans.read_text()).get("supernet") if files.plans.exists() else None
+    if not files.plans.exists():
+        return None
+    planned: int | None = read_json(files.plans, _LEAVE_OUT).get("supernet")
     return planned
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.run.context import Context
-from nas.run.training import planned_steps, training_set
+from nas.run.training import load_checkpoint, planned_steps, training_set
 
 if TYPE_CHECKING:
     from nas.supernet.training import SupernetTrainer
@@ -38,6 +38,6 @@ def shared_weights(context: Context) -> dict[str, NDArray[np.float32]]:
     """The trained shared weights by name."""
     from nas.supernet.training import shared_weights as parameters
 
-    state = supernet_trainer(context).load(context.files.supernet.read_bytes())
+    state = load_checkpoint(context.files.supernet, supernet_trainer(context).load)
     named: dict[str, NDArray[Any]] = dict(parameters(state))
     return named

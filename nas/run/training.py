@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Literal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from nas.process.files import atomic_write_json, read_json
+from nas.process.files import atomic_write_json, read_json, understood
 from nas.process.interrupt import stop_if_asked
 from nas.run.context import Context
-from nas.tasks.image_classification.augment import Augmentation, default_augmentation
+from nas.tasks.image_classification.dataset import Augmentation
 
 if TYPE_CHECKING:
     from nas.nn.batches import TrainingSet
+    from nas.nn.loop import State
 
 
 def training_set(context: Context, augment: bool, part: Literal["train", "arch"] = "train") -> TrainingSet:
@@ -24,7 +25,7 @@ def training_set(context: Context, augment: bool, part: Literal["train", "arch"]
     from nas.nn.batches import TrainingSet
 
     data = context.data
-    augmentation = default_augmentation(context.experiment.data.name) if augment else Augmentation()
+    augmentation = data.raw.augmentation if augment else Augmentation()
     return TrainingSet(data.raw_images(part), data.labels(part), data.preprocessing, augmentation)
 
 
@@ -53,6 +54,12 @@ def planned_steps(
     if steps < most:
         context.console.print(Text(f"{name}: {steps} of {most} steps fit into {max_time_s:.0f} s", "yellow"))
     return steps
+
+
+def load_checkpoint(path: Path, load: Callable[[bytes], State]) -> State:
+    """What a trainer's `load` makes of a checkpoint; raises InputError where it is damaged or of another training."""
+    with understood(path, "delete it, and the training begins anew"):
+        return load(path.read_bytes())
 
 
 def _plans(path: Path) -> dict[str, int]:

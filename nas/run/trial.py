@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from nas.errors import InputError
-from nas.process.files import atomic_write_bytes, read_jsonl, to_line
+from nas.process.files import atomic_write_bytes, read_jsonl, to_line, understood
 
 SCHEMA = 1
+_REMEDY = "restore the file, read it with the release that wrote it, or start again in another --out"
 Status = Literal["complete", "infeasible", "failed"]
 
 
@@ -104,10 +105,7 @@ class Trial:
             ]
             return cls(**fields)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"a line of the log of trials cannot be read: {error}; "
-                "restore the file, read it with the release that wrote it, or start again in another --out"
-            ) from error
+            raise InputError(f"a trial cannot be read: {error}; {_REMEDY}") from error
 
 
 def complete_batches(trials: Iterable[Trial]) -> tuple[tuple[Trial, ...], ...]:
@@ -146,8 +144,12 @@ def load_batches(path: Path) -> tuple[tuple[Trial, ...], ...]:
     The torn batch is evaluated again, and its lines then stand where an uninterrupted run would have put them.
     Raises InputError as `read_jsonl`, `Trial.from_json` and `complete_batches` do.
     """
-    records = read_jsonl(path)
-    batches = complete_batches(Trial.from_json(record) for record in records)
+    records, trials = read_jsonl(path), []
+    for number, record in enumerate(records, start=1):
+        with understood(f"{path}, line {number}", _REMEDY):
+            trials.append(Trial.from_json(record))
+    with understood(path, _REMEDY):
+        batches = complete_batches(trials)
     kept = sum(map(len, batches))
     if kept < len(records):
         lines = path.read_bytes().split(b"\n")[:kept]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from nas.config.settings import Budget
@@ -107,6 +107,8 @@ class Verdict:
     memory_bytes: float | None
     attempts: tuple[Attempt, ...]
     files: tuple[str, ...]
+    #: Of what was measured, by name; empty in verdicts of releases that did not note them.
+    sha256: Mapping[str, str] = field(default_factory=dict)
     kept: bool | None = None
     before_export: float | None = None
     test_accuracy: float | None = None

@@ -6,7 +6,6 @@ be of another release (the first one had all of it in verify.json).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,8 +14,7 @@ from typing import Any, Final
 
 from nas.config.settings import Budget
 from nas.config.units import parse_quantity
-from nas.errors import InputError
-from nas.process.files import atomic_write_json, sha256_file
+from nas.process.files import atomic_write_json, read_json, sha256_file
 from nas.run.layout import RunFiles
 from nas.run.lenient_json import LenientJson
 from nas.run.verdict import Attempt, BudgetRow, Check, ExitRow, Verdict, Verdicts
@@ -120,6 +118,7 @@ def _measured_record(verdict: Verdict) -> dict[str, Any]:
             for a in verdict.attempts
         ],
         "files": verdict.files,
+        "sha256": verdict.sha256,
     }  # fmt: skip
 
 
@@ -145,12 +144,7 @@ def _tested_record(verdict: Verdict) -> dict[str, Any]:
 
 
 def _json(path: Path) -> LenientJson:
-    if not path.exists():
-        return LenientJson()
-    try:
-        return LenientJson(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); delete it and give `nas verify` again") from error
+    return LenientJson(read_json(path, "delete it and give `nas verify` again") if path.exists() else None)
 
 
 def _check_record(check: Check) -> dict[str, Any]:
@@ -192,6 +186,7 @@ def _verdict(measured: LenientJson, tested: LenientJson) -> Verdict:
         memory_bytes=measured["peak_memory_estimate_bytes"].number,
         attempts=tuple(map(_attempt, measured["attempts"].items)),
         files=tuple(item.text for item in measured["files"].items),
+        sha256={name: item.text for name, item in measured["sha256"].pairs.items()},
         # What broke its budget is not kept, whatever else a file says.
         kept=False if tested and measured["within_budget"].flag is False else tested["kept"].flag,
         before_export=accuracy["test_before_export"].number,

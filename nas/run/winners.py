@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -16,7 +15,7 @@ from nas.config.settings import Budget
 from nas.devices.measurement import Measurement
 from nas.errors import InputError
 from nas.exits.scores import Scores
-from nas.process.files import atomic_write_bytes, atomic_write_json, read_json
+from nas.process.files import atomic_write_bytes, atomic_write_json, read_json, understood
 from nas.run.context import Context
 from nas.run.layout import WinnerFiles
 from nas.run.measurements import measured
@@ -63,10 +62,9 @@ def standing(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
             chosen = context.files.winner(budget.name).architecture
             if not chosen.exists():
                 raise InputError(f"{chosen} is not there; {remedy}")
-            try:
-                trial = Trial.from_json(read_json(chosen, remedy).get("search", {}))
-            except InputError as error:
-                raise InputError(f"{chosen}: {error}") from error
+            record = read_json(chosen, remedy)
+            with understood(chosen, remedy):
+                trial = Trial.from_json(record["search"])
             winners[budget.name] = Winner(budget, trial, number, measured(context, budget).get(trial.key))
     return winners, unmet
 
@@ -117,11 +115,8 @@ def write_weights(files: WinnerFiles, winner: Winner, weights: Mapping[str, Any]
 def _weights(files: WinnerFiles) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
     from nas.nn.weights import from_bytes
 
-    try:
+    with understood(files.weights, "delete it, and the network is trained again"):
         return from_bytes(files.weights.read_bytes())
-    except (OSError, ValueError) as error:
-        remedy = "delete it, and the network is trained again"
-        raise InputError(f"{files.weights} cannot be read ({error}); {remedy}") from error
 
 
 def load_network(context: Context, winner: Winner) -> tuple[Network, dict[str, NDArray[np.float32]]]:
@@ -142,8 +137,6 @@ def write_scores(files: WinnerFiles, found: Scores) -> None:
 def val_scores(context: Context, winner: Winner) -> Scores:
     """Confidence and correctness of a trained winner on all validation images."""
     path = files_of(context, winner).scores
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return Scores(data["confidence"], data["correct"])
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read ({error}); run `nas train {context.run.path}`") from error
+    remedy = f"delete it and run `nas train {context.run.path}`"
+    with understood(path, remedy), np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
+        return Scores(data["confidence"], data["correct"])

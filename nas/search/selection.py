@@ -19,7 +19,7 @@ from nas.config.units import format_seconds
 from nas.devices.base import Device
 from nas.devices.measurement import Measurement
 from nas.errors import InputError
-from nas.process.files import read_json
+from nas.process.files import read_json, understood
 from nas.run.context import Context
 from nas.run.latency import load_model, refit
 from nas.run.measurements import append_measurements, candidate_rows, measured
@@ -45,7 +45,8 @@ def choose(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
     logged = [trial for batch in load_batches(context.files.trials) for trial in batch]
     winners, unmet = {}, {}
     for number, budget in enumerate(context.experiment.budgets):
-        candidates = [Trial.from_json(record) for record in candidates_of[budget.name]]
+        with understood(path, remedy):
+            candidates = [Trial.from_json(record) for record in candidates_of[budget.name]]
         pool = _pool(candidates, logged, number)
         found: Winner | str | None = _chosen_before(context, number, budget, pool)
         if found is None and not pool:
@@ -164,9 +165,9 @@ def _rates(trial: Trial, number: int) -> tuple[float, ...]:
 
 def _record(context: Context, winner: Winner) -> None:
     """Write the choice; what belongs to a winner that was chosen before and now is not goes away."""
-    before = chosen_key(context, winner.budget)
-    if before == winner.trial.key:
+    if chosen_key(context, winner.budget) == winner.trial.key:
         return
-    if before is not None:
-        shutil.rmtree(files_of(context, winner).root)
+    folder = files_of(context, winner).root
+    if folder.exists():
+        shutil.rmtree(folder)
     write_choice(context, winner)

@@ -22,10 +22,9 @@ from nas.config import registry
 from nas.config.plugins import NO_PLUGINS
 from nas.devices import profile_store
 from nas.devices.family import with_family_prior
-from nas.devices.measurement import Measurement
+from nas.devices.measurement import Measurement, read_rows
 from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes
 from nas.errors import InputError
-from nas.process.files import read_jsonl
 from nas.run.context import Context
 from nas.run.latency import UNMEASURED_SAFETY_MARGIN, model_path, refit, save_model
 from nas.run.measurements import append_measurements, read_measurements
@@ -151,8 +150,7 @@ def _borrowed(context: Context, target: Target, path: Path) -> tuple[Measurement
     if not path.is_file():
         raise InputError(f"calibration.measurements: there is no file {str(path)!r}")
     known = read_measurements(context, target, "calibration")
-    rows = [Measurement.from_dict(record) for record in read_jsonl(path)]
-    rows = [row for row in rows if row.target == target.key and row.purpose == "calibration"]
+    rows = [row for row in read_rows(path) if row.target == target.key and row.purpose == "calibration"]
     if not rows:
         raise InputError(f"calibration.measurements: {path} has no calibration readings of {target.key}")
     for row in rows:

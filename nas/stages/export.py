@@ -12,7 +12,7 @@ from rich.text import Text
 
 from nas.deploy import manifest
 from nas.deploy.onnx import SegmentFile, export_segments, to_onnx
-from nas.deploy.tvm import segments_to_tvm
+from nas.deploy.tvm import TVM_FAILURES, segments_to_tvm
 from nas.errors import InputError
 from nas.process.files import RunFolderError
 from nas.run.artefacts import tvm_ready
@@ -20,9 +20,6 @@ from nas.run.context import Context
 from nas.run.verdict import BudgetRow
 from nas.run.verdict_files import budget_record
 from nas.run.winners import Winner, files_of, load_network, standing
-
-#: What TVM, its linker and its libraries raise; the ONNX artefacts do not depend on them.
-TVM_FAILURES = (InputError, RuntimeError, OSError)
 
 
 def export_winners(context: Context) -> None:

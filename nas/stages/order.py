@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from rich.text import Text
 
@@ -69,22 +71,46 @@ def run(context: Context) -> bool:
 
 
 def one_stage(name: str, context: Context) -> bool:
-    """One of ALONE, in a run that has come far enough for it; returns whether it left every budget kept."""
-    from nas.stages import export, test, train, verify
-
+    """One stage of ALONE, in a run that has come far enough for it; returns whether it left every budget kept."""
     with context.timed(name):
-        if name == "train":
-            train.train_winners(context)
-        elif name == "export":
-            export.export_winners(context)
-        elif name == "verify":
-            verify.measure_winners(context)
-            verdicts = test.test_winners(context)
-            _summary(context, verdicts, None)
-            return verdicts.kept
-        else:
-            context.console.print(Text(f"report: {_report(context)}"))
+        return ALONE[name](context)
+
+
+def _train(context: Context) -> bool:
+    from nas.stages import train
+
+    train.train_winners(context)
     return True
+
+
+def _export(context: Context) -> bool:
+    from nas.stages import export
+
+    export.export_winners(context)
+    return True
+
+
+def _verify(context: Context) -> bool:
+    from nas.stages import test, verify
+
+    verify.measure_winners(context)
+    verdicts = test.test_winners(context)
+    _summary(context, verdicts, None)
+    return verdicts.kept
+
+
+def _reported(context: Context) -> bool:
+    context.console.print(Text(f"report: {_report(context)}"))
+    return True
+
+
+#: The stages that have a command of their own, by its name.
+ALONE: Final[Mapping[str, Callable[[Context], bool]]] = {
+    "train": _train,
+    "export": _export,
+    "verify": _verify,
+    "report": _reported,
+}
 
 
 def _report(context: Context) -> Path:

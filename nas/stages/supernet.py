@@ -12,7 +12,7 @@ from nas.process.files import atomic_write_bytes
 from nas.run.context import Context
 from nas.run.reuse import take_weights
 from nas.run.supernet import supernet_trainer
-from nas.run.training import steps_progress
+from nas.run.training import load_checkpoint, steps_progress
 
 #: A checkpoint at least this many times per training; each costs a few milliseconds.
 _CHECKPOINTS = 20
@@ -28,7 +28,7 @@ def train_supernet(context: Context) -> None:
         context.console.print(Text(f"shared weights of {context.experiment.supernet.reuse}"))
     trainer = supernet_trainer(context)
     context.run.log("depthwise", compiled=native.available())
-    state = trainer.load(path.read_bytes()) if path.exists() else trainer.start()
+    state = load_checkpoint(path, trainer.load) if path.exists() else trainer.start()
     with steps_progress(context, "supernet", trainer.recipe.steps, state.step) as report:
         trainer.run(
             state,

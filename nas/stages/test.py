@@ -15,16 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import HOST, Target
+from nas.config.settings import Budget
 from nas.deploy import manifest, thresholds
 from nas.deploy.cascade import Cascade
 from nas.deploy.parity import compare_exits
+from nas.deploy.tvm import TVM_FAILURES
 from nas.devices.runners import runner_for
 from nas.devices.timing.measuring import measure
 from nas.errors import InputError
 from nas.exits.confidence import max_probability, wilson
 from nas.exits.thresholds import exit_index
-from nas.run.artefacts import plan_of, require_exported, shipped_cascade, why_no_tvm
+from nas.run.artefacts import is_as_measured, plan_of, require_exported, shipped_cascade, why_no_tvm
 from nas.run.context import Context
+from nas.run.measurements import measured
 from nas.run.verdict import Check, ExitRow, Verdict, Verdicts
 from nas.run.verdict_files import load_verdicts, write_tested
 from nas.run.winners import Winner, chosen_key, files_of, load_network, standing
@@ -33,12 +36,27 @@ Logits = NDArray[np.float32]
 
 
 def is_settled(context: Context) -> bool:
-    """Whether this run was verified and tested to the end, with the networks that are chosen now."""
+    """Whether this run was verified and tested to the end, with the networks that are chosen now, and their files.
+
+    What could not be measured the last time leaves it open.
+    """
     verdicts = load_verdicts(context.files)
-    keys = {verdict.name: verdict.key for verdict in verdicts.winners}
+    known = {verdict.name: verdict for verdict in verdicts.winners}
     return verdicts.tested and all(
-        chosen_key(context, budget) == keys.get(budget.name) for budget in context.experiment.budgets
+        _is_settled(context, budget, known.get(budget.name)) for budget in context.experiment.budgets
     )
+
+
+def _is_settled(context: Context, budget: Budget, verdict: Verdict | None) -> bool:
+    rows = measured(context, budget)
+    if verdict is None:
+        lost = any(row.refused and row.budget == budget.name for row in rows.values())
+        return chosen_key(context, budget) is None and not lost
+    if verdict.within_budget and verdict.key in rows and budget.name in rows[verdict.key].broken:
+        return False
+    if verdict.within_budget is None and context.device(context.experiment.target_of(budget)) is not None:
+        return False
+    return chosen_key(context, budget) == verdict.key and is_as_measured(context.files.winner(budget.name), verdict)
 
 
 def test_winners(context: Context) -> Verdicts:
@@ -137,20 +155,25 @@ def _tvm(
     context: Context, winner: Winner, found: manifest.Manifest, images: Logits, reference: Logits
 ) -> tuple[tuple[Check, ...], float | None]:
     """Parity of the TVM libraries, in this process and through an RPC server on loopback, and what they take."""
-    from nas.devices.runners.tvm_rpc import Device, RpcError, local_server
+    from nas.devices.runners.tvm_rpc import Device, local_server
 
     if not found.libraries:
         reason = why_no_tvm(context, winner.budget)
         return (Check("tvm", skipped=reason), Check("tvm_rpc", skipped=reason)), None
     folder = files_of(context, winner).root
     target = replace(context.experiment.target_of(winner.budget), runner="tvm", runtime_version=None)
-    cascade = shipped_cascade(folder, target)
-    # The library has a fixed batch, which one image fills.
-    answers = [np.stack(_each(cascade, image[None], target.batch), axis=1) for image in images]
-    inside = _check("tvm", reference, np.concatenate(answers))
-    batch = np.repeat(images[:1], target.batch, axis=0)
-    plan = replace(plan_of(context, target), block_s=0.05)
-    seconds = measure({"": partial(cascade.run_all, batch)}, plan)[""].median_s
+    try:
+        cascade = shipped_cascade(folder, target)
+        # The library has a fixed batch, which one image fills.
+        answers = [np.stack(_each(cascade, image[None], target.batch), axis=1) for image in images]
+        inside = _check("tvm", reference, np.concatenate(answers))
+        batch = np.repeat(images[:1], target.batch, axis=0)
+        plan = replace(plan_of(context, target), block_s=0.05)
+        seconds = measure({"": partial(cascade.run_all, batch)}, plan)[""].median_s
+    except TVM_FAILURES as error:
+        # TVM went away since the export, or is another one; what the verdict is about runs without it.
+        reason = f"TVM failed: {error}"
+        return (Check("tvm", skipped=reason), Check("tvm_rpc", skipped=reason)), None
     try:
         with local_server(target.threads) as server:
             device = Device.of(server)
@@ -162,8 +185,8 @@ def _tvm(
             )
             outputs = np.stack(_each(remote, images[:1], target.batch), axis=1)
         remotely = _check("tvm_rpc", reference[:1], outputs)
-    except RpcError as error:
-        remotely = Check("tvm_rpc", skipped=str(error))
+    except TVM_FAILURES as error:
+        remotely = Check("tvm_rpc", skipped=f"TVM failed: {error}")
     return (inside, remotely), seconds
 
 

@@ -14,7 +14,7 @@ from nas.exits.scores import scores
 from nas.process.files import atomic_write_bytes
 from nas.run.context import Context
 from nas.run.supernet import shared_weights
-from nas.run.training import planned_steps, steps_progress, training_set
+from nas.run.training import load_checkpoint, planned_steps, steps_progress, training_set
 from nas.run.winners import Winner, files_of, is_trained, load_network, write_scores, write_weights
 from nas.search.selection import choose
 from nas.seeds import derive_seed
@@ -32,12 +32,12 @@ def train_winners(context: Context) -> None:
         files = files_of(context, winner)
         if not is_trained(files, winner):
             # One network may win several budgets; trained again it would become the same.
-            others = (files_of(context, other) for other in winners.values())
-            trained = next((other for other in others if is_trained(other, winner)), None)
+            same = (other for other in winners.values() if other.trial.key == winner.trial.key)
+            trained = next((other for other in same if is_trained(files_of(context, other), other)), None)
             if trained is None:
                 _train(context, winner)
             else:
-                atomic_write_bytes(files.weights, trained.weights.read_bytes())
+                write_weights(files, winner, load_network(context, trained)[1])
         if not files.scores.exists():
             _score(context, winner)
 
@@ -69,7 +69,7 @@ def _train(context: Context, winner: Winner) -> None:
     chosen = trainer(steps)
     path = files.checkpoint
     if path.exists():
-        state = chosen.load(path.read_bytes())
+        state = load_checkpoint(path, chosen.load)
     else:
         start = extract(network, _with_statistics(network, context)) if settings.training == "finetune" else None
         state = chosen.start(start)

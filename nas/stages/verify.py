@@ -23,7 +23,7 @@ from nas.devices.conditions import Conditions
 from nas.devices.measurement import ExitTime, Measurement
 from nas.devices.runners import runner_for
 from nas.exits.thresholds import Policy, evaluate, last_exit, within_on_others
-from nas.run.artefacts import plan_of, prepared_samples, require_exported, shipped_cascade
+from nas.run.artefacts import measured_files, plan_of, prepared_samples, require_exported, shipped_cascade
 from nas.run.context import Context
 from nas.run.latency import load_model
 from nas.run.measurements import append_measurements, candidate_rows, measured
@@ -231,6 +231,7 @@ def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float6
         files=tuple(
             sorted(str(path.relative_to(context.run.path)) for path in files.root.rglob("*") if path.is_file())
         ),
+        sha256=measured_files(files),
     )
 
 

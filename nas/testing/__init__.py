@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
@@ -39,8 +38,9 @@ def laws_of(kind: str) -> tuple[Law[Any], ...]:
 
 def kind_of(thing: Callable[..., Any], name: str) -> str:
     """The kind of what was loaded as `name`, by the parameters that the program supplies; raises InputError."""
-    if callable(getattr(thing, "begin", None)):
-        return "optimiser"
+    for kind, about in KINDS.items():
+        if not about.given and all(callable(getattr(thing, method, None)) for method in about.methods):
+            return kind
     try:
         takes = set(inspect.signature(thing).parameters)
     except (TypeError, ValueError) as error:
@@ -48,11 +48,12 @@ def kind_of(thing: Callable[..., Any], name: str) -> str:
     found = [kind for kind, about in KINDS.items() if about.given and takes >= set(about.given)]
     if len(found) != 1:
         wanted = "; ".join(
-            f"a {kind} takes {' and '.join(about.given)}" for kind, about in KINDS.items() if about.given
+            f"{kind}: takes {' and '.join(about.given)}" if about.given else f"{kind}: has {', '.join(about.methods)}"
+            for kind, about in KINDS.items()
         )
         raise InputError(
-            f"{name} takes {', '.join(sorted(takes)) or 'nothing'}, which does not say what it is: {wanted}; an "
-            f"optimiser has `begin`. Say what it is with --kind"
+            f"{name} takes {', '.join(sorted(takes)) or 'nothing'}, which does not say what it is ({wanted}); say it "
+            "with --kind"
         )
     return found[0]
 
@@ -65,26 +66,10 @@ def check(kind: str, thing: Callable[..., Any], name: str, arguments: Mapping[st
     """
     made = partial(thing, **arguments) if arguments else thing
     with Boundary(f"{name} cannot be built"):
-        built = _built(kind, made)
-    if kind == "space":
-        with Boundary(f"{name} has no genes"):
-            count = math.prod(float(len(gene.options)) for gene in built.genes)
-        yield f"{name}: {len(built.genes)} genes, {count:.1e} genomes"
-    # A law takes a space or an optimiser, or what makes one of the others.
-    subject = built if kind in ("space", "optimiser") else made
+        subject, about = importlib.import_module(KINDS[kind].laws).subject(made)
+    if about:
+        yield f"{name}: {about}"
     for law in laws_of(kind):
         with Boundary(f"{name} breaks the law {law.name} ({law.statement})"):
             law(subject)
         yield law.statement
-
-
-def _built(kind: str, make: Callable[..., Any]) -> Any:
-    """One of a kind, with what laws supply."""
-    from nas.testing import small
-    from nas.testing.problems import Chain
-
-    if kind == "space":
-        return make(input_shape=small.IMAGE, classes=small.CLASSES)
-    if kind == "latency model":
-        return make(small.profile(), small.TARGET)
-    return make(Chain()) if kind == "searcher" else make()

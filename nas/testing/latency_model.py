@@ -223,6 +223,12 @@ def _new_kind(kind: str) -> Iterator[None]:
         del OPERATORS[kind]
 
 
+def subject(make: Make) -> tuple[Make, str]:
+    """What laws take: what makes a model, tried once."""
+    make(profile(), TARGET)
+    return make, ""
+
+
 LAWS: Final = laws(
     it_has_what_a_run_uses,
     it_says_its_error,

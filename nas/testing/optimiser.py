@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -162,6 +163,11 @@ def what_fits_nothing_is_said(optimiser: ArchitectureOptimiser) -> None:
     except NothingFits:
         return
     raise BrokenLaw("half the seconds of the fastest network are a limit, and a result is returned; raise NothingFits")
+
+
+def subject(make: Callable[[], ArchitectureOptimiser]) -> tuple[ArchitectureOptimiser, str]:
+    """The optimiser that laws take."""
+    return make(), ""
 
 
 LAWS: Final = laws(

@@ -243,6 +243,12 @@ def moving_the_budget_moves_the_result(make: Make) -> None:
         )
 
 
+def subject(make: Make) -> tuple[Make, str]:
+    """What laws take: what makes a searcher, tried once."""
+    make(Chain())
+    return make, ""
+
+
 LAWS: Final = laws(
     it_says_whether_it_wants_a_prior,
     as_many_as_wanted,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.testing import space_effects, space_runs, space_slots
+from nas.testing import small, space_effects, space_runs, space_slots
 from nas.testing.laws import BrokenLaw, laws, require
 from nas.testing.space_slots import random_raw
 from search_spaces.slots import (
@@ -177,6 +179,13 @@ def random_genomes_follow_their_seed(space: SearchSpace) -> None:
         "let `canonical` draw nothing",
     )
     require(not np.array_equal(genomes, other), "another seed gives the same genomes", "keep genes that have an effect")
+
+
+def subject(make: Callable[..., SearchSpace]) -> tuple[SearchSpace, str]:
+    """The space that laws take, and how large it is."""
+    space = make(input_shape=small.IMAGE, classes=small.CLASSES)
+    count = math.prod(float(len(gene.options)) for gene in space.genes)
+    return space, f"{len(space.genes)} genes, {count:.1e} genomes"
 
 
 LAWS: Final = laws(

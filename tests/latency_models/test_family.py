@@ -104,7 +104,7 @@ def errors(same_family: list[list[Calibration]], count: int) -> tuple[Floats, Fl
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_relatives_help_where_few_networks_are_measured(count: int) -> None:
+def test_same_family_devices_help_where_few_networks_are_measured(count: int) -> None:
     for family in ([[relative(FAMILY, seed)] for seed in range(5)], [[relative(FAMILY, 7), relative(FAMILY, 8)]] * 5):
         without, within = errors(family, count)
         assert (within < without).mean() >= 0.8 and within.mean() < 0.5 * without.mean()
@@ -115,7 +115,7 @@ def test_a_stranger_taken_for_a_relative_does_little_harm_to_twelve_networks() -
     assert within.mean() < 1.4 * without.mean() and within.max() < 0.04
 
 
-def test_two_relatives_outvote_a_stranger() -> None:
+def test_two_same_family_devices_outvote_a_stranger() -> None:
     family = [relative(FAMILY, seed) for seed in (20, 21)]
     good, mixed = (family_prior(of, TARGET.machine) for of in (family, [*family, relative(STRANGERS, 22)]))
     bad = family_prior([relative(STRANGERS, 22)], TARGET.machine)
@@ -125,7 +125,7 @@ def test_two_relatives_outvote_a_stranger() -> None:
         assert near < 0.5 * far, name
 
 
-def test_without_relatives_nothing_changes() -> None:
+def test_without_same_family_devices_nothing_changes() -> None:
     empty = bare(device("unmeasured", 2.0))
     assert with_family_prior(TARGET, []) is TARGET and with_family_prior(TARGET, [empty]) is TARGET
     asked, truth = networks(SPACES[0], 8, 0), law(FAMILY, 0)
@@ -141,7 +141,7 @@ def test_without_relatives_nothing_changes() -> None:
         )
 
 
-def test_the_prior_is_what_relatives_have_in_common() -> None:
+def test_the_prior_is_what_same_family_devices_have_in_common() -> None:
     """Whatever their common slowness and their profiles, the factors relative to each other are found again."""
     family = [measured(bare(device(f"r{k}", 0.5 + k)), networks(SPACES[1], 60, k), law(FAMILY, k, 0.0, 1.0 + k), k)
               for k in range(3)]  # fmt: skip
@@ -163,7 +163,7 @@ def test_what_no_relative_was_told_stays_as_uncertain_as_it_was() -> None:
     assert prior.std[seen] < 0.5 * prior.mean[seen]
 
 
-def test_relatives_that_differ_make_a_wide_prior() -> None:
+def test_same_family_devices_that_differ_make_a_wide_prior() -> None:
     k, others = COLUMNS.index("depthwise"), [{**FAMILY, "depthwise": factor} for factor in (1.0, 6.0, 36.0)]
     alike = family_prior([relative(FAMILY, seed) for seed in range(3)], TARGET.machine)
     apart = family_prior([relative(kind, 3 + seed) for seed, kind in enumerate(others)], TARGET.machine)
@@ -178,7 +178,7 @@ def test_a_relative_says_what_it_measured_and_not_what_it_was_told() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_it_is_stored_with_the_names_of_the_relatives_and_used_in_every_fit() -> None:
+def test_it_is_stored_with_the_names_of_same_family_devices_and_used_in_every_fit() -> None:
     family = [relative(FAMILY, seed) for seed in range(2)]
     believed = with_family_prior(TARGET, family)
     assert believed.same_family == tuple(f"relative{k}-onnxruntime-t4-b1-float32" for k in range(2))
@@ -225,7 +225,7 @@ def test_a_calibration_of_an_older_release_can_be_a_relative(schema: str) -> Non
     assert np.isfinite(prior.mean).all() and (prior.mean[OWN.mean > 0] > 0).all() and (prior.std > 0).all()
 
 
-def test_a_profile_that_says_no_overheads_has_relatives_too() -> None:
+def test_a_profile_that_says_no_overheads_has_same_family_devices_too() -> None:
     base = device("instant", 1.0)
     instant = bare(replace(base, launch_overhead_s=replace(base.launch_overhead_s, value=0.0)))
     prior = family_prior([measured(instant, networks(SPACES[0], 5, 0), law(FAMILY, 0), 0)], instant.machine)

@@ -124,7 +124,9 @@ def test_test_json_says_per_budget_what_the_test_images_said(finished: Path) -> 
 def test_the_architecture_is_the_network_that_was_trained_and_exported(finished: Path) -> None:
     from nas.nn.weights import from_bytes
 
-    for winner in verified(finished).winners:
+    winners = verified(finished).winners
+    assert [winner.name for winner in winners] == BUDGETS
+    for winner in winners:
         folder = finished / "winners" / winner.name
         record = json.loads((folder / "architecture.json").read_text())
         network = Network.from_json(json.dumps(record["network"]))

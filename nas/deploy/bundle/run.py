@@ -13,10 +13,15 @@ import json
 import os
 import sys
 import time
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import onnxruntime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 sys.dont_write_bytecode = True  # the folder holds what was exported, and nothing else
 FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -27,40 +32,83 @@ from cascade import Cascade, confidence  # type: ignore[import-not-found]  # noq
 from preprocessing import Preprocessing  # type: ignore[import-not-found]  # noqa: E402 (see above)
 
 
+class Unusable(Exception):
+    """A file cannot be used; one line that says which, and why."""
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn what goes wrong while a file is understood into `Unusable`, with its name."""
+    try:
+        yield
+    except KeyError as error:
+        raise Unusable(f"{name} lacks {error.args[0]!r}") from error
+    except (OSError, ValueError, TypeError, AttributeError, IndexError, EOFError, BadZipFile) as error:
+        raise Unusable(f"{name} cannot be used: {error}") from error
+
+
 def checked(name: str, manifest: dict[str, Any]) -> bytes:
     """The content of a file, if it is the one that was exported."""
-    try:
-        with open(os.path.join(FOLDER, name), "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise SystemExit(f"{name} cannot be read: {error.strerror}") from None
+    with open(os.path.join(FOLDER, name), "rb") as file:
+        data = file.read()
     if hashlib.sha256(data).hexdigest() != manifest["artefacts"][name]["sha256"]:
-        raise SystemExit(f"{name} is not the file that was exported: its SHA-256 differs from manifest.json")
+        raise Unusable(f"{name} is not the file that was exported: its SHA-256 differs from manifest.json")
     return data
 
 
 def record(name: str) -> dict[str, Any]:
     """A JSON object of the folder."""
-    try:
-        with open(os.path.join(FOLDER, name), encoding="utf-8") as file:
-            found = json.load(file)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"{name} cannot be read: {error}") from None
+    with open(os.path.join(FOLDER, name), encoding="utf-8") as file:
+        found = json.load(file)
     if not isinstance(found, dict):
-        raise SystemExit(f"{name} is not a JSON object")
+        raise ValueError("it is not a JSON object")
     return found
 
 
-def thresholds(manifest: dict[str, Any]) -> list[Any]:
+def thresholds(architecture: str, early: int) -> list[float | None]:
     """One per early exit, None where it never answers; without their file only the last exit answers."""
-    early = len(manifest["exits"]) - 1
     if not os.path.exists(os.path.join(FOLDER, "thresholds.json")):
         return [None] * early
     about = record("thresholds.json")
-    found: list[Any] = about.get("thresholds", [])
-    if about.get("architecture") != manifest["architecture"] or len(found) != early:
-        raise SystemExit("thresholds.json is of another network than manifest.json")
+    found = [None if value is None else float(value) for value in about["thresholds"]]
+    if about["architecture"] != architecture or len(found) != early:
+        raise Unusable("thresholds.json is of another network than manifest.json")
     return found
+
+
+def loaded(threads: int) -> tuple[Preprocessing, Cascade, int]:
+    """What prepares images, the segments ready to run, and the samples that they take at once."""
+    with reading("manifest.json"):
+        manifest = record("manifest.json")
+        prepare = Preprocessing.from_dict(manifest["preprocessing"])
+        exits = manifest["exits"]
+        architecture, early = manifest["architecture"], len(exits) - 1
+        takes, gives = [e["takes"] for e in exits], [e["outputs"] for e in exits]
+        programs = [program(checked(e["file"], manifest), e["outputs"], threads) for e in exits]
+        batch = programs[0][1]
+    with reading("thresholds.json"):
+        leaving = thresholds(architecture, early)
+    with reading("manifest.json"):
+        return prepare, Cascade([run for run, _ in programs], takes, gives, leaving), batch
+
+
+def pictures(path: str, channels: int, hwc: bool) -> Any:
+    """The images of a file, [n, channels, height, width]."""
+    with reading(path):
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            raise ValueError("it holds several arrays, and it must be one: a .npy file")
+        if not found.ndim:
+            raise ValueError("it holds a single number, and no image")
+        images = np.moveaxis(found, -1, -3) if hwc and found.ndim > 2 and found.shape[-1] == channels else found
+        # One grey image or several, with or without their channel.
+        if channels == 1 and images.ndim in (2, 3) and not (images.ndim == 3 and len(images) == 1):
+            images = images.reshape((-1, 1, *images.shape[-2:]))
+        elif images.ndim == 3:
+            images = images[None]
+        if not images.size:
+            raise ValueError(f"it holds no image: its shape is {found.shape}")
+    return images
 
 
 def program(data: bytes, outputs: list[str], threads: int) -> Any:
@@ -88,34 +136,23 @@ def classify(cascade: Any, batch: int, image: Any) -> tuple[Any, int]:
 
 
 def main() -> None:
-    """Read the arguments, load the segments, classify."""
+    """Read the arguments, load the segments, classify; 2 is the exit status where something cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", help="a .npy file: [C,H,W] or [n,C,H,W]; [H,W] or [n,H,W] with one channel")
     parser.add_argument("--hwc", action="store_true", help="channels last")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    manifest = record("manifest.json")
-    prepare = Preprocessing.from_dict(manifest["preprocessing"])
-    exits = manifest["exits"]
-    programs = [program(checked(e["file"], manifest), e["outputs"], arguments.threads) for e in exits]
-    batch = programs[0][1]
-    cascade = Cascade(
-        [run for run, _ in programs],
-        [e["takes"] for e in exits],
-        [e["outputs"] for e in exits],
-        thresholds(manifest),
-    )
+    if arguments.threads < 1:
+        parser.error(f"--threads {arguments.threads}: give a whole number of at least 1")
     try:
-        images = np.load(arguments.images, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"{arguments.images} cannot be read: {error}") from None
-    if arguments.hwc:
-        images = np.moveaxis(images, -1, -3)
-    if prepare.channels == 1:
-        images = images.reshape((-1, 1, *images.shape[-2:]))
-    elif images.ndim == 3:
-        images = images[None]
-    classify(cascade, batch, prepare.apply(images[:1]))  # the first run of a segment sets up its memory
+        prepare, cascade, batch = loaded(arguments.threads)
+        images = pictures(arguments.images, prepare.channels, arguments.hwc)
+        with reading(arguments.images):
+            first = prepare.apply(images[:1])
+    except Unusable as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    classify(cascade, batch, first)  # the first run of a segment sets up its memory
     for number, image in enumerate(images):
         start = time.perf_counter()
         logits, number_of_exit = classify(cascade, batch, prepare.apply(image[None]))

@@ -1,49 +1,9 @@
 """Random changes of training images that keep their labels: shift, mirror, cutout."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-
 import numpy as np
 import numpy.typing as npt
 
-from nas.errors import InputError
-from nas.tasks.image_classification.dataset import Images
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Shift by up to `shift` pixels each way, mirror half of them if `flip`, blank a square of side `cutout`."""
-
-    shift: int = 0
-    flip: bool = False
-    cutout: int = 0
-
-    def __post_init__(self) -> None:
-        if self.shift < 0 or self.cutout < 0:
-            raise InputError(
-                f"augmentation: shift {self.shift} and cutout {self.cutout} are pixels; neither can be negative"
-            )
-
-
-#: Mirrored digits are other signs, so digits are never flipped; of a user's own arrays we don't know.
-#: CIFAR: pad by 4, crop and flip as He et al. 2016 (arXiv:1512.03385); cutout after DeVries & Taylor 2017, but 8
-#: instead of 16, since networks for small devices underfit rather than overfit.
-DEFAULT_AUGMENTATION: Mapping[str, Augmentation] = MappingProxyType(
-    {
-        "digits": Augmentation(shift=1),
-        "fashion_mnist": Augmentation(shift=2, flip=True),
-        "cifar10": Augmentation(shift=4, flip=True, cutout=8),
-        "cifar100": Augmentation(shift=4, flip=True, cutout=8),
-        "image_folder": Augmentation(shift=4, flip=True),
-        "npz": Augmentation(),
-    }
-)
-
-
-def default_augmentation(name: str) -> Augmentation:
-    """What suits the data set `name` of the registry, and no change at all for a set that is not ours."""
-    return DEFAULT_AUGMENTATION.get(name, Augmentation())
+from nas.tasks.image_classification.dataset import Augmentation, Images
 
 
 def augment(images: Images, augmentation: Augmentation, rng: np.random.Generator) -> Images:

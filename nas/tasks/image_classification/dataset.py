@@ -12,12 +12,31 @@ Images: TypeAlias = npt.NDArray[np.uint8 | np.float32]
 Labels: TypeAlias = npt.NDArray[np.int32]
 
 
+@dataclass(frozen=True)
+class Augmentation:
+    """Changes of training images that keep their labels: in pixels, and whether half of them are mirrored.
+
+    Shift by up to `shift` pixels each way, mirror half of them if `flip`, blank a square of side `cutout`.
+    """
+
+    shift: int = 0
+    flip: bool = False
+    cutout: int = 0
+
+    def __post_init__(self) -> None:
+        if self.shift < 0 or self.cutout < 0:
+            raise InputError(
+                f"augmentation: shift {self.shift} and cutout {self.cutout} are pixels; neither can be negative"
+            )
+
+
 @dataclass(frozen=True, eq=False)
 class RawData:
     """A training and a test part: images uint8 or float32 [n, C, H, W], labels int32 [n] in 0..classes-1.
 
     `scale` brings pixel values to [0, 1]: 1/255 for 8-bit images, 1 for floats that are in their units already.
-    `notes` tell the user what the loader left out or decided. Raises InputError when the parts don't fit together.
+    `augmentation` is what keeps these labels and helps; of images that nothing is known about, none does. `notes` tell
+    the user what the loader left out or decided. Raises InputError when the parts don't fit together.
     """
 
     train_x: Images
@@ -28,6 +47,7 @@ class RawData:
     name: str
     scale: float = 1 / 255
     notes: tuple[str, ...] = ()
+    augmentation: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:
         check_class_names(self.class_names, self.name)

@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from nas.errors import InputError
-from nas.tasks.image_classification.dataset import RawData
+from nas.tasks.image_classification.dataset import Augmentation, RawData
 from nas.tasks.image_classification.splits import split_off_test
+
+#: Mirrored digits are other signs.
+AUGMENTATION = Augmentation(shift=1)
 
 
 def digits() -> RawData:
@@ -29,4 +32,4 @@ def digits() -> RawData:
     x = table[:, :-1].astype(np.uint8).reshape(-1, 1, 8, 8)
     y = table[:, -1].astype(np.int32)
     names = tuple(str(digit) for digit in range(10))
-    return RawData(*split_off_test(x, y), class_names=names, name="digits", scale=1 / 16)
+    return RawData(*split_off_test(x, y), class_names=names, name="digits", scale=1 / 16, augmentation=AUGMENTATION)

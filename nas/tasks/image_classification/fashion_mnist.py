@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.errors import InputError
-from nas.tasks.image_classification.dataset import Images, Labels, RawData, check_labels
+from nas.tasks.image_classification.dataset import Augmentation, Images, Labels, RawData, check_labels
 from nas.tasks.image_classification.files import existing_folder
 from nas.tasks.image_classification.idx import read_idx
 from nas.tasks.image_classification.splits import limit_training
@@ -21,6 +21,7 @@ EXPECTED = (
 CLASS_NAMES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
 )  # fmt: skip
+AUGMENTATION = Augmentation(shift=2, flip=True)
 
 
 def fashion_mnist(path: str = DEBIAN_FOLDER, limit: int | None = None) -> RawData:
@@ -29,7 +30,7 @@ def fashion_mnist(path: str = DEBIAN_FOLDER, limit: int | None = None) -> RawDat
     train_x, train_y = _part(folder, "train")
     test_x, test_y = _part(folder, "t10k")
     train_x, train_y = limit_training(train_x, train_y, limit, "fashion_mnist")
-    return RawData(train_x, train_y, test_x, test_y, CLASS_NAMES, "fashion_mnist")
+    return RawData(train_x, train_y, test_x, test_y, CLASS_NAMES, "fashion_mnist", augmentation=AUGMENTATION)
 
 
 def _part(folder: Path, part: str) -> tuple[Images, Labels]:

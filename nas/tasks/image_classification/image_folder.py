@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import InputError
-from nas.tasks.image_classification.dataset import Images, Labels, RawData, check_class_names
+from nas.tasks.image_classification.dataset import Augmentation, Images, Labels, RawData, check_class_names
 from nas.tasks.image_classification.files import existing_folder
 from nas.tasks.image_classification.preprocessing import resize
 from nas.tasks.image_classification.splits import split_off_test
 
 EXPECTED = "Expected PATH/<class>/<image> or PATH/train/<class>/<image> with PATH/test (or PATH/val)/<class>/<image>"
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+#: Photos are what they were when mirrored.
+AUGMENTATION = Augmentation(shift=4, flip=True)
 
 
 def image_folder(path: str, size: int) -> RawData:
@@ -43,7 +45,8 @@ def image_folder(path: str, size: int) -> RawData:
     parts = (x, y, *_read(test_files, size)) if test else split_off_test(x, y)
     ignored += ignored_test
     notes = (f"{ignored} files that are no images in a folder of a class were ignored",) if ignored else ()
-    return RawData(*parts, class_names=names, name=f"image_folder {folder.name}", notes=notes)
+    name = f"image_folder {folder.name}"
+    return RawData(*parts, class_names=names, name=name, notes=notes, augmentation=AUGMENTATION)
 
 
 def _classes(folder: Path) -> tuple[str, ...]:

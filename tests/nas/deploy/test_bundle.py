@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import math
 import subprocess
 import sys
@@ -59,6 +60,13 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def refused(folder: Path, *arguments: str) -> str:
+    """The one line that is all there is of a call that cannot be answered."""
+    done = run(folder, *arguments)
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
 def test_every_image_leaves_at_its_exit_with_its_class(bundle: tuple[Path, list[np.ndarray]]) -> None:
     folder, logits = bundle
     done = run(folder, str(folder / "images.npy"))
@@ -85,9 +93,7 @@ def test_one_image_and_channels_last(bundle: tuple[Path, list[np.ndarray]]) -> N
     np.save(folder / "last.npy", np.moveaxis(IMAGES, 1, -1))
     done = run(folder, str(folder / "last.npy"), "--hwc", "--threads", "2")
     assert [line.split()[1:5] for line in done.stdout.splitlines()] == answers
-    done = run(folder, str(folder / "last.npy"))
-    assert done.returncode != 0
-    assert "batch and channels first" in done.stderr
+    assert "batch and channels first" in refused(folder, str(folder / "last.npy"))
 
 
 def test_a_network_for_calls_of_several_samples_answers_the_same(bundle: tuple[Path, list[np.ndarray]]) -> None:
@@ -117,9 +123,62 @@ def test_an_exchanged_segment_is_refused(bundle: tuple[Path, list[np.ndarray]]) 
     data = bytearray((folder / "exit_1.onnx").read_bytes())
     data[-20] ^= 1
     (folder / "exit_1.onnx").write_bytes(data)
-    done = run(folder, str(folder / "images.npy"))
-    assert done.returncode != 0
-    assert "exit_1.onnx is not the file that was exported" in done.stderr
+    assert "exit_1.onnx is not the file that was exported" in refused(folder, str(folder / "images.npy"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "\0\0", "nonsense", '{"exits": 3, "preprocessing": []}'])
+@pytest.mark.parametrize("name", ["manifest.json", THRESHOLDS])
+def test_a_damaged_record_is_one_clear_line(name: str, text: str, bundle: tuple[Path, list[np.ndarray]]) -> None:
+    folder, _ = bundle
+    (folder / name).write_text(text)
+    assert name in refused(folder, str(folder / "images.npy"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"exits": []}, "manifest.json"),
+        ({"exits": [{}]}, "manifest.json lacks 'takes'"),
+        ({"artefacts": {}}, "manifest.json lacks 'exit_0.onnx'"),
+        ({"preprocessing": {}}, "manifest.json cannot be used: preprocessing: schema None"),
+    ],
+)
+def test_a_record_that_lacks_something_is_one_clear_line(
+    change: dict[str, object], said: str, bundle: tuple[Path, list[np.ndarray]]
+) -> None:
+    path = bundle[0] / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert said in refused(bundle[0], str(bundle[0] / "images.npy"))
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (np.zeros((0, 3, 8, 8), np.uint8), "it holds no image"),
+        (np.zeros(3, np.uint8), "batch and channels first"),
+        (np.float32(1.0), "it holds a single number"),
+        (np.zeros((2, 1, 8, 8), np.uint8), "batch and channels first"),
+        (np.zeros((2, 3, 8, 8), np.int64), "give uint8 or floating point"),
+        (np.array(["a picture"]), "batch and channels first"),
+    ],
+)
+def test_arrays_that_are_no_images_are_one_clear_line(
+    images: np.ndarray, said: str, bundle: tuple[Path, list[np.ndarray]]
+) -> None:
+    path = bundle[0] / "others.npy"
+    np.save(path, images)
+    error = refused(bundle[0], str(path))
+    assert str(path) in error and said in error
+
+
+def test_files_that_hold_no_array_are_one_clear_line(bundle: tuple[Path, list[np.ndarray]]) -> None:
+    folder, _ = bundle
+    np.savez(folder / "two.npz", a=IMAGES, b=IMAGES)
+    assert "two.npz" in refused(folder, str(folder / "two.npz"))
+    (folder / "empty.npy").write_bytes(b"")
+    assert "empty.npy" in refused(folder, str(folder / "empty.npy"))
+    assert "nowhere.npy" in refused(folder, "nowhere.npy")
+    assert "--threads 0" in run(folder, str(folder / "images.npy"), "--threads", "0").stderr
 
 
 def test_the_scripts_are_python_3_8(tmp_path: Path) -> None:

@@ -47,7 +47,6 @@ def test_what_is_written_is_what_is_read(manifest: Manifest, tmp_path: Path) -> 
     }  # fmt: skip
     assert read.tools["hwnas"] == nas.__version__
     assert {"onnx", "onnxruntime", "numpy", "jax"} <= set(read.tools)
-    assert read.class_names == ("a", "b", "c", "d", "e")
     assert differences(tmp_path, read) == ()
 
 
@@ -88,13 +87,13 @@ def test_names_stay_in_the_folder(manifest: Manifest, tmp_path: Path, name: str)
 
 
 def test_mistakes_are_named(manifest: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="export the network first"):
         load(tmp_path)
     with pytest.raises(InputError, match=r"names nothing\.onnx, which is not in"):
         write(tmp_path, replace(manifest, model="nothing.onnx"))
     path = tmp_path / MANIFEST
     path.write_text("[")
-    with pytest.raises(InputError, match="not JSON"):
+    with pytest.raises(InputError, match="cannot be read"):
         load(tmp_path)
     path.write_text('{"schema": 99}')
     with pytest.raises(InputError, match="has schema 99"):

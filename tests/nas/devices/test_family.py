@@ -61,7 +61,7 @@ def names(out: Path, target: Target = TARGET, profile: DeviceProfile = NEW) -> l
     return [found.target.device for found in same_family(profile, target, Roofline, SPACE, (out,))]
 
 
-def test_other_devices_of_the_family_are_relatives(tmp_path: Path) -> None:
+def test_other_devices_of_the_family_are_found(tmp_path: Path) -> None:
     store(tmp_path, "cousin")
     store(tmp_path, "sister", 5)
     store(tmp_path, "new")
@@ -115,7 +115,7 @@ def test_what_was_not_measured_or_is_of_another_model_or_damaged_is_left_out(tmp
     assert names(tmp_path) == []
 
 
-def test_a_model_is_told_by_its_relatives(tmp_path: Path) -> None:
+def test_a_model_is_told_by_same_family_devices(tmp_path: Path) -> None:
     model = Roofline(NEW, TARGET)
     assert with_family_prior(model, NEW, SPACE, (tmp_path,)) is model
     store(tmp_path, "cousin", 10)
@@ -137,7 +137,9 @@ def context(said: list[Any]) -> Any:
     )
 
 
-def test_a_run_begins_with_what_relatives_say_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_begins_with_what_same_family_devices_say_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     said: list[Any] = []
     alone = calibrate._uncalibrated(context(said), TARGET)
@@ -151,7 +153,7 @@ def test_a_run_begins_with_what_relatives_say_and_says_so(tmp_path: Path, monkey
     ]
 
 
-def test_a_profile_is_calibrated_with_relatives_in_its_folder(tmp_path: Path) -> None:
+def test_a_profile_is_calibrated_with_same_family_devices_in_its_folder(tmp_path: Path) -> None:
     out = tmp_path / "boards"
     genome = tuple(random_genomes(SPACE, 1, np.random.default_rng(3))[0].tolist())
     network = SPACE.decode(genome)

@@ -48,9 +48,8 @@ def test_what_is_not_here_is_not_timed() -> None:
 
 
 def test_this_machine_is_here_by_either_name() -> None:
-    board = load("rpi4b")
-    profiled = replace(board, id="bench", machine=host.identity())
-    for name, profile in (("host", board), ("bench", profiled)):
+    profiled = replace(load("rpi4b"), id="bench", machine=host.identity())
+    for name, profile in (("host", load("host")), ("bench", profiled)):
         target = replace(HERE, device=name)
         device = local_device(target, profile)
         assert isinstance(device, InProcess) and device.target == target

@@ -9,9 +9,17 @@ from typing import Any
 import pytest
 
 from nas.process.files import append_jsonl, read_jsonl
+from nas.run.artefacts import measured_files
 from nas.run.layout import RunFiles
 from nas.run.verdict_files import load_verdicts
+from nas.stages import verify
 from tests.nas.small_runs import SMALL, Command, hashes, write
+
+
+@pytest.fixture(autouse=True)
+def without_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How well a reading repeats is not the subject."""
+    monkeypatch.setattr(verify, "_GAP_S", 0.0)
 
 
 def edit(path: Path, **changes: Any) -> None:
@@ -87,7 +95,46 @@ def test_a_damaged_manifest_is_exported_again(text: str, run: Path, nas: Command
     assert path.read_text() == whole
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{}", "\0\0\0\0", "nonsense"])
+def test_a_settled_run_is_left_alone(run: Path, nas: Command) -> None:
+    before = hashes(run)
+    assert nas("run", write(run.parent, SMALL), "--out", str(run), "--resume").code == 0
+    changed = {name for name, value in hashes(run).items() if before.get(name) != value}
+    assert changed <= {"log.jsonl", ".lock", "report.html"}
+
+
+@pytest.mark.parametrize(
+    "name", ["exit_0.onnx", "model.onnx", "run.py", "weights.safetensors", "manifest.json", "thresholds.json"]
+)
+@pytest.mark.parametrize("how", ["deleted", "exchanged"])
+def test_a_settled_run_whose_files_are_others_now_is_made_good_and_measured_again(
+    name: str, how: str, run: Path, nas: Command
+) -> None:
+    path = run / "winners" / "mean" / name
+    whole, looks = path.read_bytes(), load_verdicts(RunFiles(run)).looks
+    if how == "deleted":
+        path.unlink()
+    elif name == "thresholds.json":
+        edit(path, note="another")
+    else:
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    done = nas("run", write(run.parent, SMALL), "--out", str(run), "--resume")
+    verdicts = load_verdicts(RunFiles(run))
+    if (how, name) == ("exchanged", "weights.safetensors"):
+        # What took minutes is not trained over without being asked.
+        assert done.code == nas("train", str(run)).code == 2 and name in done.error
+        return
+    assert done.code == 0 and verdicts.kept and verdicts.looks == looks + 1
+    if name != "thresholds.json":
+        assert path.read_bytes() == whole
+    for verdict in verdicts.winners:
+        assert verdict.sha256 == measured_files(RunFiles(run).winner(verdict.name))
+
+
+#: What a disk, an editor or a torn copy may leave of a file.
+DAMAGE = ("", "[1]", "\0\0\0\0", '{"schema": 1}\n', '{"schema": 1, "exits": 3}\n')
+
+
+@pytest.mark.parametrize("text", DAMAGE)
 @pytest.mark.parametrize(
     ("name", "command"),
     [
@@ -98,6 +145,13 @@ def test_a_damaged_manifest_is_exported_again(text: str, run: Path, nas: Command
         ("winners/worst/thresholds.json", "verify"),
         ("front.json", "train"),
         ("environment.json", "report"),
+        ("environment.json", "train"),
+        ("measurements.jsonl", "train"),
+        ("measurements.jsonl", "verify"),
+        ("latency_model.npz", "verify"),
+        ("latency_model.npz", "report"),
+        ("trials.jsonl", "train"),
+        ("winners/worst/manifest.json", "verify"),
         ("verify.json", "verify"),
         ("test.json", "verify"),
     ],
@@ -108,3 +162,31 @@ def test_no_damaged_file_ends_in_a_traceback(name: str, command: str, text: str,
     assert "Traceback" not in done.err and done.code in (0, 2, 3)
     if done.code == 2:
         assert Path(name).name in done.error
+
+
+@pytest.mark.parametrize("text", DAMAGE)
+@pytest.mark.parametrize("name", ["supernet.safetensors", "latency_model.npz", "measurements.jsonl", "trials.jsonl"])
+def test_a_search_that_goes_on_from_a_damaged_file_says_so(name: str, text: str, run: Path, nas: Command) -> None:
+    (run / "front.json").unlink()
+    (run / name).write_text(text)
+    done = nas("run", write(run.parent, SMALL), "--out", str(run), "--resume")
+    assert "Traceback" not in done.err
+    # A last line without its end was never written, and what it said is found out again.
+    if done.code != 0 or not name.endswith(".jsonl") or text.endswith("\n"):
+        assert name in done.error
+
+
+def test_a_bit_of_a_checkpoint_that_changed_is_seen(run: Path, nas: Command) -> None:
+    (run / "front.json").unlink()
+    path = run / "supernet.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    error = nas("run", write(run.parent, SMALL), "--out", str(run), "--resume").error
+    assert path.name in error and "SHA-256" in error and "delete it, and the training begins anew" in error
+
+
+def test_profiles_that_are_none_are_refused(run: Path, nas: Command) -> None:
+    edit(run / "environment.json", profiles=[])
+    assert "environment.json cannot be read" in nas("train", str(run)).error
+    edit(run / "environment.json", profiles={"host": {}})
+    assert "environment.json" in nas("train", str(run)).error

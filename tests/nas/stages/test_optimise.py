@@ -175,3 +175,23 @@ def test_an_optimiser_is_recognised_by_its_method() -> None:
         parse.experiment(small(search={"optimiser": {"name": "nas.searchers.random:RandomSearch"}}))
     with pytest.raises(InputError, match="did you mean 'differentiable'"):
         parse.experiment(small(search={"optimiser": "diferentiable"}))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"proposals": 3}', '{"proposals": [[0]], "probabilities": [3]}'])
+def test_a_damaged_result_is_named(text: str, run: Path, nas: Command) -> None:
+    with opened(run) as context:
+        optimise.optimise(context, problem_of(context))
+    path = run / OPTIMISER / "worst.json"
+    path.write_text(text)
+    error = nas("run", str(run / EXPERIMENT), "--out", str(run), "--resume").error
+    assert str(path) in error and "delete it, and the optimiser looks again" in error
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4torn", b"nonsense"])
+def test_a_damaged_checkpoint_is_named(content: bytes, run: Path, nas: Command) -> None:
+    with opened(run) as context:
+        path = context.files.optimiser_checkpoint("worst")
+        path.parent.mkdir()
+        path.write_bytes(content)
+    error = nas("run", str(run / EXPERIMENT), "--out", str(run), "--resume").error
+    assert str(path) in error and "delete it, and the optimiser looks again" in error

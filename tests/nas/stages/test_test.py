@@ -6,11 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from nas.deploy import manifest
+from nas.errors import InputError
 from nas.nn import static
 from nas.run.layout import RunFiles
 from nas.run.verdict_files import load_verdicts
+from nas.run.winners import files_of, standing
 from nas.stages import test as testing
 from nas.stages import verify
 from tests.nas.opened_runs import opened
@@ -47,3 +51,21 @@ def test_test_labels_are_read_once(run: Path, monkeypatch: pytest.MonkeyPatch) -
         testing.test_winners(watched)
         testing.test_winners(watched)
         assert len(read) == len(SMALL["budgets"])
+
+
+@pytest.mark.parametrize(
+    "failure", [InputError("TVM is not installed"), RuntimeError("no such symbol"), OSError("gone")]
+)
+def test_tvm_that_went_away_since_the_export_is_said_and_stops_nothing(
+    failure: Exception, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*arguments: Any) -> Any:
+        raise failure
+
+    with opened(run) as context:
+        winner = standing(context)[0]["worst"]
+        compiled = replace(manifest.load(files_of(context, winner).root), libraries={"host": ("exit_0.so",)})
+        monkeypatch.setattr(testing, "shipped_cascade", gone)
+        checks, seconds = testing._tvm(context, winner, compiled, np.zeros(0, np.float32), np.zeros(0, np.float32))
+    assert seconds is None and [check.runtime for check in checks] == ["tvm", "tvm_rpc"]
+    assert {check.skipped for check in checks} == {f"TVM failed: {failure}"}

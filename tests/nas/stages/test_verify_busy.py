@@ -14,9 +14,8 @@ from nas.devices.timing import measuring
 from nas.process.files import read_jsonl
 from nas.run.layout import RunFiles
 from nas.run.verdict_files import load_verdicts
-from nas.search.selection import choose
 from nas.stages import train, verify
-from tests.nas.opened_runs import opened, rewind, untrained
+from tests.nas.opened_runs import rewind, untrained
 from tests.nas.small_runs import SMALL, Command, write
 
 #: A CPU clock of milliseconds that says that we have the core half of the time.
@@ -60,6 +59,20 @@ def test_candidates_that_cannot_be_measured_are_said_to_be_so_and_are_measured_l
     assert [budget.name for budget, _ in unmet] == [budget["name"] for budget in SMALL["budgets"]]
     for _, statement in unmet:
         assert "2 were not measurable: the core was busy in 3 of 3 blocks" in statement
-    with opened(run) as context:
-        found, left = choose(context)
-    assert list(found) == [budget["name"] for budget in SMALL["budgets"]] and not left
+    done = nas("run", write(run.parent, SMALL), "--out", str(run), "--resume")
+    assert done.code == 0, "the machine is quiet again"
+    verdicts = load_verdicts(RunFiles(run))
+    assert verdicts.kept and not verdicts.unmet and len(verdicts.winners) == len(SMALL["budgets"])
+
+
+def test_a_run_whose_winners_could_not_be_measured_goes_on_with_them(
+    run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "_GAP_S", 0.0)
+    with monkeypatch.context() as busy:
+        busy.setattr(measuring, "Clocks", lambda: BUSY_AND_COARSE)
+        assert nas("verify", str(run)).code == 3
+    before = [verdict.key for verdict in load_verdicts(RunFiles(run)).winners]
+    assert nas("run", write(run.parent, SMALL), "--out", str(run), "--resume").code == 0
+    verdicts = load_verdicts(RunFiles(run))
+    assert verdicts.kept and [verdict.key for verdict in verdicts.winners] == before

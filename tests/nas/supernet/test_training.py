@@ -16,7 +16,7 @@ from nas.nn.static import NetworkTrainer
 from nas.nn.weights import cut
 from nas.supernet.sampling import smallest
 from nas.supernet.training import SupernetTrainer, shared_weights
-from nas.tasks.image_classification.augment import Augmentation
+from nas.tasks.image_classification.dataset import Augmentation
 from search_spaces.slots import SearchSpace, with_exits
 
 RECIPE = Recipe(20, batch_size=16, learning_rate=0.05)

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.errors import InputError
-from nas.tasks.image_classification.augment import Augmentation, augment, default_augmentation
+from nas.tasks.image_classification.augment import augment
+from nas.tasks.image_classification.dataset import Augmentation, RawData
+from nas.tasks.image_classification.digits import digits
 
 
 def images(n: int = 64, height: int = 8, width: int = 6, dtype: Any = np.uint8) -> Any:
@@ -98,7 +100,7 @@ def test_negative_sizes_are_refused(wrong: dict[str, Any]) -> None:
         Augmentation(**wrong)
 
 
-def test_digits_are_never_mirrored_and_unknown_sets_never_changed() -> None:
-    assert not default_augmentation("digits").flip
-    assert default_augmentation("cifar10") == Augmentation(4, True, 8)
-    assert default_augmentation("my_module:mine") == Augmentation()
+def test_a_loader_says_what_its_labels_survive_and_nothing_is_known_of_other_images() -> None:
+    assert not digits().augmentation.flip and digits().augmentation.shift == 1
+    x, y = images(8), np.arange(8, dtype=np.int32) % 2
+    assert RawData(x, y, x, y, ("a", "b"), "mine").augmentation == Augmentation()

@@ -57,6 +57,7 @@ def python2_pickle(data: Any, labels: list[int]) -> bytes:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_cifar10_is_read_whatever_the_protocol(tmp_path: Path, protocol: int) -> None:
     raw = cifar10(str(write_cifar10(tmp_path, protocol)))
+    assert raw.augmentation.flip and raw.augmentation.cutout == 8
     np.testing.assert_array_equal(raw.train_x, DATA[:40].reshape(-1, 3, 32, 32))
     np.testing.assert_array_equal(raw.train_y, LABELS[:40])
     np.testing.assert_array_equal(raw.test_x, DATA[40:].reshape(-1, 3, 32, 32))

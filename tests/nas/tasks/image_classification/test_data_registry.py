@@ -9,7 +9,6 @@ import typing
 import pytest
 
 from nas.tasks.image_classification import DATASETS
-from nas.tasks.image_classification.augment import DEFAULT_AUGMENTATION
 from nas.tasks.image_classification.dataset import RawData
 
 
@@ -21,10 +20,6 @@ def test_a_schema_can_be_made_of_the_signature(name: str) -> None:
     assert hints.pop("return") is RawData
     assert list(hints) == list(inspect.signature(loader).parameters)
     assert inspect.getdoc(loader)
-
-
-def test_every_set_has_an_augmentation_of_its_own() -> None:
-    assert set(DEFAULT_AUGMENTATION) == set(DATASETS)
 
 
 def test_loaders_import_nothing_heavy() -> None:
