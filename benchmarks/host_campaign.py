@@ -22,11 +22,12 @@ from latency_models.kernels import distinct_of_space
 from nas.devices.kernel_table import kernel_seconds
 from nas.devices.local import InProcess
 from nas.devices.measurement import Measurement
+from nas.devices.networks import Untrained, time_networks
+from nas.devices.runners import builder_for
 from search_spaces.mobile import TABLES, mobile
 from search_spaces.slots import SearchSpace, random_genomes, sizes
 
 TARGET = Target("host", "onnxruntime")
-HERE = InProcess(TARGET)
 #: Blocks per pass and seconds per block of a well measured and of a quickly measured network.
 WELL, QUICK = (5, 0.01), (3, 0.004)
 CHUNK = 50
@@ -82,6 +83,14 @@ def space_of(table: str) -> SearchSpace:
     return mobile((3, *TABLES[table].size), 10, table)
 
 
+def timed(
+    space: SearchSpace, genomes: Sequence[NDArray[Any]], seed: int, blocks: int, block_s: float
+) -> tuple[Measurement, ...]:
+    """Networks with random weights, timed together on this machine."""
+    untrained = Untrained(space, builder_for(TARGET, load("host")), seed)
+    return time_networks(InProcess(TARGET), untrained, genomes, "calibration", blocks, block_s)
+
+
 def pool(space: SearchSpace, count: int, seed: int) -> list[Genome]:
     """The smallest and the largest network, then different random ones."""
     limits = sizes(space)
@@ -98,7 +107,7 @@ def well(campaign: Campaign, table: str, kind: str, genomes: Sequence[Genome], n
         return
     space = space_of(table)
     reference(campaign, table, f"before {kind} {number}")
-    rows = HERE.time_networks(space, [np.array(genome) for genome in wanted], "calibration", seed + number, *WELL)
+    rows = timed(space, [np.array(genome) for genome in wanted], seed + number, *WELL)
     campaign.add([_record(kind, table, row, number) for row in rows])
     reference(campaign, table, f"after {kind} {number}")
 
@@ -110,7 +119,7 @@ def quick(campaign: Campaign, table: str, genomes: Sequence[Genome]) -> None:
     space = space_of(table)
     for start in range(0, len(wanted), CHUNK):
         chunk = [np.array(genome) for genome in wanted[start : start + CHUNK]]
-        rows = HERE.time_networks(space, chunk, "calibration", 0, *QUICK)
+        rows = timed(space, chunk, 0, *QUICK)
         campaign.add([_record("quick", table, row, 0) for row in rows])
         reference(campaign, table, "between quick")
 
@@ -136,7 +145,7 @@ def reference(campaign: Campaign, table: str, when: str) -> None:
     """The middle network of the pool once more: what it takes now against then is the drift of the machine."""
     space = space_of(table)
     genome = space.canonical((sizes(space)[None] - 1) // 2)[0]
-    (row,) = HERE.time_networks(space, [genome], "calibration", 0, 3, 0.03)
+    (row,) = timed(space, [genome], 0, 3, 0.03)
     campaign.add([_record("reference", table, row, 0) | {"when": when}])
 
 

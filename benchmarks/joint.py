@@ -42,12 +42,14 @@ from rich.console import Console
 from nas.config import parse
 from nas.config.kinds import SEARCHER
 from nas.devices.local import InProcess
+from nas.devices.networks import BLOCKS, BLOCK_S, Untrained, time_networks
 from nas.optimisers.differentiable import Differentiable
 from nas.optimisers.exit_shares import Exitless, loss_and_cost
 from nas.process.files import append_jsonl, read_jsonl
 from nas.run.context import Context
 from nas.run.trial import Trial
 from nas.search.evaluation import Evaluation
+from nas.search.evaluators.base import ScoresEveryExit
 from nas.search.problem import BudgetProblem, objective_columns, problem_of
 from nas.searchers.base import Searcher
 from nas.searchers.pareto import pareto_rank
@@ -181,11 +183,14 @@ def run_seed(args: argparse.Namespace, seed: int, console: Console) -> Iterator[
             continue
         evaluation = Evaluation(context, problem)
         # Compiled before the clock starts.
-        evaluation.scores(practice, context.experiment.search.images)
+        if isinstance(evaluation.evaluator, ScoresEveryExit):
+            evaluation.evaluator.every_exit(practice, context.experiment.search.images)
         trials, spent_s = found_by(method, context, problem, evaluation, networks, step_s, args.cpu_s)
         front, best = front_of(trials), best_of(trials)
         chosen = np.array([trial.genome for trial in [*front, best]])
-        timed = InProcess(context.experiment.target).time_networks(context.space, list(chosen), "calibration", seed)
+        target = context.experiment.target
+        untrained = Untrained(context.space, context.builder(target), seed)
+        timed = time_networks(InProcess(target), untrained, list(chosen), "calibration", BLOCKS, BLOCK_S)
         seconds = [measurement.cumulative_s[-1] for measurement in timed]
         accuracy = unseen(context, chosen)
         row = {

@@ -44,11 +44,13 @@ from numpy.typing import NDArray
 from readings_table import good, pooled, rows, show
 
 from hardware_profiles import Target
-from nas.deploy.cascade import Cascade, confidence
+from nas.deploy.artefact import Artefact
+from nas.deploy.cascade import Cascade
 from nas.deploy.onnx import export_segments
 from nas.devices.networks import random_weights
 from nas.devices.runners import runner_for
 from nas.devices.runners.base import load_cascade
+from nas.devices.timing.bounds import upper_95_s
 from nas.devices.timing.measuring import measure_together
 from nas.devices.timing.plan import Plan
 from nas.devices.timing.readings import Readings
@@ -83,9 +85,11 @@ def subjects(samples: Sequence[NDArray[np.float32]], seed: int) -> list[Subject]
         network = next(network for network in drawn if len(network.exits) == exits)
         with TemporaryDirectory() as folder:
             files = export_segments(network, random_weights(network, seed), Path(folder), 1)
-            load = partial(load_cascade, runner_for(TARGET), Path(folder), files)
-            confidences = [confidence(load([None] * (exits - 1)).run_to(sample, 0)) for sample in samples]
-            cascade = load([float(np.median(confidences))] * (exits - 1))
+            artefact, runner = Artefact(Path(folder), files), runner_for(TARGET)
+            answers = np.stack([load_cascade(runner, artefact).run_to(sample, 0) for sample in samples])
+            threshold = float(np.median(artefact.policy.scores({"logits": answers})))
+            settled = replace(artefact, thresholds=[threshold] * (exits - 1))
+            cascade = load_cascade(runner, settled)
         leaving = [cascade(sample)[1] for sample in samples]
         found.append(Subject(name, cascade, np.bincount(leaving, minlength=exits) / len(samples)))
     return found
@@ -136,7 +140,7 @@ def take(found: Sequence[Subject], samples: Sequence[NDArray[np.float32]], plan:
 
 
 def _said(readings: Readings) -> Record:
-    bound = None if readings.refused else readings.upper_95_s
+    bound = None if readings.refused else upper_95_s(readings)
     flags = {"contended": readings.contended, "repeated": readings.repeated, "disturbed": readings.disturbed}
     return {"value_s": readings.value_s, "upper_95_s": bound, "refused": readings.refused, **flags}
 

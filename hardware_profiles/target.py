@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
 from hardware_profiles.profile import DTYPES, ProfileError
 
-Runner = Literal["onnxruntime", "tvm"]
-RUNNERS: Final[tuple[Runner, ...]] = get_args(Runner)
+_RUNNER: Final = re.compile(r"[a-z][a-z0-9_]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and how a network runs. Raises ProfileError for a runner, dtype or count that cannot be."""
+    """Where and how a network runs. Raises ProfileError for a runner, dtype or count that cannot be.
+
+    `runner` is the name of a runtime, such as `onnxruntime`, or `module:name` of one's own.
+    """
 
     device: str
-    runner: Runner
+    runner: str
     threads: int = 1
     batch: int = 1
     dtype: str = "float32"
@@ -31,8 +33,8 @@ class Target:
     def __post_init__(self) -> None:
         if not isinstance(self.device, str) or not self.device:
             raise ProfileError(f"target device is {self.device!r}; give the id of a device profile, or 'host'")
-        if self.runner not in RUNNERS:
-            raise ProfileError(f"target runner is {self.runner!r}; choose one of {', '.join(RUNNERS)}")
+        if not isinstance(self.runner, str) or not _RUNNER.fullmatch(self.runner):
+            raise ProfileError(f"target runner is {self.runner!r}; give the name of one, such as onnxruntime")
         if self.dtype not in DTYPES:
             raise ProfileError(f"target dtype is {self.dtype!r}; choose one of {', '.join(DTYPES)}")
         for name in ("threads", "batch"):
@@ -51,7 +53,7 @@ class Target:
         Example: `rpi4b-onnxruntime-t4-b1-float32`; upper case and unusual characters are escaped as `=xx`,
         so that keys stay distinct on file systems that ignore case.
         """
-        parts = [_escape(self.device), self.runner, f"t{self.threads}", f"b{self.batch}", self.dtype]
+        parts = [_escape(self.device), _escape(self.runner), f"t{self.threads}", f"b{self.batch}", self.dtype]
         if self.power_mode is not None:
             parts.append("mode_" + _escape(self.power_mode))
         if self.runtime_version is not None:

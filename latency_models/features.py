@@ -41,6 +41,8 @@ EFFICIENCY: Final[Mapping[str, Mapping[str, float]]] = {
 }  # fmt: skip
 #: What the generated code of TVM reaches relative to that once tuned; untuned it is some twenty times slower.
 RUNNER_EFFICIENCY: Final[Mapping[str, float]] = {"onnxruntime": 1.0, "tvm": 0.75}
+#: What is assumed of a runtime that nothing is known of, before it is measured.
+_OF_OTHERS: Final = 1.0
 #: Seconds of a call to a runtime and of a decision on its answer, on a 3 GHz core; estimates.
 CALL_S: Final = 10e-6
 DECISION_S: Final = 10e-6
@@ -93,7 +95,7 @@ def machine(
     Raises ProfileError where the profile has no peak for the target's dtype.
     """
     efficiency = EFFICIENCY["cpu" if profile.kind == "cpu" else "gpu"]
-    peak = profile.peak(target.dtype, target.threads) * RUNNER_EFFICIENCY[target.runner]
+    peak = profile.peak(target.dtype, target.threads) * RUNNER_EFFICIENCY.get(target.runner, _OF_OTHERS)
     factor = _ACCELERATOR_CALL_FACTOR
     if profile.kind == "cpu":
         factor = max(1.0, _CALL_CLOCK_HZ / profile.clock_hz.value) if profile.clock_hz else 1.0

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import get_args
 
-from nas.config.settings import BudgetOf
+from nas.config.budget import BudgetOf
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("nas", "search_spaces", "latency_models", "hardware_profiles")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from nas.deploy import manifest
-from nas.deploy.onnx import SegmentFile
+from nas.deploy.segment import SegmentFile
 from nas.devices import measurement
 from nas.run import trial
 from tests.documents import LANGUAGES, PAGES, ROOT, blocks, names_in, prose, rows, sections

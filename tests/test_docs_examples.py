@@ -21,6 +21,7 @@ from nas.config.kinds import DATA
 from nas.deploy import manifest, thresholds
 from nas.deploy.onnx import export_segments, to_onnx
 from nas.devices.networks import random_weights
+from nas.exits.policies import MaxProbability
 from nas.run.layout import RunFiles
 from nas.run.opening import materials
 from nas.run.verdict_files import load_verdicts
@@ -84,7 +85,8 @@ def test_the_test_suite_of_extending_passes(workplace: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(workplace)))}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert f"{sum(len(laws_of(kind)) for kind in KINDS)} passed" in done.stdout
+    # What an evaluator of one's own would have to train takes too long for a page.
+    assert f"{sum(len(laws_of(kind)) for kind in KINDS if kind != 'evaluator')} passed" in done.stdout
 
 
 @pytest.mark.slow
@@ -118,10 +120,11 @@ def test_the_program_in_the_readme_runs_a_winner(tmp_path: Path) -> None:
     weights = random_weights(network, 0)
     to_onnx(network, weights, tmp_path / "model.onnx", batch=None)
     files = export_segments(network, weights, tmp_path, 1)
-    scripts = manifest.add_scripts(tmp_path)
+    policy = manifest.policy_record(MaxProbability(), {})
+    scripts = manifest.add_scripts(tmp_path, MaxProbability())
     record = Preprocessing((8, 8), 1, (0.5,), (0.25,), 1 / 255, ("ant", "bee", "cow")).to_dict()
     for threshold, answering in ((0.0, 0), (math.inf, 1)):
-        manifest.write(tmp_path, manifest.Manifest(network.key, "model.onnx", files, record), scripts)
+        manifest.write(tmp_path, manifest.Manifest(network.key, "model.onnx", files, record, policy), scripts)
         thresholds.write(tmp_path, network.key, (threshold,))
         np.save(tmp_path / "image.npy", np.random.default_rng(0).integers(0, 255, (1, 8, 8)).astype(np.uint8))
         done = subprocess.run(

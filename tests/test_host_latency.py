@@ -28,7 +28,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     model, rng = Roofline(load("rpi4b"), Target("host", "onnxruntime")), np.random.default_rng(0)
 
-    def time_networks(space: Any, genomes: Any, purpose: Any, *rest: Any) -> tuple[Measurement, ...]:
+    def timed(space: Any, genomes: Any, *rest: Any) -> tuple[Measurement, ...]:
         host_campaign.taken += len(genomes)
         rows = []
         for genome in genomes:
@@ -37,7 +37,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
             exits = tuple(ExitTime(seconds, seconds, wall_s=(seconds,)) for seconds in reach.tolist())
             rows.append(
                 Measurement(
-                    purpose=purpose,
+                    purpose="calibration",
                     target=host_campaign.TARGET.key,
                     genome=tuple(map(int, genome)),
                     key=network.key,
@@ -51,7 +51,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
         return [float(seconds) for seconds in model.body_s(networks)]
 
     monkeypatch.setattr(host_campaign, "taken", 0, raising=False)
-    monkeypatch.setattr(host_campaign.HERE, "time_networks", time_networks)
+    monkeypatch.setattr(host_campaign, "timed", timed)
     monkeypatch.setattr(host_campaign, "kernel_seconds", kernel_seconds)
     monkeypatch.setattr(host_campaign, "load", lambda name: load("rpi4b"))
     # The heap is told once per process, and not by a test.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.nas.small_runs import SMALL, write
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("hardware_profiles", "search_spaces", "latency_models", "nas")
+#: An environment that lends nothing of this one's.
+CLEAN = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON") and key != "VIRTUAL_ENV"}
 LEFT_BEHIND = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs")
 
 
@@ -78,3 +83,24 @@ def test_the_metadata_names_version_licence_and_what_is_needed(wheel: zipfile.Zi
     assert {"License-File: LICENSE", "License-File: NOTICE"} <= set(metadata)
     assert any(line.startswith("Requires-Dist: numpy") for line in metadata)
     assert not any(line.startswith("Requires-Dist: pytest") and "extra" not in line for line in metadata)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_the_wheel_runs_where_nothing_else_is_installed(version: str, wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """With what pip takes today, not what was pinned, and away from the sources."""
+    python = shutil.which(f"python{version}")
+    if python is None or subprocess.run([python, "--version"], capture_output=True, check=False).returncode:
+        pytest.skip(f"there is no Python {version} here")
+    shutil.copytree(Path(str(wheel.filename)).parent, tmp_path / "wheel", ignore=shutil.ignore_patterns("source"))
+    (path,) = (tmp_path / "wheel").glob("*.whl")
+    subprocess.run([python, "-m", "venv", str(tmp_path / "venv")], check=True)
+    inside = tmp_path / "venv" / "bin"
+    subprocess.run([str(inside / "python"), "-m", "pip", "install", "--quiet", str(path)], check=True, cwd=tmp_path)
+    experiment = write(tmp_path, SMALL)
+    for command in (["--help"], ["check", experiment], ["run", experiment, "--out", str(tmp_path / "run")]):
+        done = subprocess.run(
+            [str(inside / "nas"), *command], cwd=tmp_path, capture_output=True, text=True, check=False, env=CLEAN
+        )
+        assert done.returncode == 0, done.stderr
+    assert "kept" in done.stdout

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 #: What can be checked beside experiments; `nas.testing.KINDS` has the same, with blanks, and takes long to import.
-KINDS = ("space", "searcher", "optimiser", "latency_model")
+KINDS = ("space", "searcher", "optimiser", "latency_model", "runner", "exit_policy", "evaluator", "executor")
 
 
 def add(commands: options.Commands) -> None:

@@ -41,8 +41,8 @@ def add(commands: options.Commands) -> None:
     command.add_argument(
         "--runner",
         default="onnxruntime",
-        choices=("onnxruntime", "tvm"),
-        help="what runs the networks (default: onnxruntime)",
+        metavar="NAME|MODULE:NAME",
+        help="what runs the networks: onnxruntime, tvm or your own (default: onnxruntime)",
     )
     command.add_argument("--networks", type=int, default=10, metavar="N", help="networks to measure (default: 10)")
     command.add_argument(
@@ -94,6 +94,7 @@ def _setup(args: argparse.Namespace) -> Setup:
     from hardware_profiles import HOST, Target
     from hardware_profiles.registry import shipped_as
     from nas.config import registry
+    from nas.config.kinds import RUNNER
     from nas.devices.profile_store import FEWEST, Setup
     from search_spaces import SPACES
 
@@ -114,6 +115,7 @@ def _setup(args: argparse.Namespace) -> Setup:
         raise InputError(f"--threads {args.threads}: this process may use {cores} cores; more threads only wait")
     reference = registry.resolve(args.space, SPACES, "search space")
     granted = options.granted(args)
+    granted.admit(registry.resolve(args.runner, RUNNER.known, "runner"))
     arguments: dict[str, Any] = {}
     if args.table is not None:
         if "table" not in inspect.signature(registry.load(reference, granted)).parameters:
@@ -174,13 +176,12 @@ def _say(args: argparse.Namespace, setup: Setup, found: ProfileResult, console: 
         console.print(warning, style="yellow")
     console.print(f"written: {Path(args.out) / (target.device + '.yaml')}")
     console.print(f"         {found.folder}/ with {READINGS}, {CALIBRATION}, {TABLE}")
-    if target.runner == "onnxruntime":
-        device = target.device if args.out == _FOLDER else Path(args.out) / f"{target.device}.yaml"
-        more = f", power_mode: {target.power_mode}" if target.power_mode else ""
-        console.print(
-            f"use it:  target: {{device: {device}, runner: {target.runner}, threads: {target.threads}, "
-            f"batch: {target.batch}{more}}}"
-        )
+    device = target.device if args.out == _FOLDER else Path(args.out) / f"{target.device}.yaml"
+    more = f", power_mode: {target.power_mode}" if target.power_mode else ""
+    console.print(
+        f"use it:  target: {{device: {device}, runner: {target.runner}, threads: {target.threads}, "
+        f"batch: {target.batch}{more}}}"
+    )
 
 
 def _governor(found: ProfileResult) -> str:

@@ -98,6 +98,40 @@ SEARCHER: Final = Kind(
     methods=("ask", "tell"),
     laws="nas.testing.searcher",
 )
+RUNNER: Final = Kind(
+    "runner",
+    "nas.devices.runners:RUNNERS",
+    ("target",),
+    protocol="nas.devices.runners.base.Runner",
+    methods=("builder", "load"),
+    class_only=True,
+    laws="nas.testing.runner",
+)
+EVALUATOR: Final = Kind(
+    "evaluator",
+    "nas.search.evaluators:EVALUATORS",
+    ("context",),
+    protocol="nas.search.evaluators.base.Evaluator",
+    methods=("scores",),
+    class_only=True,
+    laws="nas.testing.evaluator",
+)
+EXECUTOR: Final = Kind(
+    "executor",
+    "nas.search.executors:EXECUTORS",
+    protocol="nas.search.executors.Executor",
+    methods=("map", "close"),
+    class_only=True,
+    laws="nas.testing.executor",
+)
+EXIT_POLICY: Final = Kind(
+    "exit policy",
+    "nas.exits:POLICIES",
+    protocol="nas.exits.base.ExitPolicy",
+    methods=("scores", "start", "step"),
+    class_only=True,
+    laws="nas.testing.exit_policy",
+)
 OPTIMISER: Final = Kind(
     "optimiser",
     "nas.optimisers:OPTIMISERS",

@@ -7,27 +7,39 @@ leaves the key out. Nothing here imports a heavy package.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from hardware_profiles import HOST, Target
+from nas.config import registry
+from nas.config.budget import Budget
 from nas.config.component import ComponentSpec
-from nas.config.kinds import DATA, LATENCY_MODEL, OPTIMISER, SEARCHER, SPACE, Default, Example
+from nas.config.kinds import (
+    DATA,
+    EVALUATOR,
+    EXECUTOR,
+    EXIT_POLICY,
+    LATENCY_MODEL,
+    OPTIMISER,
+    RUNNER,
+    SEARCHER,
+    SPACE,
+    Default,
+    Example,
+)
 from nas.config.plugins import Plugins
-from nas.config.units import Seconds, format_seconds
+from nas.config.units import Seconds
 from nas.errors import InputError
 from nas.tasks.image_classification.fractions import SplitFractions
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
-    from latency_models.base import LogStudent, Prediction
+    from nas.exits.base import ExitPolicy
 
     Floats = NDArray[np.float64]
 
-BudgetOf = Literal["worst_case", "expected"]
 Objective = Literal[
     "accuracy", "worst_case_latency", "expected_latency", "params", "macs", "peak_memory", "weight_bytes"
 ]
@@ -44,84 +56,6 @@ def _becomes_a_folder(what: str, name: str) -> None:
         raise InputError(
             f"{what} {name!r} becomes a folder: begin with a letter or digit, go on with these, '-', '_' and '.'"
         )
-
-
-def _limit_as_name(written: Mapping[str, Any]) -> str:
-    """What a budget without a name is called: `worst-8ms`."""
-    return f"{written.get('of', Budget.of)}-{written['latency']}".replace(" ", "").replace("_case", "")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """A limit that a network must keep on a target, when measured there.
-
-    `worst_case` bounds a sample that passes every exit; `expected` bounds the mean over the data with its exits.
-    """
-
-    latency_s: Seconds
-    of: BudgetOf = "worst_case"
-    name: Annotated[str, Default(_limit_as_name)] = ""
-    target: Target | None = None
-
-    @staticmethod
-    def stored(of: str, latency_s: float) -> Budget | None:
-        """A budget of a kind that a file names, None for a kind that this version does not know."""
-        return next((Budget(latency_s, known) for known in get_args(BudgetOf) if known == of), None)
-
-    @property
-    def how(self) -> str:
-        """What is bounded, for people: `in the worst case`."""
-        match self.of:
-            case "worst_case":
-                return "in the worst case"
-            case "expected":
-                return "on average"
-
-    def describe(self) -> str:
-        """One phrase for people: `at most 8.00 ms in the worst case`."""
-        return f"at most {format_seconds(self.latency_s)} {self.how}"
-
-    @property
-    def needs_thresholds(self) -> bool:
-        """Whether thresholds are solved for it, and a stream of samples that leave by them is measured.
-
-        Otherwise the calls to the last exit decide, and earlier exits only cost time.
-        """
-        match self.of:
-            case "worst_case":
-                return False
-            case "expected":
-                return True
-
-    def seconds(self, cumulative_s: ArrayLike, exit_rates: ArrayLike) -> Floats:
-        """The seconds that it bounds [...], of seconds to each exit of networks and the shares that leave [..., K]."""
-        import numpy as np
-
-        match self.of:
-            case "worst_case":
-                return np.asarray(cumulative_s, np.float64)[..., -1]
-            case "expected":
-                return np.asarray(np.vecdot(exit_rates, np.asarray(cumulative_s, np.float64)))
-
-    def lower_bound(self, cumulative_s: ArrayLike) -> Floats:
-        """The least that thresholds can bring it to [...], of seconds to each exit of networks [..., K], NaN if off."""
-        import numpy as np
-
-        match self.of:
-            case "worst_case":
-                return np.asarray(cumulative_s, np.float64)[..., -1]
-            case "expected":  # all leave at the first exit
-                return np.asarray(np.nanmin(cumulative_s, axis=-1))
-
-    def believed(self, prediction: Prediction, exit_rates: ArrayLike) -> LogStudent:
-        """What a prediction says of the seconds that it bounds, for n networks and the shares that leave [n, K]."""
-        import numpy as np
-
-        match self.of:
-            case "worst_case":
-                return prediction.believed()
-            case "expected":
-                return prediction.believed(np.asarray(exit_rates, np.float64))
 
 
 @dataclass(frozen=True)
@@ -168,16 +102,25 @@ class SupernetSettings:
 class SearchSettings:
     """How many networks are judged with the shared weights, by which searcher, on how many validation images.
 
-    An `optimiser` runs before: its proposals are judged first, and it gives a prior to searchers that take one.
+    An `optimiser` runs before: its proposals are judged first, and it gives a prior to searchers that take one. The
+    `evaluator` judges, and the `executor` says where.
     """
 
     searcher: Annotated[ComponentSpec, SEARCHER, Default("nsga2")]
+    evaluator: Annotated[ComponentSpec, EVALUATOR, Default("supernet")]
+    executor: Annotated[ComponentSpec, EXECUTOR, Default("serial")]
     optimiser: Annotated[ComponentSpec, OPTIMISER] | None = None
     evaluations: int = 256
     batch: int = 32
     images: int = 1000
     calibration_images: int = 512
     objectives: tuple[Objective, ...] = ("accuracy", "worst_case_latency")
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether the shared weights are trained: what judges, or the optimiser, begins with them."""
+        kind: Any = self.evaluator.load()
+        return self.optimiser is not None or bool(kind.needs_weights)
 
     def __post_init__(self) -> None:
         _at_least("search", evaluations=(self.evaluations, 1), batch=(self.batch, 1), images=(self.images, 10))
@@ -238,6 +181,7 @@ class Experiment:
     budgets: Annotated[tuple[Budget, ...], Example("[{latency: 8 ms}]")]
     latency_model: Annotated[ComponentSpec, LATENCY_MODEL, Default("roofline")]
     search: Annotated[SearchSettings, Default({})]
+    exit_policy: Annotated[ComponentSpec, EXIT_POLICY, Default("max_probability")]
     seed: int = 0
     splits: SplitFractions = field(default_factory=SplitFractions)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
@@ -255,7 +199,7 @@ class Experiment:
         for name in names:
             _becomes_a_folder("budget name", name)
         for target in self.targets:
-            _check_target(target)
+            _check_target(target, self.plugins)
         for budget in self.budgets:
             if budget.needs_thresholds and self.target_of(budget).batch != 1:
                 raise InputError(
@@ -268,6 +212,12 @@ class Experiment:
         return budget.target or self.target
 
     @property
+    def policy(self) -> ExitPolicy:
+        """When early exits answer; the same for search, thresholds, bundles and measurements."""
+        made: ExitPolicy = self.exit_policy.load()(**self.exit_policy.arguments)
+        return made
+
+    @property
     def plugins(self) -> Plugins:
         """What was granted to whoever read this experiment."""
         return self.data.plugins
@@ -278,13 +228,9 @@ class Experiment:
         return tuple(dict.fromkeys((self.target, *(self.target_of(budget) for budget in self.budgets))))
 
 
-def _check_target(target: Target) -> None:
+def _check_target(target: Target, plugins: Plugins) -> None:
+    plugins.admit(registry.resolve(target.runner, RUNNER.known, "target.runner"))
     if target.device != HOST and target.device.strip().lower() == HOST:
         raise InputError(f"target.device is {target.device!r}; this machine is written `host`")
-    if target.runner != "onnxruntime":
-        raise InputError(
-            f"target.runner is {target.runner!r}, but budgets are measured with onnxruntime; TVM libraries are "
-            "exported and timed beside it: write `runner: onnxruntime`"
-        )
     if target.dtype != "float32":
         raise InputError(f"target.dtype is {target.dtype!r}, but networks are exported in float32: leave dtype out")

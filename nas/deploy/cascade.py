@@ -1,7 +1,7 @@
-"""An early-exit network as a loop over its segments: run one, look at its answer, stop or go on.
+"""An early-exit network as a loop over its segments: run one, let the exit policy look at its answer, stop or go on.
 
 This file is also copied into every bundle, so that what was measured is what is deployed. Therefore it needs Python
-3.8 and numpy, and nothing else.
+3.8, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,28 +9,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
+
     Array = np.ndarray[Any, np.dtype[Any]]
-
-_max, _add, _exp = np.maximum.reduce, np.add.reduce, np.exp
-
-
-def confidence(logits: Array) -> float:
-    """The largest softmax probability of one sample's logits [1, classes] (or [classes])."""
-    # 1 / sum(exp(x - max)) is the softmax at the largest logit; np.max and friends take twice as long to get started.
-    row = logits.reshape(-1)
-    return 1.0 / float(_add(_exp(row - _max(row))))
 
 
 class Cascade:
     """Segments that run one after the other until one is confident enough.
 
     `programs[k]` takes the tensors named `takes[k]`, positionally, and returns those named `gives[k]`, the answer
-    first. `thresholds` has one value per exit but the last: exit k answers if its confidence is at least
+    first. `thresholds` has one value per exit but the last: exit k answers if the `policy`'s score of it is at least
     `thresholds[k]`; infinity or None means never. The batch is one: samples of a batch would leave at different exits.
     """
 
@@ -40,12 +31,14 @@ class Cascade:
         takes: Sequence[Sequence[str]],
         gives: Sequence[Sequence[str]],
         thresholds: Sequence[float | None],
+        policy: Any,
     ) -> None:
         if not len(programs) == len(takes) == len(gives) == len(thresholds) + 1:
             raise ValueError(
                 f"{len(programs)} programs with {len(takes)} lists of inputs, {len(gives)} of outputs and "
                 f"{len(thresholds)} thresholds: there must be one threshold less, and as many of the others"
             )
+        self._policy = policy
         self.thresholds = [math.inf if value is None else float(value) for value in thresholds] + [-math.inf]
         made = dict.fromkeys(takes[0], (-1, 0))
         if len(made) != 1:
@@ -65,11 +58,24 @@ class Cascade:
     def __call__(self, sample: Array) -> tuple[Array, int]:
         """The logits of the exit that answers, and its number; `sample` is [1, ...]."""
         outputs: list[Sequence[Array]] = []
+        state, judge = self._policy.start(), self._policy.step
         for number, threshold in enumerate(self.thresholds):
             logits = self._step(number, sample, outputs)
-            if threshold == -math.inf or confidence(logits) >= threshold:
+            if threshold == -math.inf:
+                break
+            state, score = judge(state, {"logits": logits})
+            if score >= threshold:
                 break
         return logits, number
+
+    def decide(self, answers: Sequence[Array]) -> int:
+        """The exit at which one sample leaves that has these answers [1, classes] at all exits."""
+        state = self._policy.start()
+        for number, threshold in enumerate(self.thresholds[:-1]):
+            state, score = self._policy.step(state, {"logits": answers[number]})
+            if score >= threshold:
+                return number
+        return len(self) - 1
 
     def run_all(self, batch: Array) -> list[Array]:
         """The logits of all exits, none of which stops; any batch that the programs take."""
@@ -79,11 +85,12 @@ class Cascade:
     def run_to(self, sample: Array, last: int) -> Array:
         """The logits of exit `last`, as if it were the first to answer: every earlier one decides, in vain."""
         outputs: list[Sequence[Array]] = []
+        state, judge = self._policy.start(), self._policy.step
         for number in range(last + 1):
             logits = self._step(number, sample, outputs)
             if number < len(self) - 1:
                 # The decision is paid for, that to leave too: this is what is measured as the time to reach an exit.
-                confidence(logits)
+                state, _ = judge(state, {"logits": logits})
         return logits
 
     def _step(self, number: int, sample: Array, outputs: list[Sequence[Array]]) -> Array:

@@ -6,6 +6,7 @@ in it are relative to its folder. There is no date in it: the same export gives 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -13,19 +14,23 @@ from typing import Any, Final
 
 import nas
 from nas.deploy import cascade
-from nas.deploy.names import MANIFEST
-from nas.deploy.onnx import SegmentFile
+from nas.deploy.names import MANIFEST, POLICY
+from nas.deploy.segment import SegmentFile
 from nas.errors import InputError
+from nas.exits.base import ExitPolicy
 from nas.process import versions
 from nas.process.files import atomic_write_bytes, atomic_write_json, read_json, sha256_file, understood
 from nas.tasks.image_classification import preprocessing
 
-#: Manifests of schema 1 held the thresholds too, which verifying rewrote.
-SCHEMA: Final = 2
-_READS: Final = (1, SCHEMA)
+#: Manifests of schema 1 held the thresholds too, which verifying rewrote; those of schema 2 knew no exit policy.
+SCHEMA: Final = 3
+_READS: Final = (1, 2, SCHEMA)
+#: Of these the programs run as they are; those of schema 2 decide by the largest probability.
+_RUNS: Final = (2, SCHEMA)
+_POLICY_OF_2: Final[Mapping[str, Any]] = {"class": "MaxProbability", "arguments": {}}
 _REMEDY: Final = "export the network again"
 
-#: The programs of a bundle by name, and where they stand.
+#: The programs of a bundle by name, and where they stand; besides these the exit policy's, as POLICY.
 SCRIPTS: Final[Mapping[str, Path]] = {
     source.name: source
     for source in (
@@ -41,15 +46,17 @@ class Manifest:
     """What stands in manifest.json.
 
     `architecture` is the network's key; `model` the file of the whole network with all exits as outputs; `exits` its
-    segments in order, whose thresholds stand in a file of their own. `libraries` has, per key of a target, the compiled
-    segments in the order of the exits. `budgets` and `targets` are records of the caller's; `preprocessing` is that of
-    `nas.tasks.image_classification.preprocessing`. `artefacts` and `tools` are filled in by `write`.
+    segments in order, whose thresholds stand in a file of their own. `libraries` has, per key of a target, the segments
+    that were built for it in the order of the exits. `budgets` and `targets` are records of the caller's;
+    `preprocessing` is that of `nas.tasks.image_classification.preprocessing`, `policy` that of `policy_record`.
+    `artefacts` and `tools` are filled in by `write`.
     """
 
     architecture: str
     model: str
     exits: tuple[SegmentFile, ...]
     preprocessing: Mapping[str, Any]
+    policy: Mapping[str, Any]
     targets: tuple[Mapping[str, Any], ...] = ()
     budgets: tuple[Mapping[str, Any], ...] = ()
     libraries: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -57,16 +64,15 @@ class Manifest:
     tools: Mapping[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
-    @property
-    def first_libraries(self) -> tuple[str, ...]:
-        """The compiled segments of the first target that has any, in the order of the exits; else none."""
-        return next(iter(self.libraries.values()), ())
+    def segments(self, key: str) -> tuple[SegmentFile, ...]:
+        """The segments in the order of the exits: those that were built for the target with this key, or the models."""
+        built = self.libraries.get(key, tuple(entry.file for entry in self.exits))
+        return tuple(replace(entry, file=file) for entry, file in zip(self.exits, built, strict=True))
 
-    def segments(self, suffix: str) -> tuple[SegmentFile, ...]:
-        """The segments in the order of the exits, in the files with this ending: models, or compiled ones."""
-        if all(entry.file.endswith(suffix) for entry in self.exits):
-            return self.exits
-        return tuple(replace(entry, file=file) for entry, file in zip(self.exits, self.first_libraries, strict=True))
+    @property
+    def scripts(self) -> tuple[str, ...]:
+        """The programs that belong to it."""
+        return (*SCRIPTS, POLICY) if self.schema == SCHEMA else tuple(SCRIPTS)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -106,6 +112,7 @@ def load(folder: Path) -> Manifest:
             model=record["model"],
             exits=tuple(_exit(entry) for entry in record["exits"]),
             preprocessing=record["preprocessing"],
+            policy=record.get("policy", _POLICY_OF_2),
             targets=tuple(record["targets"]),
             budgets=tuple(record["budgets"]),
             libraries={key: tuple(names) for key, names in record["libraries"].items()},
@@ -141,7 +148,7 @@ def require_as_exported(folder: Path, again: str) -> Manifest:
     Raises InputError, naming the files that are not and the command `again` that exports them anew.
     """
     found = load(folder)
-    if found.schema != SCHEMA:
+    if found.schema not in _RUNS:
         raise InputError(f"{folder / MANIFEST} was written by an older release; export the winner again with `{again}`")
     if changed := differences(folder, found):
         raise InputError(
@@ -156,15 +163,21 @@ def tools() -> dict[str, str]:
     return {"hwnas": nas.__version__, **versions.installed(versions.OF_ARTEFACTS)}
 
 
-def add_scripts(folder: Path) -> tuple[str, ...]:
+def policy_record(policy: ExitPolicy, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """How a bundle makes the exit policy: the class of that name in POLICY, with these arguments."""
+    return {"class": type(policy).__name__, "arguments": dict(arguments)}
+
+
+def add_scripts(folder: Path, policy: ExitPolicy) -> tuple[str, ...]:
     """Copy `run.py` and what it needs into a folder that has a manifest's files; returns the names.
 
-    They run on Python 3.8 with numpy and onnxruntime alone. Preprocessing and the loop over the exits are the files
-    that training and measuring use.
+    They run on Python 3.8 with numpy and onnxruntime alone. Preprocessing, the loop over the exits and the exit policy
+    are the files that training and measuring use.
     """
-    for name, source in SCRIPTS.items():
+    sources = {**SCRIPTS, POLICY: Path(inspect.getfile(type(policy)))}
+    for name, source in sources.items():
         atomic_write_bytes(folder / name, source.read_bytes())
-    return tuple(SCRIPTS)
+    return tuple(sources)
 
 
 def _record(manifest: Manifest) -> dict[str, Any]:
@@ -177,6 +190,7 @@ def _record(manifest: Manifest) -> dict[str, Any]:
             for e in manifest.exits
         ],
         "preprocessing": manifest.preprocessing,
+        "policy": manifest.policy,
         "targets": manifest.targets,
         "budgets": manifest.budgets,
         "libraries": manifest.libraries,

@@ -7,6 +7,8 @@ from typing import Final
 MODEL: Final = "model.onnx"
 MANIFEST: Final = "manifest.json"
 THRESHOLDS: Final = "thresholds.json"
+#: A copy of the file that the exit policy stands in.
+POLICY: Final = "policy.py"
 
 
 def segment(number: int) -> str:

@@ -8,7 +8,6 @@ is folded first, on the whole network; the only transposes in the graph are thos
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +18,7 @@ from onnx import helper
 
 from nas.deploy.names import segment as segment_file
 from nas.deploy.onnx_operators import WRITERS, Graph, Place
+from nas.deploy.segment import SegmentFile
 from nas.errors import InputError
 from nas.process.files import atomic_write_bytes
 from search_spaces.ir import Network
@@ -48,21 +48,6 @@ def to_onnx(
     if path is not None:
         atomic_write_bytes(path, data)
     return data
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentFile:
-    """One segment on disk: it reads the tensors `takes` and gives the tensor `exit`, then the tensors `gives`."""
-
-    file: str
-    takes: tuple[str, ...]
-    exit: str
-    gives: tuple[str, ...]
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The names of the outputs in order: the answer first, then what later segments read."""
-        return (self.exit, *(name for name in self.gives if name != self.exit))
 
 
 def export_segments(network: Network, weights: Weights, folder: Path, batch: int | None = 1) -> tuple[SegmentFile, ...]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nas.deploy.onnx import SegmentFile
+from nas.deploy.segment import SegmentFile
 from nas.errors import InputError
 from nas.process.files import atomic_path
 

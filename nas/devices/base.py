@@ -1,8 +1,9 @@
-"""What a device is to a run: where the networks of one target are timed."""
+"""What a device is to a run: where the networks of one target are opened, run and timed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,51 +11,80 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile, Target
-from nas.deploy.cascade import Cascade
-from nas.devices.measurement import ExitTime, Measurement, Purpose
+from nas.config.plugins import Plugins
+from nas.deploy.artefact import Artefact
+from nas.devices.conditions import Conditions
+from nas.devices.measurement import ExitTime, Purpose
 from nas.devices.timing.plan import Plan
-from search_spaces.slots import SearchSpace
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Exported:
-    """An exported network that is loaded: its genome, its cascade, and whether its mean over samples is wanted too."""
+class Wanted:
+    """What is to be timed of an artefact that is open: calls to each of its exits, and a `stream` of samples if said.
 
+    `genome` and `purpose` say of which network and what for, as the log of measurements will; a reading without a
+    purpose does not come to stand there.
+    """
+
+    name: str
     genome: tuple[int, ...]
-    cascade: Cascade
-    stream: bool
+    exits: int
+    purpose: Purpose | None = None
+    stream: bool = False
 
 
 @dataclass(frozen=True)
-class CascadeTimes:
-    """Seconds of an exported network: to each exit, and the mean over samples where that was wanted."""
+class Times:
+    """Seconds of an artefact: to each exit, and the mean over a stream of samples where that was wanted.
+
+    `reference_s` is what the reference took meanwhile, None where there was none or the core was never undisturbed.
+    """
 
     to_exits: tuple[ExitTime, ...]
-    stream: ExitTime | None
+    stream: ExitTime | None = None
+    reference_s: float | None = None
+
+
+class Session(Protocol):
+    """Artefacts that are open on a device, by name, until the session ends."""
+
+    @property
+    def runtime(self) -> str:
+        """Name and version of what runs them."""
+
+    def run(self, name: str, sample: Array) -> tuple[Array, int]:
+        """The logits that answer one sample [1, ...], and the exit that they come from."""
+
+    def run_all(self, name: str, batch: Array) -> Sequence[Array]:
+        """The logits of all exits, each [batch, classes]; a batch is as large as the target's."""
+
+    def time(
+        self, wanted: Sequence[Wanted], samples: Sequence[NDArray[np.float32]], plan: Plan, reference: str | None = None
+    ) -> dict[str, Times]:
+        """Seconds by the device's own clock, all taken together in interleaved blocks, by name.
+
+        Calls take the first of the `samples`, repeated to the target's batch where it is one; streams take all of them,
+        one by one. The artefact named `reference` is watched meanwhile.
+        """
+
+    def conditions(self) -> Conditions:
+        """What the device is like now."""
 
 
 class Device(Protocol):
-    """Takes readings on one target."""
+    """Where one target is."""
 
-    def time_networks(
-        self,
-        space: SearchSpace,
-        genomes: Sequence[NDArray[np.integer[Any]]],
-        purpose: Purpose,
-        seed: int,
-        blocks: int,
-        block_s: float,
-    ) -> tuple[Measurement, ...]:
-        """Readings of networks of a space with random weights, to each of their exits, taken together."""
+    @property
+    def target(self) -> Target: ...
 
-    def time_cascades(
-        self, networks: Mapping[str, Exported], samples: Sequence[NDArray[np.float32]], plan: Plan
-    ) -> dict[str, CascadeTimes]:
-        """Readings of exported networks by name, taken together; `samples` are batches of one."""
+    def open(self, artefacts: Mapping[str, Artefact]) -> AbstractContextManager[Session]:
+        """Open artefacts; each is looked up when it is first needed, so that a mapping may build on demand.
 
-    def time_stream(self, network: Exported, samples: Sequence[NDArray[np.float32]], plan: Plan) -> ExitTime:
-        """The mean seconds of an exported network over samples, each a batch of one."""
+        Raises InputError where the runtime is missing.
+        """
 
 
 #: Finds the device of a target, whose profile is given; None where it is not within reach.
-DeviceFinder = Callable[[Target, DeviceProfile], Device | None]
+DeviceFinder = Callable[[Target, DeviceProfile, Plugins], Device | None]

@@ -2,67 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile, Target
 from hardware_profiles.host import is_here
-from nas.devices.base import CascadeTimes, Device, Exported
-from nas.devices.measurement import ExitTime, Measurement, Purpose
-from nas.devices.networks import BLOCKS, BLOCK_S, Loader, time_loaded
-from nas.devices.timing.measuring import measure_stream, measure_together
+from nas.config.plugins import NO_PLUGINS, Plugins
+from nas.deploy.artefact import Artefact
+from nas.deploy.cascade import Cascade
+from nas.devices.base import Array, Device, Session, Times, Wanted
+from nas.devices.conditions import Conditions
+from nas.devices.measurement import ExitTime
+from nas.devices.runners import runner_for
+from nas.devices.runners.base import Runner, load_cascade
+from nas.devices.timing.measuring import measure_together
 from nas.devices.timing.plan import Plan
-from search_spaces.slots import SearchSpace
+from nas.process.machine import measuring
+
+#: Artefacts that stay loaded, in case they are measured again.
+_KEPT_READY: Final = 16
 
 
-def local_device(target: Target, profile: DeviceProfile) -> Device | None:
+def local_device(target: Target, profile: DeviceProfile, plugins: Plugins = NO_PLUGINS) -> Device | None:
     """This machine, where the target's device is it: `host`, or a profile that `nas profile` measured on it."""
-    return InProcess(target) if is_here(profile) else None
+    return InProcess(target, plugins) if is_here(profile) else None
 
 
+@dataclass(frozen=True)
 class InProcess:
     """Satisfies `base.Device`: the runtime that the target names, in this process."""
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
+    target: Target
+    plugins: Plugins = NO_PLUGINS
 
-    def time_networks(
-        self,
-        space: SearchSpace,
-        genomes: Sequence[NDArray[np.integer[Any]]],
-        purpose: Purpose,
-        seed: int,
-        blocks: int = BLOCKS,
-        block_s: float = BLOCK_S,
-    ) -> tuple[Measurement, ...]:
-        """Export, load and time networks together; raises InputError where the runtime or a compiler is missing."""
-        loader = Loader(space, self.target, seed)
-        return time_loaded(loader, loader.reference(), genomes, purpose, blocks, block_s)
+    @contextmanager
+    def open(self, artefacts: Mapping[str, Artefact]) -> Iterator[Session]:
+        """Open artefacts; raises InputError where the runtime is missing."""
+        yield InProcessSession(runner_for(self.target, self.plugins), artefacts)
 
-    def time_cascades(
-        self, networks: Mapping[str, Exported], samples: Sequence[NDArray[np.float32]], plan: Plan
-    ) -> dict[str, CascadeTimes]:
-        """Time exported networks in interleaved blocks: to each exit, and over the samples where that is wanted."""
-        batch = np.repeat(samples[0], self.target.batch, axis=0)
+
+@dataclass(frozen=True)
+class InProcessSession:
+    """Satisfies `base.Session`; artefacts are loaded when they are first needed, and only so many stay."""
+
+    runner: Runner
+    artefacts: Mapping[str, Artefact]
+    _ready: dict[str, Cascade] = field(default_factory=dict, repr=False)
+
+    @property
+    def runtime(self) -> str:
+        """Name and version of the runtime."""
+        return self.runner.version
+
+    def run(self, name: str, sample: Array) -> tuple[Array, int]:
+        """The logits that answer one sample, and their exit."""
+        return self._cascade(name)(sample)
+
+    def run_all(self, name: str, batch: Array) -> Sequence[Array]:
+        """The logits of all exits."""
+        return self._cascade(name).run_all(batch)
+
+    def time(
+        self, wanted: Sequence[Wanted], samples: Sequence[NDArray[np.float32]], plan: Plan, reference: str | None = None
+    ) -> dict[str, Times]:
+        """Time artefacts in interleaved blocks."""
+        batch = filled(samples[0], self.runner.target.batch)
+        cascades = {each.name: self._cascade(each.name) for each in wanted}
         calls = {
-            f"{name}/{k}": partial(network.cascade.run_to, batch, k)
-            for name, network in networks.items()
-            for k in range(len(network.cascade))
+            f"{name}/{k}": partial(cascade.run_to, batch, k)
+            for name, cascade in cascades.items()
+            for k in range(len(cascade))
         }
-        streams = {name: network.cascade for name, network in networks.items() if network.stream}
-        readings = measure_together(calls, streams, samples, plan)
-        return {
-            name: CascadeTimes(
-                tuple(ExitTime.of(readings[f"{name}/{k}"]) for k in range(len(network.cascade))),
-                ExitTime.of(readings[name]) if network.stream else None,
+        streams = {each.name: cascades[each.name] for each in wanted if each.stream}
+        watch = None
+        if reference is not None:
+            watched = self._cascade(reference)
+            watch = partial(watched.run_to, batch, len(watched) - 1)
+        with measuring():
+            readings = measure_together(calls, streams, samples, plan, reference=watch)
+        found = {}
+        for each in wanted:
+            to_exits = [readings[f"{each.name}/{k}"] for k in range(len(cascades[each.name]))]
+            usual_s = to_exits[-1].reference_s
+            found[each.name] = Times(
+                tuple(map(ExitTime.of, to_exits)),
+                ExitTime.of(readings[each.name]) if each.stream else None,
+                None if math.isnan(usual_s) else usual_s,
             )
-            for name, network in networks.items()
-        }
+        return found
 
-    def time_stream(self, network: Exported, samples: Sequence[NDArray[np.float32]], plan: Plan) -> ExitTime:
-        """Time one exported network over samples."""
-        return ExitTime.of(measure_stream({"": network.cascade}, samples, plan)[""])
+    def conditions(self) -> Conditions:
+        """What this machine is like now."""
+        return Conditions.now(self.runtime, self.runner.target.threads)
+
+    def _cascade(self, name: str) -> Cascade:
+        if name not in self._ready:
+            loaded = load_cascade(self.runner, self.artefacts[name])
+            while len(self._ready) >= _KEPT_READY:
+                del self._ready[next(iter(self._ready))]
+            self._ready[name] = loaded
+        return self._ready[name]
+
+
+def filled(sample: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
+    """A sample [1, ...] as often as a call takes it; a whole batch as it is."""
+    return sample if len(sample) == batch else np.repeat(sample, batch, axis=0)

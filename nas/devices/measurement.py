@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.devices.conditions import Conditions
+from nas.devices.timing.bounds import upper_95_s
 from nas.devices.timing.readings import Readings
 from nas.errors import InputError
 from nas.process.files import read_jsonl, understood
@@ -50,7 +51,7 @@ class ExitTime:
         centre = np.median if readings.statistic == "median" else np.mean
         return ExitTime(
             median_s=readings.value_s,
-            upper_95_s=readings.upper_95_s,
+            upper_95_s=upper_95_s(readings),
             contended=readings.contended,
             wall_s=tuple(centre(readings.wall_s, axis=1).tolist()),
             cpu_s=tuple(centre(readings.cpu_s, axis=1).tolist()) if readings.cpu_per_reading else (),

@@ -1,37 +1,38 @@
 """Timing networks of a space with the runtime of their target, exit by exit, before any of them is trained.
 
-What is timed is what is deployed: ONNX segments in a host loop. The weights are random, because a latency does not
-depend on their values.
+What is timed is what is deployed: segments in a host loop. The weights are random, because a latency does not depend
+on their values.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware_profiles import Target
-from nas.devices.conditions import Conditions
-from nas.devices.measurement import ExitTime, Measurement, Purpose
+from nas.deploy.artefact import Artefact
+from nas.deploy.builders import Builder
+from nas.devices.base import Device, Session, Wanted
+from nas.devices.measurement import Measurement, Purpose
+from nas.devices.timing.plan import Plan
 from nas.errors import InputError
 from nas.seeds import derive_seed
 from search_spaces.ir import Network
 from search_spaces.slots import SearchSpace, random_genomes, sizes
 
-if TYPE_CHECKING:
-    from nas.deploy.onnx import SegmentFile
-
 #: Blocks of readings of a network, and how many seconds a block takes, unless said otherwise.
 BLOCKS: Final = 5
 BLOCK_S: Final = 0.03
-#: Networks that stay loaded, or compiled, in case they are measured again.
-_KEPT_READY: Final = 16
+_REFERENCE: Final = "reference"
+
+Genomes = Sequence[NDArray[np.integer[Any]]]
 
 
 def random_weights(network: Network, seed: int) -> dict[str, NDArray[np.float32]]:
@@ -59,92 +60,106 @@ def reference_genomes(space: SearchSpace, n: int, seed: int) -> list[NDArray[np.
     return [np.array(genome) for genome in different][:n]
 
 
-class Loader:
-    """Networks made ready to be timed with a target's runtime: exported, compiled if need be, and loaded.
+@dataclass(frozen=True)
+class Untrained:
+    """Networks of a space with random weights of a `seed`, and what builds them."""
 
-    Raises InputError where the runtime is missing, or the C++ compiler that TVM needs.
-    """
+    space: SearchSpace
+    builder: Builder
+    seed: int
 
-    def __init__(self, space: SearchSpace, target: Target, seed: int) -> None:
-        from nas.devices.runners import runner_for
-
-        if target.runner == "tvm":
-            from nas.deploy.tvm import compiler
-
-            if compiler().command is None:
-                raise InputError(f"cannot compile networks with TVM: {compiler().reason}")
-        self.space, self.target, self.seed = space, target, seed
-        self.runner = runner_for(target)
-        self._ready: dict[str, list[Callable[[], object]]] = {}
-        self.image = np.random.default_rng(seed).standard_normal((target.batch, *space.input_shape)).astype(np.float32)
-
-    def calls(self, network: Network) -> list[Callable[[], object]]:
-        """For each exit what runs a sample up to it; a few networks are kept ready, for one that is measured again."""
-        from nas.deploy.onnx import export_segments
-        from nas.devices.runners.base import load_cascade
-
-        if network.key in self._ready:
-            return self._ready[network.key]
+    @contextmanager
+    def on(self, device: Device) -> Iterator[Timer]:
+        """Times them on a device; raises InputError where the runtime is missing, or what the builder needs."""
         with TemporaryDirectory() as folder:
-            place = Path(folder)
-            files = export_segments(network, random_weights(network, self.seed), place, self.target.batch)
-            if self.target.runner == "tvm":
-                files = self._compiled(files, place)
-            cascade = load_cascade(self.runner, place, files, [None] * (len(files) - 1))
-        while len(self._ready) >= _KEPT_READY:
-            del self._ready[next(iter(self._ready))]
-        self._ready[network.key] = [partial(cascade.run_to, self.image, exit_) for exit_ in range(len(files))]
-        return self._ready[network.key]
+            artefacts = _Artefacts(self, Path(folder))
+            with device.open(artefacts) as session:
+                yield Timer(device, session, artefacts)
 
-    def reference(self) -> Callable[[], object]:
-        """The smallest network of the space, run to its end: what it takes tells whether the machine is the same."""
+
+class _Artefacts(Mapping[str, Artefact]):
+    """Networks by name, built when they are first looked up."""
+
+    def __init__(self, untrained: Untrained, folder: Path) -> None:
+        self.untrained, self._folder = untrained, folder
+        self._networks: dict[str, Network] = {}
+        self._built: dict[str, Artefact] = {}
+
+    def add(self, name: str, network: Network) -> None:
+        self._networks[name] = network
+
+    def __getitem__(self, name: str) -> Artefact:
+        if name not in self._built:
+            builder, network = self.untrained.builder, self._networks[name]
+            if builder.requirement:
+                raise InputError(f"networks cannot be built to be timed: {builder.requirement}")
+            weights = random_weights(network, self.untrained.seed)
+            self._built[name] = builder.build(network, weights, self._folder / name)
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._networks)
+
+    def __len__(self) -> int:
+        return len(self._networks)
+
+
+@dataclass(frozen=True)
+class Timer:
+    """Times untrained networks in a session, watched by the smallest network of their space."""
+
+    device: Device
+    session: Session
+    _artefacts: _Artefacts
+
+    @property
+    def space(self) -> SearchSpace:
+        """Where the networks are from."""
+        return self._artefacts.untrained.space
+
+    @cached_property
+    def _sample(self) -> NDArray[np.float32]:
+        shape = (self.device.target.batch, *self.space.input_shape)
+        rng = np.random.default_rng(self._artefacts.untrained.seed)
+        return rng.standard_normal(shape).astype(np.float32)
+
+    @cached_property
+    def _reference(self) -> str:
+        """What it takes tells whether the machine is the same."""
         genome = self.space.canonical(np.zeros((1, len(self.space.genes)), np.int64))[0]
-        return self.calls(self.space.decode(genome))[-1]
+        self._artefacts.add(_REFERENCE, self.space.decode(genome))
+        return _REFERENCE
 
-    def _compiled(self, files: tuple[SegmentFile, ...], place: Path) -> tuple[SegmentFile, ...]:
-        from hardware_profiles.host import tvm_target
-        from nas.deploy.tvm import segments_to_tvm
-
-        return segments_to_tvm(files, place, {**tvm_target(), "num-cores": self.target.threads}, place)
-
-
-def time_loaded(
-    loader: Loader,
-    reference: Callable[[], object],
-    genomes: Sequence[NDArray[np.integer[Any]]],
-    purpose: Purpose,
-    blocks: int = BLOCKS,
-    block_s: float = BLOCK_S,
-) -> tuple[Measurement, ...]:
-    """Time networks together, in interleaved blocks, to each of their exits, watched by a `reference` that is ready.
-
-    The reference is usually the loader's own.
-    """
-    from nas.devices.timing.measuring import measure
-    from nas.devices.timing.plan import Plan
-
-    target = loader.target
-    networks = [loader.space.decode(genome) for genome in genomes]
-    calls = {f"{i}/{k}": call for i, network in enumerate(networks) for k, call in enumerate(loader.calls(network))}
-    plan = Plan(blocks=blocks, block_s=block_s, warm_up_s=block_s, threads=target.threads)
-    readings = measure(calls, plan, reference=reference)
-    conditions = Conditions.now(loader.runner.version, target.threads)
-    rows = []
-    for number, (genome, network) in enumerate(zip(genomes, networks, strict=True)):
-        of_exits = [readings[f"{number}/{exit_}"] for exit_ in range(len(network.exits))]
-        rows.append(
+    def time(
+        self, genomes: Genomes, purpose: Purpose, blocks: int = BLOCKS, block_s: float = BLOCK_S
+    ) -> tuple[Measurement, ...]:
+        """Time networks together, in interleaved blocks, to each of their exits; a row per genome."""
+        target = self.device.target
+        rows, wanted = [tuple(int(gene) for gene in genome) for genome in genomes], {}
+        for row in rows:
+            network = self.space.decode(row)
+            self._artefacts.add(network.key, network)
+            wanted[row] = Wanted(network.key, row, len(network.exits), purpose)
+        plan = Plan(blocks=blocks, block_s=block_s, warm_up_s=block_s, threads=target.threads)
+        times = self.session.time(list(wanted.values()), [self._sample], plan, self._reference)
+        conditions = self.session.conditions()
+        return tuple(
             Measurement(
                 purpose=purpose,
                 target=target.key,
-                genome=tuple(int(gene) for gene in genome),
-                key=network.key,
-                exits=tuple(ExitTime.of(found) for found in of_exits),
-                reference_s=_known(of_exits[-1].reference_s),
+                genome=row,
+                key=wanted[row].name,
+                exits=times[wanted[row].name].to_exits,
+                reference_s=times[wanted[row].name].reference_s,
                 conditions=conditions,
             )
+            for row in rows
         )
-    return tuple(rows)
 
 
-def _known(seconds: float) -> float | None:
-    return None if math.isnan(seconds) else seconds
+def time_networks(
+    device: Device, untrained: Untrained, genomes: Genomes, purpose: Purpose, blocks: int, block_s: float
+) -> tuple[Measurement, ...]:
+    """Time networks together; for more than one such call, `Untrained.on` keeps what is built and loaded."""
+    with untrained.on(device) as timer:
+        return timer.time(genomes, purpose, blocks, block_s)

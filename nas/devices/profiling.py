@@ -21,8 +21,9 @@ from latency_models.base import LatencyModel
 from latency_models.table import LatencyTable, save_table
 from nas.config import registry
 from nas.devices.family import with_family_prior
+from nas.devices.local import InProcess
 from nas.devices.measurement import Measurement
-from nas.devices.networks import Loader, reference_genomes, time_loaded
+from nas.devices.networks import Timer, Untrained, reference_genomes
 from nas.devices.profile_store import (
     CALIBRATION,
     MODEL,
@@ -37,6 +38,7 @@ from nas.devices.profile_store import (
     load,
     to_fit,
 )
+from nas.devices.runners import builder_for, runner_for
 from nas.errors import InputError
 from nas.process.files import append_jsonl, atomic_path, atomic_write_bytes, atomic_write_text, read_jsonl
 from nas.process.interrupt import stop_if_asked
@@ -72,23 +74,28 @@ def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int
     """
     space = setup.space()
     existing(out, setup.target.device)  # what cannot be gone on with is refused before a folder is made
-    loader = Loader(space, setup.target, setup.seed)
+    runtime = runner_for(setup.target, setup.plugins).version
+    builder = builder_for(setup.target, detect(measure=False), setup.plugins)
+    if builder.requirement:
+        raise InputError(f"networks for {setup.target.runner} cannot be built here: {builder.requirement}")
     folder = folder_of(out, setup.target, space)
     if read_jsonl(folder / READINGS):
-        _check(folder, setup, loader)
+        _check(folder, setup, runtime)
     # All targets of a device write its profile, and two that are measured at a time disturb each other.
     with locked(out / setup.target.device):
         known = existing(out, setup.target.device)
         if not read_jsonl(folder / READINGS):
             named = known or _named(setup.target.device)
-            head = Head(setup.to_dict(), space.name, loader.runner.version, named)
+            head = Head(setup.to_dict(), space.name, runtime, named)
             append_jsonl(folder / READINGS, [head.to_dict()])
         head, rows = load(folder)
         genomes = reference_genomes(space, networks, setup.seed)
         wanted = {space.decode(genome).key: genome for genome in genomes}
         before = len(rows)
-        for row in _take(loader, wanted, list(rows), progress):
-            append_jsonl(folder / READINGS, [row.to_dict()])
+        untrained = Untrained(space, builder, setup.seed)
+        with untrained.on(InProcess(setup.target, setup.plugins)) as timer:
+            for row in _take(timer, wanted, list(rows), progress):
+                append_jsonl(folder / READINGS, [row.to_dict()])
         found = counting(load(folder)[1])
         model = _fitted(out, head, setup, space, found)
         _write(out, folder, known or head.profile, setup, found, model)
@@ -96,13 +103,12 @@ def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int
 
 
 def _take(
-    loader: Loader,
+    timer: Timer,
     wanted: Mapping[str, NDArray[np.int64]],
     rows: list[Measurement],
     progress: Callable[[int, int], None],
 ) -> Iterator[Measurement]:
     """Readings of networks that have none; then again of those during which the machine was not the same."""
-    reference: Callable[[], object] | None = None
     while True:
         stable = {reading.row.key: reading.stable for reading in counting(rows)}
         tries = {key: sum(row.key == key for row in rows) for key in wanted}
@@ -114,8 +120,7 @@ def _take(
         stop_if_asked()
         # The one with the fewest tries first, so that tries of the same network lie apart in time.
         key = missing[0] if missing else min(again, key=lambda key: tries[key])
-        reference = reference or loader.reference()
-        (row,) = time_loaded(loader, reference, [wanted[key]], "calibration")
+        (row,) = timer.time([wanted[key]], "calibration")
         yield row
         rows.append(row)
 
@@ -125,14 +130,14 @@ def _named(name: str) -> DeviceProfile:
     return replace(here, id=name, machine=identity())
 
 
-def _check(folder: Path, setup: Setup, loader: Loader) -> None:
+def _check(folder: Path, setup: Setup, runtime: str) -> None:
     head, _ = load(folder)
     remedy = f"; delete {folder} to measure anew"
     for key, value in setup.to_dict().items():
         if head.setup.get(key) != value and not (key == "arguments" and _same_space(head, setup)):
             raise InputError(f"{folder} was begun with {key} {head.setup.get(key)!r}, now it is {value!r}{remedy}")
-    if head.runtime != loader.runner.version:
-        raise InputError(f"{folder} was measured with {head.runtime}, here is {loader.runner.version}{remedy}")
+    if head.runtime != runtime:
+        raise InputError(f"{folder} was measured with {head.runtime}, here is {runtime}{remedy}")
     if problems := differences(head.profile.machine):
         raise InputError(f"{folder} was measured on another machine ({'; '.join(problems)}); choose another name")
 

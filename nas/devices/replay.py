@@ -7,19 +7,25 @@ machine would have given another one. Two programs that ask for the same things 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile, Target
-from nas.devices.base import CascadeTimes, Device, Exported
-from nas.devices.measurement import ExitTime, Measurement, Purpose, read_rows
+from nas.config.plugins import NO_PLUGINS, Plugins
+from nas.deploy.artefact import Artefact
+from nas.devices.base import Array, Device, Session, Times, Wanted
+from nas.devices.conditions import Conditions
+from nas.devices.local import InProcessSession
+from nas.devices.measurement import Measurement, Purpose, read_rows
+from nas.devices.runners import runner_for
 from nas.devices.timing.plan import Plan
 from nas.errors import InputError
-from search_spaces.slots import SearchSpace
 
 
 class Recording:
@@ -32,9 +38,9 @@ class Recording:
             self._rows.setdefault((row.target, row.genome, row.purpose), []).append(row)
         self._asked: Counter[tuple[str, tuple[int, ...], str]] = Counter()
 
-    def device(self, target: Target, profile: DeviceProfile) -> Device | None:
+    def device(self, target: Target, profile: DeviceProfile, plugins: Plugins = NO_PLUGINS) -> Device | None:
         """A `base.DeviceFinder`: the recorded device of a target, None where nothing was measured on it."""
-        return Replay(self, target) if any(key == target.key for key, _, _ in self._rows) else None
+        return Replay(self, target, plugins) if any(key == target.key for key, _, _ in self._rows) else None
 
     def next(self, target: Target, genome: tuple[int, ...], purpose: Purpose) -> Measurement:
         """The next reading; raises InputError where there is none."""
@@ -54,33 +60,58 @@ class Recording:
 
 
 class Replay:
-    """Satisfies `base.Device` with the readings of a recording."""
+    """Satisfies `base.Device` with the readings of a recording; what is run instead of timed runs here."""
 
-    def __init__(self, recording: Recording, target: Target) -> None:
-        self.recording, self.target = recording, target
+    def __init__(self, recording: Recording, target: Target, plugins: Plugins = NO_PLUGINS) -> None:
+        self.recording, self.target, self.plugins = recording, target, plugins
 
-    def time_networks(
-        self,
-        space: SearchSpace,
-        genomes: Sequence[NDArray[np.integer[Any]]],
-        purpose: Purpose,
-        seed: int,
-        blocks: int,
-        block_s: float,
-    ) -> tuple[Measurement, ...]:
-        """What was read of these genomes."""
-        return tuple(self.recording.next(self.target, tuple(int(g) for g in genome), purpose) for genome in genomes)
+    @contextmanager
+    def open(self, artefacts: Mapping[str, Artefact]) -> Iterator[Session]:
+        """Open artefacts; nothing is built or loaded as long as it is only timed."""
+        yield ReplaySession(self, artefacts)
 
-    def time_cascades(
-        self, networks: Mapping[str, Exported], samples: Sequence[NDArray[np.float32]], plan: Plan
-    ) -> dict[str, CascadeTimes]:
-        """What was read of these networks once they were exported."""
-        rows = {name: self.recording.next(self.target, network.genome, "winner") for name, network in networks.items()}
-        return {name: CascadeTimes(row.exits, row.stream) for name, row in rows.items()}
 
-    def time_stream(self, network: Exported, samples: Sequence[NDArray[np.float32]], plan: Plan) -> ExitTime:
-        """The mean that will be read when the network is verified: readings on the way there are not in the log."""
-        for row in self.recording.left(self.target, network.genome, "winner"):
-            if row.stream is not None:
-                return row.stream
-        raise InputError(f"{self.recording.path} has no mean over samples of genome {list(network.genome)}")
+@dataclass(frozen=True)
+class ReplaySession:
+    """Satisfies `base.Session`."""
+
+    device: Replay
+    artefacts: Mapping[str, Artefact]
+
+    @property
+    def runtime(self) -> str:
+        """What the readings are from."""
+        return f"replay of {self.device.recording.path.name}"
+
+    def run(self, name: str, sample: Array) -> tuple[Array, int]:
+        """The logits that answer one sample, and their exit, by the runtime of the target here."""
+        return self._here.run(name, sample)
+
+    def run_all(self, name: str, batch: Array) -> Sequence[Array]:
+        """The logits of all exits, by the runtime of the target here."""
+        return self._here.run_all(name, batch)
+
+    def time(
+        self, wanted: Sequence[Wanted], samples: Sequence[NDArray[np.float32]], plan: Plan, reference: str | None = None
+    ) -> dict[str, Times]:
+        """What was read of these networks; raises InputError where there is no such reading."""
+        return {each.name: self._times(each) for each in wanted}
+
+    def conditions(self) -> Conditions:
+        """What this machine is like now."""
+        return Conditions.now(self.runtime, self.device.target.threads)
+
+    @cached_property
+    def _here(self) -> Session:
+        return InProcessSession(runner_for(self.device.target, self.device.plugins), self.artefacts)
+
+    def _times(self, wanted: Wanted) -> Times:
+        recording, target = self.device.recording, self.device.target
+        if wanted.purpose is not None:
+            row = recording.next(target, wanted.genome, wanted.purpose)
+            return Times(row.exits, row.stream, row.reference_s)
+        # Readings that nobody noted: those that will be taken when the network is verified stand in.
+        for row in recording.left(target, wanted.genome, "winner"):
+            if row.stream is not None or not wanted.stream:
+                return Times(row.exits, row.stream if wanted.stream else None)
+        raise InputError(f"{recording.path} has no mean over samples of genome {list(wanted.genome)}")

@@ -1,1 +1,8 @@
-"""Early exits on cached answers: how sure an exit is, when to leave, which exits to keep. NumPy only."""
+"""Early exits: when a sample leaves (policies), where exits stand, and thresholds solved for a budget."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Exit policies by name.
+POLICIES: Final[dict[str, str]] = {"max_probability": "nas.exits.policies:MaxProbability"}

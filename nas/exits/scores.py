@@ -1,4 +1,4 @@
-"""How sure and how right a network is at each of its exits: what thresholds are solved on."""
+"""How a network's exits score and how right they are: what thresholds are solved on."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.exits.confidence import max_probability
+from nas.exits.base import ExitPolicy
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How sure and how right a network is at each of its exits, on the same images: both [images, exits]."""
+    """How a network's exits score by the exit policy, and how right they are, on the same images: [images, exits].
+
+    `confidence` is the policy's score, whatever the policy.
+    """
 
     confidence: NDArray[np.float64]
     correct: NDArray[np.bool_]
 
 
-def scores(logits: NDArray[np.float32], labels: NDArray[np.int32]) -> Scores:
+def scores(policy: ExitPolicy, logits: NDArray[np.float32], labels: NDArray[np.int32]) -> Scores:
     """Scores from logits [images, exits, classes] and labels [images]."""
-    return Scores(max_probability(logits), logits.argmax(-1) == labels[:, None])
+    return Scores(policy.scores({"logits": logits}), logits.argmax(-1) == labels[:, None])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from latency_models.additive import Additive, Tables
 from nas.errors import InputError
+from nas.exits.base import ExitPolicy
 from nas.exits.scores import scores
 from nas.exits.thresholds import Policies
 from nas.optimisers.base import Bools, Cost, Floats, Ints
@@ -115,7 +116,13 @@ def leaving(problem: BudgetProblem, number: int, networks: SampledNetworks) -> t
         for on in _windows(space, genome, table, networks, rng):
             cumulative = table.cumulative_s(with_exits(space, genome, on)[None])[0]
             present = ~np.isnan(cumulative)
-            shares = _rates(logs[present], labels, cumulative[present], problem.effective_budget_s(budget))
+            shares = _rates(
+                problem.experiment.policy,
+                logs[present],
+                labels,
+                cumulative[present],
+                problem.effective_budget_s(budget),
+            )
             if shares is not None:
                 early = np.flatnonzero(present)[:-1]
                 left[early] += shares[:-1]
@@ -137,9 +144,11 @@ def _windows(
     return [on.tolist() for on in sets]
 
 
-def _rates(logs: Floats, labels: NDArray[np.int32], cumulative: Floats, limit_s: float) -> Floats | None:
+def _rates(
+    exit_policy: ExitPolicy, logs: Floats, labels: NDArray[np.int32], cumulative: Floats, limit_s: float
+) -> Floats | None:
     """Share of the samples that leaves at each exit [exits], for log-probabilities [exits, n, classes]; None if the
     budget cannot be kept."""
-    found = scores(np.moveaxis(logs, 0, 1).astype(np.float32), labels)
+    found = scores(exit_policy, np.moveaxis(logs, 0, 1).astype(np.float32), labels)
     policy = Policies.of(found.confidence, found.correct, cumulative).best(limit_s)
     return None if policy is None else np.array(policy.rates)

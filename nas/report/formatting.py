@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Sequence
 
-from hardware_profiles.target import RUNNERS
 from nas.config.units import format_bytes, format_joules, format_seconds
 
 NOTHING = "\N{EN DASH}"
@@ -22,7 +21,7 @@ _RUNTIMES = {
     "jax": "JAX",
 }
 _TARGET = re.compile(
-    rf"(?P<device>[^-]+(?:-[^-]+)*?)-(?P<runner>{'|'.join(RUNNERS)})"
+    r"(?P<device>[^-]+(?:-[^-]+)*?)-(?P<runner>[a-z=][a-z0-9_.=]*)"
     r"-t(?P<threads>\d+)-b(?P<batch>\d+)-(?P<dtype>[a-z0-9]+)"
     r"(?:-mode_(?P<mode>[^-]+))?(?:-version_(?P<version>[^-]+))?"
 )
@@ -127,7 +126,7 @@ def target(key: str, devices: dict[str, str]) -> str:
         return key
     device = _unescape(found["device"])
     parts = [
-        f"{runtime(found['runner'])}{' ' + _unescape(found['version']) if found['version'] else ''}"
+        f"{runtime(_unescape(found['runner']))}{' ' + _unescape(found['version']) if found['version'] else ''}"
         f" on {devices.get(device, device)}",
         plural(int(found["threads"]), "thread"),
         f"batch {found['batch']}",

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
-from nas.config.settings import Budget
+from nas.config.budget import Budget
 from nas.deploy import manifest
-from nas.deploy.cascade import Cascade
+from nas.deploy.artefact import Artefact
 from nas.deploy.thresholds import read as read_thresholds
 from nas.deploy.tvm import available, compiler
-from nas.devices.runners import runner_for
-from nas.devices.runners.base import load_cascade
 from nas.devices.timing.plan import Plan
 from nas.errors import InputError
 from nas.process.files import plain, sha256_file
@@ -40,6 +37,7 @@ def require_exported(context: Context, winner: Winner) -> manifest.Manifest:
     wanted = {
         "architecture": winner.trial.key,
         "preprocessing": context.data.preprocessing.to_dict(),
+        "policy": manifest.policy_record(context.experiment.policy, context.experiment.exit_policy.arguments),
         "targets": [{"key": target.key, **asdict(target)}],
         "budgets": [budget_record(BudgetRow.of_budget(winner.budget, target.key))],
     }
@@ -47,7 +45,7 @@ def require_exported(context: Context, winner: Winner) -> manifest.Manifest:
     for name, value in wanted.items():
         if plain(getattr(found, name)) != plain(value):
             raise InputError(f"{files.manifest}: its {name} is not that of this run; export it again with `{again}`")
-    if missing := [name for name in (*manifest.SCRIPTS, files.weights.name) if name not in found.artefacts]:
+    if missing := [name for name in (*found.scripts, files.weights.name) if name not in found.artefacts]:
         raise InputError(f"{files.manifest} has no hash of {missing[0]}; export it again with `{again}`")
     return found
 
@@ -66,12 +64,23 @@ def is_as_measured(files: WinnerFiles, verdict: Verdict) -> bool:
     return not manifest.differences(files.root, manifest.load(files.root))
 
 
-def shipped_cascade(folder: Path, target: Target, thresholds: tuple[float, ...] | None = None) -> Cascade:
-    """The exported segments of a winner, ready to run on a target; `thresholds` replace those that were settled."""
-    runner, found = runner_for(target), manifest.load(folder)
+def shipped(context: Context, winner: Winner, target: Target, thresholds: tuple[float, ...] | None = None) -> Artefact:
+    """What was exported of a winner for a target; `thresholds` replace those that were settled."""
+    folder = files_of(context, winner).root
+    found = manifest.load(folder)
     if thresholds is None:
         thresholds = read_thresholds(folder, found.architecture, len(found.exits))
-    return load_cascade(runner, folder, found.segments(runner.suffix), thresholds)
+    return Artefact(folder, found.segments(built_for(target)), thresholds, context.experiment.policy)
+
+
+def built_for(target: Target) -> str:
+    """The key under which what was built for a target lies: the version of its runtime does not matter."""
+    return replace(target, runtime_version=None).key
+
+
+def compiled_beside(target: Target) -> Target:
+    """The target that TVM libraries are made for beside the ONNX models of another."""
+    return replace(target, runner="tvm", runtime_version=None)
 
 
 def plan_of(context: Context, target: Target) -> Plan:

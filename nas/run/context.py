@@ -16,6 +16,8 @@ from hardware_profiles import DeviceProfile, Target
 from nas.config.settings import Experiment
 from nas.devices.base import Device, DeviceFinder
 from nas.devices.local import local_device
+from nas.devices.networks import Untrained
+from nas.devices.runners import builder_for
 from nas.process.interrupt import stop_if_asked
 from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
@@ -25,6 +27,8 @@ from search_spaces.slots import SearchSpace
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from nas.deploy.builders import Builder
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,16 @@ class Context:
         return np.random.default_rng(self.seed("order", part)).permutation(len(indices))
 
     def device(self, target: Target) -> Device | None:
-        """What takes readings on a target; None where its device is not within reach."""
-        return self.devices(target, self.profiles[target.device])
+        """Where networks of a target are opened and timed; None where its device is not within reach."""
+        return self.devices(target, self.profiles[target.device], self.experiment.plugins)
+
+    def builder(self, target: Target) -> Builder:
+        """What builds for a target; its device need not be within reach."""
+        return builder_for(target, self.profiles[target.device], self.experiment.plugins)
+
+    def untrained(self, target: Target, purpose: str) -> Untrained:
+        """Networks of the space with random weights, which only the run's seed and the purpose decide."""
+        return Untrained(self.space, self.builder(target), self.seed(purpose))
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -18,7 +18,7 @@ class RunFolder:
     """One run's folder, locked for this process until `close`; files in it are named `folder.path / "front.json"`."""
 
     path: Path
-    _lock: int
+    _lock: int | None
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], resume: bool) -> RunFolder:
@@ -32,12 +32,20 @@ class RunFolder:
         _check(folder, resume)
         return cls(folder, lock(folder, lambda: _check(folder, resume)))
 
+    @classmethod
+    def shared(cls, path: Path) -> RunFolder:
+        """The folder of a run that another process has locked for this one's sake: it is read, and not logged to."""
+        return cls(path, None)
+
     def close(self) -> None:
         """Release the lock; closing twice is an error of the caller."""
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
 
     def log(self, event: str, **fields: object) -> None:
         """Append one event, with the time of day in seconds, to the run's log."""
+        if self._lock is None:
+            raise AssertionError("a run that another process has locked is only read here")
         append_jsonl(self.path / LOG, [{"time": round(time.time(), 3), "event": event, **fields}])
 
     def __enter__(self) -> RunFolder:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from hardware_profiles import Target
-from nas.config.settings import Budget
+from nas.config.budget import Budget
 from nas.devices.measurement import Measurement, read_rows
 from nas.process.files import append_jsonl
 from nas.run.context import Context

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from hardware_profiles import HOST, cpuinfo
+from hardware_profiles import HOST, DeviceProfile, cpuinfo
 from hardware_profiles import load as load_profile
 from hardware_profiles.schema import parse as parse_profile
 from nas.config import dump, parse
+from nas.config.kinds import RUNNER
+from nas.config.plugins import Plugins
 from nas.config.settings import Experiment
 from nas.devices.base import DeviceFinder
 from nas.devices.local import local_device
+from nas.devices.runners import runner_class
 from nas.errors import InputError
 from nas.process import versions
 from nas.process.files import atomic_write_json, atomic_write_text, read_json, understood
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA = 1
+_REMEDY = "restore it, or start anew with another --out"
 #: Batch norm of a sampled network needs the statistics of so many images.
 LEAST_ARCH = 32
 
@@ -53,6 +58,8 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
     """
     if not begun:
         _check_sources(experiment)
+    _check_runners(experiment)
+    _check_weights(experiment)
     raw = experiment.data.load()(**experiment.data.arguments)
     data = prepare(raw, experiment.seed, fractions=experiment.splits)
     if not begun:
@@ -73,6 +80,21 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
     if not begun:
         _check_tables(experiment, space)
     return Materials(data, space)
+
+
+def _check_runners(experiment: Experiment) -> None:
+    for name in dict.fromkeys(target.runner for target in experiment.targets):
+        if objection := RUNNER.objection(runner_class(name, experiment.plugins)):
+            raise InputError(f"target.runner: {name} {objection}")
+
+
+def _check_weights(experiment: Experiment) -> None:
+    """Refuse what begins with shared weights where the evaluator has none trained."""
+    if experiment.winners.training == "finetune" and not experiment.search.needs_weights:
+        raise InputError(
+            "winners.training is 'finetune', which begins with shared weights, and search.evaluator "
+            f"{experiment.search.evaluator.name!r} has none trained; write `winners: {{training: scratch}}`"
+        )
 
 
 def _check_optimiser(experiment: Experiment, images: int) -> None:
@@ -132,10 +154,9 @@ def open_context(
     files = RunFiles(run.path)
     splits = found.data.splits.record()
     if files.environment.exists():
-        remedy = "restore it, or start anew with another --out"
-        environment = read_json(files.environment, remedy)
+        environment = read_json(files.environment, _REMEDY)
         if missing := [key for key in ("splits", "machine", "profiles") if key not in environment]:
-            raise InputError(f"{files.environment} lacks {missing[0]!r}; {remedy}")
+            raise InputError(f"{files.environment} lacks {missing[0]!r}; {_REMEDY}")
         _same_experiment(files.experiment, experiment)
         if environment["splits"] != splits:
             raise InputError(f"{run.path}: the data are not those this run began with; start anew with another --out")
@@ -143,8 +164,7 @@ def open_context(
             console.print(
                 Text(f"This run began on {environment['machine']}; results may differ from here on.", "yellow")
             )
-        with understood(files.environment, remedy):
-            profiles = {name: parse_profile(record) for name, record in environment["profiles"].items()}
+        profiles = _recorded(files, environment)
     elif files.trials.exists() or files.measurements.exists():
         raise InputError(
             f"{run.path} has lost {files.environment.name}, which says what its results depend on; restore it, or "
@@ -171,6 +191,25 @@ def open_context(
             console.print(Text(f"{found.data.raw.name}: {note}", "yellow"))
             run.log("note", text=note)
     return Context(experiment, run, found.data, found.space, profiles, console, devices)
+
+
+def reopen(path: Path, plugins: Plugins) -> Context:
+    """The context of a run that another process has opened: to read it, and to compute what it says.
+
+    Nothing is printed or logged. Raises InputError as opening does.
+    """
+    from rich.console import Console
+
+    files = RunFiles(path)
+    experiment = parse.load(files.experiment, plugins=plugins)
+    found = materials(experiment, begun=True)
+    profiles = _recorded(files, read_json(files.environment, _REMEDY))
+    return Context(experiment, RunFolder.shared(path), found.data, found.space, profiles, Console(quiet=True))
+
+
+def _recorded(files: RunFiles, environment: Mapping[str, Any]) -> dict[str, DeviceProfile]:
+    with understood(files.environment, _REMEDY):
+        return {name: parse_profile(record) for name, record in environment["profiles"].items()}
 
 
 def _same_experiment(path: Path, experiment: Experiment) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.config.settings import Budget
+from nas.config.budget import Budget
 from nas.process.files import atomic_write_bytes, atomic_write_json, read_json, understood
 from nas.run.context import Context
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from nas.process.files import atomic_write_json, read_json, understood
 from nas.process.interrupt import stop_if_asked
+from nas.process.machine import breathe
 from nas.run.context import Context
 from nas.tasks.image_classification.dataset import Augmentation
 
@@ -75,6 +76,7 @@ def steps_progress(context: Context, what: str, steps: int, done: int) -> Iterat
 
         def report(step: int, loss: float) -> None:
             stop_if_asked()
+            breathe()
             bar.update(task, completed=step, loss=loss)
 
         yield report

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nas.config.settings import Budget
+from nas.config.budget import Budget
 
 State = Literal["kept", "not kept", "not measured"]
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from nas.config.settings import Budget
+from nas.config.budget import Budget
 from nas.config.units import parse_quantity
 from nas.process.files import atomic_write_json, read_json, sha256_file
 from nas.run.layout import RunFiles

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.config.settings import Budget
+from nas.config.budget import Budget
 from nas.devices.measurement import Measurement
 from nas.errors import InputError
 from nas.exits.scores import Scores

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_models.base import LatencyModel
-from nas.config.settings import Budget
+from nas.config.budget import Budget
 from nas.devices.measurement import Measurement
 from nas.run.trial import Trial
 from nas.search.budget_loop import Observed, Rules, Step, decide

@@ -1,42 +1,38 @@
-"""Networks of a run judged with its shared weights: from genomes to trials."""
+"""Networks of a run judged: from genomes to trials, here or in another process."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.exits.scores import Scores, scores
+from nas.config.plugins import Plugins
 from nas.run.context import Context
 from nas.run.latency import MODEL_VERSION
-from nas.run.supernet import shared_weights
-from nas.run.training import training_set
 from nas.run.trial import Trial
 from nas.search import scoring
-from nas.search.problem import BudgetProblem
-
-if TYPE_CHECKING:
-    from nas.search.evaluators.supernet import SupernetEvaluator
+from nas.search.evaluators.base import Evaluator
+from nas.search.problem import BudgetProblem, problem_of
 
 
 class Evaluation:
-    """Turns genomes into trials with the shared weights; the evaluator is loaded when first needed."""
+    """Turns genomes into trials by the experiment's evaluator, which is made when first needed."""
 
     def __init__(self, context: Context, problem: BudgetProblem) -> None:
         self._context = context
         self._problem = problem
-        self._evaluators: dict[int, Any] = {}
-        self._labels = context.data.labels("val")[context.order("val")]
+        self._images = len(context.data.splits.val)
 
-    def scores(self, genome: NDArray[np.int64], images: int) -> Scores:
-        """Confidence and correctness at all legal positions, NaN confidence where there is none."""
-        images = min(images, len(self._labels))
-        if images not in self._evaluators:
-            self._evaluators[images] = load_evaluator(self._context, images)
-        logits = self._evaluators[images].logits(genome[None])[0]
-        return scores(logits, self._labels[:images])
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """What judges the networks."""
+        spec = self._context.experiment.search.evaluator
+        made: Evaluator = spec.load()(self._context, **spec.arguments)
+        return made
 
     def trial(self, genome: NDArray[np.int64], batch: int, slot: int, of: int, images: int | None = None) -> Trial:
         """One genome judged on `images` validation images, by default as many as the search uses."""
@@ -49,8 +45,7 @@ class Evaluation:
         if violation.min() > 0:
             return base
         present = ~np.isnan(cumulative[experiment.target][0])
-        found = self.scores(genome, images or experiment.search.images)
-        own = Scores(found.confidence[:, present], found.correct[:, present])
+        own = self.evaluator.scores(genome, min(images or experiment.search.images, self._images), present)
         own_cumulative_s = {target: seconds[0, present] for target, seconds in cumulative.items()}
         counts = {
             "params": network.params,
@@ -63,14 +58,38 @@ class Evaluation:
         return replace(base, status="complete", metrics=figures, budgets=budgets, curve=curve)
 
 
-def load_evaluator(context: Context, images: int) -> SupernetEvaluator:
-    """The evaluator that judges networks on the first `images` validation images of the run's order."""
-    from nas.search.evaluators.supernet import SupernetEvaluator
+@dataclass(frozen=True)
+class Asked:
+    """A genome that a searcher asked for, and where it stood."""
 
-    calibration = training_set(context, False).sample(
-        context.experiment.search.calibration_images, context.seed("batch-norm")
-    )
-    validation = context.data.raw_images("val")[context.order("val")[:images]]
-    return SupernetEvaluator(
-        context.space, shared_weights(context), calibration, validation, context.data.preprocessing.apply
-    )
+    genome: tuple[int, ...]
+    batch: int
+    slot: int
+    of: int
+
+
+class Judge:
+    """What an executor is given: turns what was asked into trials, wherever it is called.
+
+    Pickled it is the run's path and whose code may run; in another process it opens the run there, once.
+    """
+
+    def __init__(self, evaluation: Evaluation, run: Path, plugins: Plugins) -> None:
+        self._evaluation: Evaluation | None = evaluation
+        self._run, self._plugins = run.resolve(), plugins
+
+    def __call__(self, asked: Asked) -> Trial:
+        """The trial of a genome."""
+        evaluation = self._evaluation or _opened(self._run, self._plugins)
+        return evaluation.trial(np.array(asked.genome, np.int64), asked.batch, asked.slot, asked.of)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_evaluation": None, "_run": self._run, "_plugins": self._plugins}
+
+
+@lru_cache(maxsize=1)
+def _opened(run: Path, plugins: Plugins) -> Evaluation:
+    from nas.run.opening import reopen
+
+    context = reopen(run, plugins)
+    return Evaluation(context, problem_of(context))

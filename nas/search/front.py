@@ -16,6 +16,7 @@ from nas.run.context import Context
 from nas.run.latency import MODEL_VERSION
 from nas.run.trial import Trial
 from nas.search.evaluation import Evaluation
+from nas.search.evaluators.base import ScoresEveryExit
 from nas.search.problem import BudgetProblem, objective_columns
 from nas.searchers.pareto import pareto_rank
 from search_spaces.slots import with_exits
@@ -76,13 +77,18 @@ def _placed(
     """The same backbone with the best exits for a budget, found by enumeration; None where exits only cost time."""
     budget = context.experiment.budgets[number]
     target = context.experiment.target_of(budget)
-    # Without tables the seconds of single exits are not known, and those that the search found stay.
-    if not budget.needs_thresholds or not isinstance(problem.tables[target], Additive):
+    # Without tables the seconds of single exits are not known, nor their scores where they depend on other exits: those
+    # that the search found stay.
+    tabled = isinstance(problem.tables[target], Additive)
+    evaluator = evaluation.evaluator
+    if not (budget.needs_thresholds and tabled and isinstance(evaluator, ScoresEveryExit)):
+        return None
+    if context.experiment.policy.has_history:
         return None
     space = context.space
     every = with_exits(space, genome, range(len(space.slots)))
     most = len(space.decode(every).exits) - 1
-    found = evaluation.scores(genome, len(context.data.splits.val))
+    found = evaluator.every_exit(genome, len(context.data.splits.val))
     legal = np.flatnonzero(~np.isnan(found.confidence[0]))
     body_s, head_s = problem.parts(genome, target)
     while sum(comb(len(legal) - 1, size) for size in range(most + 1)) > MOST_SUBSETS:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from hardware_profiles import Target
 from latency_models.additive import Additive
 from latency_models.untabled import Untabled
-from nas.config.settings import Budget, Experiment, Objective
+from nas.config.budget import Budget
+from nas.config.settings import Experiment, Objective
 from nas.errors import InputError
 from nas.run.context import Context
 from nas.run.latency import load_tables

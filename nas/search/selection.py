@@ -14,10 +14,11 @@ import numpy as np
 from rich.text import Text
 
 from latency_models.base import LatencyModel
-from nas.config.settings import Budget
+from nas.config.budget import Budget
 from nas.config.units import format_seconds
 from nas.devices.base import Device
 from nas.devices.measurement import Measurement
+from nas.devices.networks import time_networks
 from nas.errors import InputError
 from nas.process.files import read_json, understood
 from nas.run.context import Context
@@ -125,8 +126,8 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
 def _measure(context: Context, device: Device, budget: Budget, model: LatencyModel, trial: Trial) -> None:
     genome, settings = np.array(trial.genome), context.experiment.verify
     prediction = model.predict([context.space.decode(genome)])
-    how = (settings.blocks, settings.block_time_s)
-    (row,) = device.time_networks(context.space, [genome], "candidate", context.seed("candidate"), *how)
+    untrained = context.untrained(device.target, "candidate")
+    (row,) = time_networks(device, untrained, [genome], "candidate", settings.blocks, settings.block_time_s)
     row = replace(
         row,
         predicted_s=tuple(prediction.cumulative_s()[0].tolist()),

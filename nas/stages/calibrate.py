@@ -23,7 +23,7 @@ from nas.config.plugins import NO_PLUGINS
 from nas.devices import profile_store
 from nas.devices.family import with_family_prior
 from nas.devices.measurement import Measurement, read_rows
-from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes
+from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes, time_networks
 from nas.errors import InputError
 from nas.run.context import Context
 from nas.run.latency import UNMEASURED_SAFETY_MARGIN, model_path, refit, save_model
@@ -125,11 +125,11 @@ def _calibration_rows(context: Context, target: Target) -> tuple[Measurement, ..
     if device is None or settings.networks == 0:
         context.console.print(Text(f"{target.key} is predicted from its profile; nothing is measured there.", "yellow"))
         return ()
-    how = (context.seed("calibration"), BLOCKS, BLOCK_S)
+    untrained = context.untrained(target, "calibration")
     chosen = _chosen(context, settings.networks)
     while wanted := _wanted(context, chosen, read_measurements(context, target, "calibration")):
         with context.console.status(Text(f"measuring {len(wanted)} networks with {target.runner}")):
-            rows = device.time_networks(context.space, wanted, "calibration", *how)
+            rows = time_networks(device, untrained, wanted, "calibration", BLOCKS, BLOCK_S)
         append_measurements(context, rows)
     return read_measurements(context, target, "calibration")
 

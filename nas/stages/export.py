@@ -6,20 +6,28 @@ libraries for the target where a compiler is found, the scripts that run them, a
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from typing import TypeAlias
 
 from rich.text import Text
 
+from hardware_profiles import Target
 from nas.deploy import manifest
-from nas.deploy.onnx import SegmentFile, export_segments, to_onnx
-from nas.deploy.tvm import TVM_FAILURES, segments_to_tvm
+from nas.deploy.builders import Builder, OnnxBuilder
+from nas.deploy.onnx import export_segments, to_onnx
+from nas.deploy.tvm import TVM_FAILURES
 from nas.errors import InputError
 from nas.process.files import RunFolderError
-from nas.run.artefacts import tvm_ready
+from nas.process.machine import computing
+from nas.run.artefacts import built_for, compiled_beside, tvm_ready
 from nas.run.context import Context
 from nas.run.verdict import BudgetRow
 from nas.run.verdict_files import budget_record
 from nas.run.winners import Winner, files_of, load_network, standing
+from search_spaces.ir import Network
+from search_spaces.passes import Weights
+
+Libraries: TypeAlias = dict[str, tuple[str, ...]]
 
 
 def export_winners(context: Context) -> None:
@@ -28,7 +36,7 @@ def export_winners(context: Context) -> None:
     for winner in winners.values():
         if _exported(context, winner):
             continue
-        with context.console.status(Text(f"exporting {winner.budget.name}")):
+        with context.console.status(Text(f"exporting {winner.budget.name}")), computing():
             _export(context, winner)
 
 
@@ -50,8 +58,8 @@ def _export(context: Context, winner: Winner) -> None:
     target, files = context.experiment.target_of(winner.budget), files_of(context, winner)
     to_onnx(network, weights, files.model, batch=None)
     segments = export_segments(network, weights, files.root, target.batch)
-    libraries = _libraries(context, winner, segments)
-    others = (*manifest.add_scripts(files.root), files.weights.name)
+    libraries = {**_built(context, winner, network, weights), **_compiled(context, winner, network, weights)}
+    others = (*manifest.add_scripts(files.root, context.experiment.policy), files.weights.name)
     manifest.write(
         files.root,
         manifest.Manifest(
@@ -59,6 +67,7 @@ def _export(context: Context, winner: Winner) -> None:
             model=files.model.name,
             exits=segments,
             preprocessing=context.data.preprocessing.to_dict(),
+            policy=manifest.policy_record(context.experiment.policy, context.experiment.exit_policy.arguments),
             targets=({"key": target.key, **asdict(target)},),
             budgets=(budget_record(BudgetRow.of_budget(winner.budget, target.key)),),
             libraries=libraries,
@@ -67,20 +76,34 @@ def _export(context: Context, winner: Winner) -> None:
     )
 
 
-def _libraries(context: Context, winner: Winner, segments: tuple[SegmentFile, ...]) -> dict[str, tuple[str, ...]]:
-    """TVM libraries of the segments, by target; none where TVM or a compiler is missing or fails, which is said."""
-    target, folder = context.experiment.target_of(winner.budget), files_of(context, winner).root
-    if not tvm_ready(context) or context.device(target) is None:
+def _built(context: Context, winner: Winner, network: Network, weights: Weights) -> Libraries:
+    """What the budget's own runner loads, by target, where that is not the models that are there anyway."""
+    target = context.experiment.target_of(winner.budget)
+    builder = context.builder(target)
+    if isinstance(builder, OnnxBuilder):
         return {}
-    profile = context.profiles[target.device]
-    key = replace(target, runner="tvm", runtime_version=None).key
-    description = {**(profile.tvm_target or {}), "num-cores": target.threads}
+    return _library(context, winner, builder, target, (network, weights))
+
+
+def _compiled(context: Context, winner: Winner, network: Network, weights: Weights) -> Libraries:
+    """TVM libraries beside the models, by target; none where TVM or a compiler is missing or fails, which is said."""
+    own = context.experiment.target_of(winner.budget)
+    target = compiled_beside(own)
+    if not tvm_ready(context) or context.device(target) is None or target.runner == own.runner:
+        return {}
     try:
-        compiled = segments_to_tvm(segments, folder, description, folder / key)
+        return _library(context, winner, context.builder(target), target, (network, weights))
     except RunFolderError:
         raise  # a full disk is no fault of TVM's, and the run can go on when there is room
     except TVM_FAILURES as error:
         context.console.print(Text(f"{winner.budget.name}: no TVM library: {error}", "yellow"))
         context.run.log("tvm failed", budget=winner.budget.name, reason=str(error))
         return {}
-    return {key: tuple(f"{key}/{file.file}" for file in compiled)}
+
+
+def _library(
+    context: Context, winner: Winner, builder: Builder, target: Target, trained: tuple[Network, Weights]
+) -> Libraries:
+    key, folder = built_for(target), files_of(context, winner).root
+    built = builder.build(*trained, folder / key)
+    return {key: tuple(str(path.relative_to(folder)) for path in built.paths)}

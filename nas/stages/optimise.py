@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from nas.config.settings import Budget
+from nas.config.budget import Budget
 from nas.errors import NothingFits
 from nas.run.context import Context
 from nas.run.optimiser import is_found, read_checkpoint, write_checkpoint, write_found

@@ -29,8 +29,9 @@ def search(context: Context) -> bool:
         calibrate.calibrate(context)
     searching.require_feasible(context)
     if not context.files.front.exists():
-        with context.timed("supernet"):
-            supernet.train_supernet(context)
+        if context.experiment.search.needs_weights:
+            with context.timed("supernet"):
+                supernet.train_supernet(context)
         if context.experiment.search.optimiser is not None:
             with context.timed("optimise"):
                 optimise.optimise(context, problem_of(context))

@@ -5,6 +5,9 @@ Reads the supernet and the latency model; writes trials.jsonl, a batch at a time
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 
 import numpy as np
@@ -14,14 +17,17 @@ from rich.text import Text
 from nas.errors import InputError, NothingFits
 from nas.process.files import append_jsonl, atomic_write_json
 from nas.process.interrupt import stop_if_asked
+from nas.process.machine import breathe, computing
 from nas.run.context import Context
+from nas.run.latency import MODEL_VERSION
 from nas.run.optimiser import load_found
 from nas.run.trial import Trial, load_batches
-from nas.search.evaluation import Evaluation
+from nas.search.evaluation import Asked, Evaluation, Judge
+from nas.search.executors import Executor
 from nas.search.feasibility import impossible
 from nas.search.front import front_of
 from nas.search.problem import BudgetProblem, objective_columns, problem_of
-from nas.searchers.base import Searcher, TakesPrior
+from nas.searchers.base import Genomes, Searcher, TakesPrior
 from nas.searchers.seeded import Seeded
 
 
@@ -42,6 +48,11 @@ def search(context: Context) -> None:
     """Evaluate `search.evaluations` genomes and write the front; goes on where a killed run stopped."""
     if context.files.front.exists():
         return
+    with computing():
+        _search(context)
+
+
+def _search(context: Context) -> None:
     settings = context.experiment.search
     problem = problem_of(context)
     searcher = _searcher(context, problem)
@@ -57,7 +68,9 @@ def search(context: Context) -> None:
         trials += logged
         _tell(searcher, problem, logged)
     evaluation = Evaluation(context, problem)
-    with Progress(console=context.console, transient=True) as progress:
+    judge = Judge(evaluation, context.run.path, context.experiment.plugins)
+    executor: Executor = settings.executor.load()(**settings.executor.arguments)
+    with closing(executor), Progress(console=context.console, transient=True) as progress:
         task = progress.add_task("networks judged", total=settings.evaluations, completed=len(trials))
         while len(trials) < settings.evaluations:
             genomes = searcher.ask(min(settings.batch, settings.evaluations - len(trials)))
@@ -66,14 +79,36 @@ def search(context: Context) -> None:
                 break
             number = trials[-1].batch + 1 if trials else 0
             batch = []
-            for slot, genome in enumerate(genomes):
-                batch.append(evaluation.trial(genome, number, slot, len(genomes)))
+            for trial in _judged(executor, judge, problem, genomes, number):
+                batch.append(trial)
                 progress.advance(task)
                 stop_if_asked()
+                breathe()
+            _require_answers(batch)
             append_jsonl(context.files.trials, [asdict(trial) for trial in batch])
             trials += batch
             _tell(searcher, problem, tuple(batch))
     atomic_write_json(context.files.front, front_of(context, problem, evaluation, trials))
+
+
+def _judged(executor: Executor, judge: Judge, problem: BudgetProblem, genomes: Genomes, number: int) -> Iterator[Trial]:
+    """The trials of a batch, in the order of the genomes; one that cannot be judged is a trial that failed."""
+    rows = [tuple(row) for row in genomes.tolist()]
+    asked = [Asked(row, number, slot, len(rows)) for slot, row in enumerate(rows)]
+    for each, outcome in zip(asked, executor.map(judge, asked), strict=True):
+        if isinstance(outcome, Trial):
+            yield outcome
+            continue
+        key = problem.space.decode(each.genome).key
+        yield Trial(each.batch, each.slot, each.of, each.genome, key, "failed", error=outcome.cause,
+                    violation=(math.inf,) * len(problem.experiment.budgets),
+                    budgets=(None,) * len(problem.experiment.budgets), model_version=MODEL_VERSION)  # fmt: skip
+
+
+def _require_answers(batch: Sequence[Trial]) -> None:
+    """Raise InputError where no network of a batch could be judged: then it is not the networks."""
+    if all(trial.status == "failed" for trial in batch):
+        raise InputError(f"none of {len(batch)} networks could be judged: {batch[0].error}")
 
 
 def _searcher(context: Context, problem: BudgetProblem) -> Searcher:

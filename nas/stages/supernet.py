@@ -9,6 +9,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from nas.process.files import atomic_write_bytes
+from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.reuse import take_weights
 from nas.run.supernet import supernet_trainer
@@ -20,6 +21,11 @@ _CHECKPOINTS = 20
 
 def train_supernet(context: Context) -> None:
     """Train to the last planned step, from the checkpoint if there is one."""
+    with computing():
+        _train(context)
+
+
+def _train(context: Context) -> None:
     from nas.nn import native
 
     path = context.files.supernet

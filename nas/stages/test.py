@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import HOST, Target
-from nas.config.settings import Budget
+from nas.config.budget import Budget
 from nas.deploy import manifest, thresholds
-from nas.deploy.cascade import Cascade
 from nas.deploy.parity import compare_exits
 from nas.deploy.tvm import TVM_FAILURES
+from nas.devices.base import Session, Wanted
+from nas.devices.local import InProcess, filled
 from nas.devices.runners import runner_for
-from nas.devices.timing.measuring import measure
 from nas.errors import InputError
-from nas.exits.confidence import max_probability, wilson
+from nas.exits.base import ExitPolicy
+from nas.exits.intervals import wilson
 from nas.exits.thresholds import exit_index
-from nas.run.artefacts import is_as_measured, plan_of, require_exported, shipped_cascade, why_no_tvm
+from nas.run.artefacts import built_for, compiled_beside, is_as_measured, plan_of, require_exported, shipped, why_no_tvm
 from nas.run.context import Context
 from nas.run.measurements import measured
 from nas.run.verdict import Check, ExitRow, Verdict, Verdicts
@@ -33,6 +33,8 @@ from nas.run.verdict_files import load_verdicts, write_tested
 from nas.run.winners import Winner, chosen_key, files_of, load_network, standing
 
 Logits = NDArray[np.float32]
+#: The runtime that answers for accuracy: the models run on it everywhere.
+_HERE: Final = "onnxruntime"
 
 
 def is_settled(context: Context) -> bool:
@@ -83,17 +85,21 @@ def _test(context: Context, winner: Winner, verdict: Verdict) -> Verdict:
     images, prepare = context.data.raw_images("test"), context.data.preprocessing.apply
     chosen = context.order("test")[: context.experiment.verify.parity_samples]
     few = prepare(images[chosen])
-    here = Target(HOST, "onnxruntime", target.threads, target.batch)
-    exported = _logits(shipped_cascade(folder, here), images, prepare, target.batch)
+    here = Target(HOST, _HERE, target.threads, target.batch)
+    with InProcess(here).open({"": shipped(context, winner, here)}) as session:
+        exported = _logits(session, images, prepare, target.batch)
     whole = np.stack(runner_for(here).load(folder / found.model)(few), axis=1)
     jax_logits = network_logits(*load_network(context, winner), images, prepare)
     few_jax = jax_logits[chosen]
-    checks = (_check("onnxruntime", few_jax, exported[chosen]), _check("whole_model", few_jax, whole))
+    both = _check("onnxruntime", few_jax, exported[chosen]), _check("whole_model", few_jax, whole)
+    own = _by_its_runner(context, winner, few, few_jax)
     tvm, tvm_s = _tvm(context, winner, found, few, few_jax)
-    wrong = [check.runtime for check in (*checks, *tvm) if check.ok is False]
+    checks = (*both, *own, *tvm)
+    wrong = [check.runtime for check in checks if check.ok is False]
     labels, settled = context.data.test_labels(), thresholds.read(folder, found.architecture, len(found.exits))
-    right, leaving = _answers(exported, settled, labels)
-    before, _ = _answers(jax_logits, settled, labels)
+    policy = context.experiment.policy
+    right, leaving = _answers(policy, exported, settled, labels)
+    before, _ = _answers(policy, jax_logits, settled, labels)
     return replace(
         verdict,
         kept=False if wrong else verdict.within_budget,
@@ -102,7 +108,7 @@ def _test(context: Context, winner: Winner, verdict: Verdict) -> Verdict:
         test_accuracy=float(right.mean()),
         interval=wilson(int(right.sum()), len(right)),
         test_images=len(right),
-        checks=(*checks, *tvm),
+        checks=checks,
         tvm_s=tvm_s,
         exits=tuple(
             _exit(row, exported[:, position].argmax(-1) == labels, leaving == position)
@@ -117,23 +123,23 @@ def _exit(row: ExitRow, hits: NDArray[np.bool_], leaving: NDArray[np.bool_]) -> 
 
 
 def _answers(
-    logits: Logits, settled: Sequence[float], labels: NDArray[np.int32]
+    policy: ExitPolicy, logits: Logits, settled: Sequence[float], labels: NDArray[np.int32]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Whether each image is answered rightly under the thresholds, and at which exit."""
-    leaving = exit_index(settled, max_probability(logits))
+    leaving = exit_index(settled, policy.scores({"logits": logits}))
     return logits[np.arange(len(logits)), leaving].argmax(-1) == labels, leaving
 
 
 def _logits(
-    cascade: Cascade, images: NDArray[Any], prepare: Callable[[NDArray[Any]], NDArray[np.float32]], batch: int
+    session: Session, images: NDArray[Any], prepare: Callable[[NDArray[Any]], NDArray[np.float32]], batch: int
 ) -> Logits:
-    """Logits [n, exits, classes] of images as the data has them, by the segments that ship, a batch a call."""
+    """Logits [n, exits, classes] of images as the data has them, by the artefact "" that is open, a batch a call."""
     parts = []
     for begin in range(0, len(images), batch):
         some = prepare(images[begin : begin + batch])
         count = len(some)
-        filled = np.concatenate([some, np.repeat(some[-1:], batch - count, axis=0)])
-        parts.append(np.stack(cascade.run_all(filled), axis=1)[:count])
+        whole = np.concatenate([some, np.repeat(some[-1:], batch - count, axis=0)])
+        parts.append(np.stack(session.run_all("", whole), axis=1)[:count])
     return np.concatenate(parts)
 
 
@@ -155,41 +161,43 @@ def _tvm(
     context: Context, winner: Winner, found: manifest.Manifest, images: Logits, reference: Logits
 ) -> tuple[tuple[Check, ...], float | None]:
     """Parity of the TVM libraries, in this process and through an RPC server on loopback, and what they take."""
-    from nas.devices.runners.tvm_rpc import Device, local_server
+    from nas.devices.loopback import Loopback
 
-    if not found.libraries:
+    target = compiled_beside(context.experiment.target_of(winner.budget))
+    if built_for(target) not in found.libraries:
         reason = why_no_tvm(context, winner.budget)
         return (Check("tvm", skipped=reason), Check("tvm_rpc", skipped=reason)), None
-    folder = files_of(context, winner).root
-    target = replace(context.experiment.target_of(winner.budget), runner="tvm", runtime_version=None)
+    libraries = {"": shipped(context, winner, target)}
     try:
-        cascade = shipped_cascade(folder, target)
-        # The library has a fixed batch, which one image fills.
-        answers = [np.stack(_each(cascade, image[None], target.batch), axis=1) for image in images]
-        inside = _check("tvm", reference, np.concatenate(answers))
-        batch = np.repeat(images[:1], target.batch, axis=0)
-        plan = replace(plan_of(context, target), block_s=0.05)
-        seconds = measure({"": partial(cascade.run_all, batch)}, plan)[""].median_s
+        with InProcess(target).open(libraries) as session:
+            inside = _check("tvm", reference, np.concatenate([_each(session, image, target.batch) for image in images]))
+            plan = replace(plan_of(context, target), block_s=0.05)
+            wanted = Wanted("", winner.trial.genome, len(found.exits))
+            seconds = session.time([wanted], [images[:1]], plan)[""].to_exits[-1].median_s
     except TVM_FAILURES as error:
         # TVM went away since the export, or is another one; what the verdict is about runs without it.
         reason = f"TVM failed: {error}"
         return (Check("tvm", skipped=reason), Check("tvm_rpc", skipped=reason)), None
     try:
-        with local_server(target.threads) as server:
-            device = Device.of(server)
-            remote = Cascade(
-                [partial(device.run, folder / file) for file in found.first_libraries],
-                [entry.takes for entry in found.exits],
-                [entry.outputs for entry in found.exits],
-                cascade.thresholds[:-1],
-            )
-            outputs = np.stack(_each(remote, images[:1], target.batch), axis=1)
-        remotely = _check("tvm_rpc", reference[:1], outputs)
+        with Loopback(target).open(libraries) as session:
+            remotely = _check("tvm_rpc", reference[:1], _each(session, images[0], target.batch))
     except TVM_FAILURES as error:
         remotely = Check("tvm_rpc", skipped=f"TVM failed: {error}")
     return (inside, remotely), seconds
 
 
-def _each(cascade: Cascade, image: Logits, batch: int) -> list[Logits]:
-    """All exits' logits of one image [1, classes], through programs of a fixed batch."""
-    return [logits[:1] for logits in cascade.run_all(np.repeat(image, batch, axis=0))]
+def _by_its_runner(context: Context, winner: Winner, images: Logits, reference: Logits) -> tuple[Check, ...]:
+    """Parity of what the budget was measured with, where that is another runtime than those compared anyway."""
+    target = context.experiment.target_of(winner.budget)
+    device = context.device(target)
+    if target.runner in (_HERE, compiled_beside(target).runner) or device is None:
+        return ()
+    with device.open({"": shipped(context, winner, target)}) as session:
+        answers = np.concatenate([_each(session, image, target.batch) for image in images])
+    return (_check(target.runner, reference, answers),)
+
+
+def _each(session: Session, image: Logits, batch: int) -> Logits:
+    """All exits' logits [1, exits, classes] of one prepared image, by the artefact "" that is open."""
+    # What is compiled has a fixed batch, which one image fills.
+    return np.stack([logits[:1] for logits in session.run_all("", filled(image[None], batch))], axis=1)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from nas.exits.scores import scores
 from nas.process.files import atomic_write_bytes
+from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.supernet import shared_weights
 from nas.run.training import load_checkpoint, planned_steps, steps_progress, training_set
@@ -35,11 +36,13 @@ def train_winners(context: Context) -> None:
             same = (other for other in winners.values() if other.trial.key == winner.trial.key)
             trained = next((other for other in same if is_trained(files_of(context, other), other)), None)
             if trained is None:
-                _train(context, winner)
+                with computing():
+                    _train(context, winner)
             else:
                 write_weights(files, winner, load_network(context, trained)[1])
         if not files.scores.exists():
-            _score(context, winner)
+            with computing():
+                _score(context, winner)
 
 
 def _train(context: Context, winner: Winner) -> None:
@@ -99,4 +102,4 @@ def _score(context: Context, winner: Winner) -> None:
 
     network, weights = load_network(context, winner)
     logits = network_logits(network, weights, context.data.raw_images("val"), context.data.preprocessing.apply)
-    write_scores(files_of(context, winner), scores(logits, context.data.labels("val")))
+    write_scores(files_of(context, winner), scores(context.experiment.policy, logits, context.data.labels("val")))

@@ -7,7 +7,7 @@ measurements.jsonl, thresholds to thresholds.json of each winner, the findings t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,14 +16,14 @@ from rich.text import Text
 
 from hardware_profiles import Target
 from latency_models.energy import call_energy_j, peak_memory_bytes
-from nas.config.settings import Budget
+from nas.config.budget import Budget
 from nas.deploy import thresholds
-from nas.devices.base import CascadeTimes, Device, Exported
+from nas.deploy.artefact import Artefact
+from nas.devices.base import Device, Session, Times, Wanted
 from nas.devices.conditions import Conditions
-from nas.devices.measurement import ExitTime, Measurement
-from nas.devices.runners import runner_for
+from nas.devices.measurement import ExitTime, Measurement, Purpose
 from nas.exits.thresholds import Policy, evaluate, last_exit, within_on_others
-from nas.run.artefacts import measured_files, plan_of, prepared_samples, require_exported, shipped_cascade
+from nas.run.artefacts import measured_files, plan_of, prepared_samples, require_exported, shipped
 from nas.run.context import Context
 from nas.run.latency import load_model
 from nas.run.measurements import append_measurements, candidate_rows, measured
@@ -52,13 +52,13 @@ def measure_winners(context: Context) -> bool:
     for winner in winners.values():
         with context.console.status(Text(f"thresholds of {winner.budget.name}")):
             _settle_thresholds(context, winner)
-    times: dict[str, CascadeTimes] = {}
+    taken: dict[str, _Taken] = {}
     with context.console.status("measuring the winners"):
         for target in context.experiment.targets:
             device = context.device(target)
             if device is not None:
-                times |= _timed(context, device, target, list(winners.values()))
-    found = [_judged(context, winner, times.get(winner.budget.name)) for winner in winners.values()]
+                taken |= _timed(context, device, target, list(winners.values()))
+    found = [_judged(context, winner, taken.get(winner.budget.name)) for winner in winners.values()]
     statements = [
         (BudgetRow.of_budget(budget, context.experiment.target_of(budget).key), unmet[budget.name])
         for budget in context.experiment.budgets
@@ -77,9 +77,11 @@ def _settle_thresholds(context: Context, winner: Winner) -> None:
     if budget.needs_thresholds and device is not None:
         samples = prepared_samples(context, "val")
         for _ in range(_TIGHTENINGS):
-            exported = Exported(winner.trial.genome, shipped_cascade(folder, target, policy.thresholds), True)
-            taken = device.time_stream(exported, samples, plan_of(context, target))
-            if taken.refused or taken.upper_95_s <= budget.latency_s:
+            artefact = shipped(context, winner, target, policy.thresholds)
+            with device.open({budget.name: artefact}) as session:
+                times = session.time([_wanted(winner, artefact, None)], samples, plan_of(context, target))
+            taken = times[budget.name].stream
+            if taken is None or taken.refused or taken.upper_95_s <= budget.latency_s:
                 break
             allowed_s *= min(0.98, budget.latency_s / taken.upper_95_s)
             policy = solve(allowed_s)
@@ -102,52 +104,69 @@ def _exit_seconds(context: Context, winner: Winner) -> NDArray[np.float64]:
     return np.asarray(model.predict([context.space.decode(winner.genome)]).cumulative_s()[0])
 
 
-def _timed(context: Context, device: Device, target: Target, winners: Sequence[Winner]) -> dict[str, CascadeTimes]:
-    """The readings of all winners on one target, taken together, by budget name, and noted as measurements."""
+@dataclass(frozen=True)
+class _Taken:
+    """What was read of a winner: seconds, the shares of samples that left at each exit, and under what conditions."""
+
+    times: Times
+    rates: NDArray[np.float64]
+    conditions: Conditions
+
+
+def _wanted(winner: Winner, artefact: Artefact, purpose: Purpose | None) -> Wanted:
+    exits, stream = len(artefact.segments), winner.budget.needs_thresholds
+    return Wanted(winner.budget.name, winner.trial.genome, exits, purpose, stream)
+
+
+def _timed(context: Context, device: Device, target: Target, winners: Sequence[Winner]) -> dict[str, _Taken]:
+    """The readings of all winners on one target, taken together, by budget name."""
     mine = [winner for winner in winners if context.experiment.target_of(winner.budget) == target]
     if not mine:
         return {}
-    exported = {
-        winner.budget.name: Exported(
-            winner.trial.genome,
-            shipped_cascade(files_of(context, winner).root, target),
-            winner.budget.needs_thresholds,
-        )
-        for winner in mine
-    }
-    plan = replace(plan_of(context, target), gap_s=_GAP_S)
-    return device.time_cascades(exported, prepared_samples(context, "test"), plan)
+    artefacts = {winner.budget.name: shipped(context, winner, target) for winner in mine}
+    wanted = [_wanted(winner, artefacts[winner.budget.name], "winner") for winner in mine]
+    samples, plan = prepared_samples(context, "test"), replace(plan_of(context, target), gap_s=_GAP_S)
+    with device.open(artefacts) as session:
+        times = session.time(wanted, samples, plan)
+        conditions = session.conditions()
+        rates = {each.name: _rates(session, each, samples) for each in wanted}
+    return {name: _Taken(times[name], rates[name], conditions) for name in artefacts}
 
 
-def _upper_s(context: Context, winner: Winner, times: CascadeTimes) -> tuple[float, str]:
+def _rates(session: Session, wanted: Wanted, samples: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """The shares of samples that leave at each exit; without a stream, all of them at the last."""
+    if not wanted.stream:
+        return np.asarray(np.eye(wanted.exits)[-1], np.float64)
+    leaving = [session.run(wanted.name, sample)[1] for sample in samples]
+    return np.asarray(np.bincount(leaving, minlength=wanted.exits) / len(leaving), np.float64)
+
+
+def _upper_s(taken: _Taken) -> tuple[float, str]:
     """The bound that decides, and why it could not be measured, if it could not.
 
     An expected latency has two estimates, the mean over images and the exits' times weighed by the rates at which
     images leave; the larger bound counts, because where they differ the machine was not the same all the while.
     """
-    if times.stream is None:
-        return times.to_exits[-1].upper_95_s, times.to_exits[-1].refused
-    folder, target = files_of(context, winner).root, context.experiment.target_of(winner.budget)
-    cascade = shipped_cascade(folder, target)
-    leaving = [cascade(sample)[1] for sample in prepared_samples(context, "test")]
-    rates = np.bincount(leaving, minlength=len(cascade)) / len(leaving)
-    left = [(float(rate), time) for rate, time in zip(rates, times.to_exits, strict=True) if rate > 0]
-    refused = times.stream.refused or next((time.refused for _, time in left if time.refused), "")
-    return max(times.stream.upper_95_s, sum(rate * time.upper_95_s for rate, time in left)), refused
+    times = taken.times
+    left = [(float(rate), time) for rate, time in zip(taken.rates, times.to_exits, strict=True) if rate > 0]
+    weighed_s = sum(rate * time.upper_95_s for rate, time in left)
+    both = [time for _, time in left] if times.stream is None else [times.stream, *(time for _, time in left)]
+    refused = next((time.refused for time in both if time.refused), "")
+    return (weighed_s if times.stream is None else max(times.stream.upper_95_s, weighed_s)), refused
 
 
-def _judged(context: Context, winner: Winner, times: CascadeTimes | None) -> Verdict:
+def _judged(context: Context, winner: Winner, taken: _Taken | None) -> Verdict:
     """What was found of a winner; its readings, if any, go to the measurements."""
-    if times is None:
+    if taken is None:
         target, seconds = context.experiment.target_of(winner.budget), _exit_seconds(context, winner)
         return replace(
             _described(context, winner, seconds),
             reason=f"{target.device} is not this machine: run `run.py` of the winner's folder there",
         )
-    budget = winner.budget
-    upper_s, refused = _upper_s(context, winner, times)
+    budget, times = winner.budget, taken.times
+    upper_s, refused = _upper_s(taken)
     within = upper_s <= budget.latency_s
-    row = _row(context, winner, times)
+    row = _row(context, winner, taken)
     # Readings that were refused break no budget and keep none.
     append_measurements(context, [replace(row, broken=() if within or refused else (budget.name,))])
     before = budget.name in measured(context, budget)[winner.trial.key].broken
@@ -174,7 +193,7 @@ def _judged(context: Context, winner: Winner, times: CascadeTimes | None) -> Ver
     )
 
 
-def _row(context: Context, winner: Winner, times: CascadeTimes) -> Measurement:
+def _row(context: Context, winner: Winner, taken: _Taken) -> Measurement:
     target = context.experiment.target_of(winner.budget)
     prediction = load_model(context, target).predict([context.space.decode(winner.genome)])
     return Measurement(
@@ -182,12 +201,12 @@ def _row(context: Context, winner: Winner, times: CascadeTimes) -> Measurement:
         target=target.key,
         genome=winner.trial.genome,
         key=winner.trial.key,
-        exits=times.to_exits,
+        exits=taken.times.to_exits,
         predicted_s=tuple(prediction.cumulative_s()[0].tolist()),
         predicted_std_s=tuple(prediction.cumulative_std_s()[0].tolist()),
         budget=winner.budget.name,
-        stream=times.stream,
-        conditions=Conditions.now(runner_for(target).version, target.threads),
+        stream=taken.times.stream,
+        conditions=taken.conditions,
     )
 
 

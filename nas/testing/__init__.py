@@ -14,7 +14,17 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
-from nas.config.kinds import LATENCY_MODEL, OPTIMISER, SEARCHER, SPACE, Kind
+from nas.config.kinds import (
+    EVALUATOR,
+    EXECUTOR,
+    EXIT_POLICY,
+    LATENCY_MODEL,
+    OPTIMISER,
+    RUNNER,
+    SEARCHER,
+    SPACE,
+    Kind,
+)
 from nas.errors import InputError
 from nas.testing.laws import Boundary, BrokenLaw, Law
 
@@ -22,7 +32,9 @@ __all__ = ["KINDS", "BrokenLaw", "Law", "check", "kind_of", "kind_of_name", "law
 
 
 #: What can be checked, by the names that errors and experiments use.
-KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in (SPACE, LATENCY_MODEL, SEARCHER, OPTIMISER)}
+KINDS: Final[Mapping[str, Kind]] = {
+    kind.name: kind for kind in (SPACE, LATENCY_MODEL, RUNNER, EXIT_POLICY, SEARCHER, OPTIMISER, EVALUATOR, EXECUTOR)
+}
 
 
 def kind_of_name(name: str) -> str | None:
@@ -45,7 +57,9 @@ def kind_of(thing: Callable[..., Any], name: str) -> str:
         takes = set(inspect.signature(thing).parameters)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: its parameters cannot be read ({error}); say what it is with --kind") from error
-    found = [kind for kind, about in KINDS.items() if about.given and takes >= set(about.given)]
+    given = {kind: set(about.given) for kind, about in KINDS.items() if about.given and takes >= set(about.given)}
+    # What takes profile and target takes the target alone as well, and is not that.
+    found = [kind for kind, its in given.items() if not any(its < others for others in given.values())]
     if len(found) != 1:
         wanted = "; ".join(
             f"{kind}: takes {' and '.join(about.given)}" if about.given else f"{kind}: has {', '.join(about.methods)}"

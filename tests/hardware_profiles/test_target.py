@@ -24,7 +24,7 @@ TARGETS = st.builds(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"runner": "tflite"}, "runner is 'tflite'; choose one of onnxruntime, tvm"),
+        ({"runner": "TF lite"}, "runner is 'TF lite'; give the name of one, such as onnxruntime"),
         ({"threads": 0}, "threads is 0"),
         ({"threads": 1.5}, "threads is 1.5"),
         ({"threads": True}, "threads is True"),

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from hardware_profiles import Target
 from nas.config import parse
-from nas.devices.base import DeviceFinder
-from nas.devices.local import InProcess, local_device
+from nas.devices.base import DeviceFinder, Session, Times, Wanted
+from nas.devices.local import InProcess, InProcessSession, local_device
 from nas.devices.measurement import ExitTime, Measurement
+from nas.devices.runners import runner_for
 from nas.nn.weights import extract
 from nas.process.files import append_jsonl, read_jsonl
 from nas.run.context import Context
@@ -26,7 +27,7 @@ from nas.run.winners import Winner, files_of, write_weights
 from nas.stages import train
 
 HERE = Target("host", "onnxruntime")
-#: Stands in for `InProcess.time_networks`; the first argument is the device.
+#: What networks with random weights take: of target, space, genomes and purpose.
 TimeNetworks = Callable[..., tuple[Measurement, ...]]
 
 
@@ -54,26 +55,45 @@ def rewind(run: Path, to: str) -> None:
     append_jsonl(run / "measurements.jsonl", rows)
 
 
+def told(time_networks: TimeNetworks) -> Callable[..., dict[str, Times]]:
+    """Stands in for `InProcessSession.time`: untrained networks are timed so, and all else as ever."""
+    measured = InProcessSession.time
+
+    def time(session: Any, wanted: Sequence[Wanted], *rest: Any, **named: Any) -> dict[str, Times]:
+        purpose = wanted[0].purpose
+        if purpose not in ("calibration", "candidate"):
+            return measured(session, wanted, *rest, **named)
+        genomes = [each.genome for each in wanted]
+        rows = time_networks(session.runner.target, session.artefacts.untrained.space, genomes, purpose)
+        return {
+            each.name: Times(row.exits, row.stream, row.reference_s) for each, row in zip(wanted, rows, strict=True)
+        }
+
+    return time
+
+
 def timing_by(time_networks: TimeNetworks) -> DeviceFinder:
-    """Finds a device of this process that times networks so, and all else as ever."""
+    """Finds a device of this process that times untrained networks so."""
+
+    class ToldSession(InProcessSession):
+        time = told(time_networks)
 
     class Told(InProcess):
-        def time_networks(self, *arguments: Any, **named: Any) -> tuple[Measurement, ...]:
-            return time_networks(self, *arguments, **named)
+        @contextmanager
+        def open(self, artefacts: Any) -> Iterator[Session]:
+            yield ToldSession(runner_for(self.target), artefacts)
 
-    return lambda target, profile: Told(target)
+    return lambda target, profile, plugins: Told(target)
 
 
 def taking(seconds: float, drifted: bool = False) -> TimeNetworks:
     """Times every network at so many seconds to each exit."""
 
-    def time_networks(
-        device: InProcess, space: Any, genomes: Sequence[Any], purpose: Any, *rest: Any
-    ) -> tuple[Measurement, ...]:
+    def time_networks(target: Target, space: Any, genomes: Sequence[Any], purpose: Any) -> tuple[Measurement, ...]:
         return tuple(
             Measurement(
                 purpose=purpose,
-                target=device.target.key,
+                target=target.key,
                 genome=tuple(int(gene) for gene in genome),
                 key=space.decode(genome).key,
                 exits=tuple(ExitTime(seconds, seconds, drifted=drifted) for _ in space.decode(genome).exits),

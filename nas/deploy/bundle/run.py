@@ -1,7 +1,8 @@
 """Classify images with this folder's network: python run.py images.npy
 
 Needs Python 3.8, numpy and onnxruntime, and the files beside it. The array holds one image or several, uint8 or float,
-channels first; --hwc for channels last. Each line says the number of the image, class, confidence, exit, milliseconds.
+channels first; --hwc for channels last. Each line says the number of the image, its class, how the exit policy scores
+the answer, the exit, and milliseconds.
 A network exported for calls of several samples is given the image as often: the milliseconds are those of such a call.
 """
 
@@ -28,7 +29,8 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 
 # They lie in this folder where it is exported, and are found once the path is set.
-from cascade import Cascade, confidence  # type: ignore[import-not-found]  # noqa: E402 (see above)
+import policy as policies  # type: ignore[import-not-found]  # noqa: E402 (see above)
+from cascade import Cascade  # type: ignore[import-not-found]  # noqa: E402 (see above)
 from preprocessing import Preprocessing  # type: ignore[import-not-found]  # noqa: E402 (see above)
 
 
@@ -76,12 +78,13 @@ def thresholds(architecture: str, early: int) -> list[float | None]:
     return found
 
 
-def loaded(threads: int) -> tuple[Preprocessing, Cascade, int]:
-    """What prepares images, the segments ready to run, and the samples that they take at once."""
+def loaded(threads: int) -> tuple[Preprocessing, Cascade, Any, int]:
+    """What prepares images, the segments ready to run, the exit policy, and the samples that they take at once."""
     with reading("manifest.json"):
         manifest = record("manifest.json")
         prepare = Preprocessing.from_dict(manifest["preprocessing"])
         exits = manifest["exits"]
+        policy = getattr(policies, manifest["policy"]["class"])(**manifest["policy"]["arguments"])
         architecture, early = manifest["architecture"], len(exits) - 1
         takes, gives = [e["takes"] for e in exits], [e["outputs"] for e in exits]
         programs = [program(checked(e["file"], manifest), e["outputs"], threads) for e in exits]
@@ -89,7 +92,7 @@ def loaded(threads: int) -> tuple[Preprocessing, Cascade, int]:
     with reading("thresholds.json"):
         leaving = thresholds(architecture, early)
     with reading("manifest.json"):
-        return prepare, Cascade([run for run, _ in programs], takes, gives, leaving), batch
+        return prepare, Cascade([run for run, _ in programs], takes, gives, leaving, policy), policy, batch
 
 
 def pictures(path: str, channels: int, hwc: bool) -> Any:
@@ -131,7 +134,7 @@ def classify(cascade: Any, batch: int, image: Any) -> tuple[Any, int]:
         return logits, number
     # Samples of a call cannot leave at different exits, so all of it is run.
     answers = [logits[:1] for logits in cascade.run_all(np.repeat(image, batch, axis=0))]
-    number = next(k for k, logits in enumerate(answers) if confidence(logits) >= cascade.thresholds[k])
+    number = cascade.decide(answers)
     return answers[number], number
 
 
@@ -145,7 +148,7 @@ def main() -> None:
     if arguments.threads < 1:
         parser.error(f"--threads {arguments.threads}: give a whole number of at least 1")
     try:
-        prepare, cascade, batch = loaded(arguments.threads)
+        prepare, cascade, policy, batch = loaded(arguments.threads)
         images = pictures(arguments.images, prepare.channels, arguments.hwc)
         with reading(arguments.images):
             first = prepare.apply(images[:1])
@@ -158,7 +161,8 @@ def main() -> None:
         logits, number_of_exit = classify(cascade, batch, prepare.apply(image[None]))
         spent = time.perf_counter() - start
         name = prepare.class_names[int(logits.argmax())]
-        print(f"{number}  {name}  {confidence(logits):.4f}  exit {number_of_exit}  {spent * 1e3:.3f} ms")
+        score = policy.step(policy.start(), {"logits": logits})[1]
+        print(f"{number}  {name}  {score:.4f}  exit {number_of_exit}  {spent * 1e3:.3f} ms")
 
 
 if __name__ == "__main__":

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from numpy.typing import NDArray
 
-from hardware_profiles import Target
 from nas.deploy.cascade import Cascade
 
 if TYPE_CHECKING:
-    from nas.deploy.onnx import SegmentFile
+    from hardware_profiles import DeviceProfile, Target
+    from nas.deploy.artefact import Artefact
+    from nas.deploy.builders import Builder
 
 Array = NDArray[Any]
 
@@ -27,32 +28,33 @@ class Program(Protocol):
 
 
 class Runner(Protocol):
-    """A runtime set up as a target says: threads, batch, precision.
+    """A runtime set up as a target says: threads, batch, precision. Made with the target alone.
 
-    `suffix` is the ending of the artefacts it takes, `version` names it with the version number.
+    `builder` is the class of what makes the files that it loads, `version` its name with the version number. Making a
+    runner whose runtime is missing, or of another version than the target asks for, raises InputError.
     """
+
+    builder: ClassVar[Callable[[Target, DeviceProfile], Builder]]
+
+    def __init__(self, target: Target) -> None: ...
 
     @property
     def target(self) -> Target: ...
 
     @property
-    def suffix(self) -> str: ...
-
-    @property
     def version(self) -> str: ...
 
     def load(self, artefact: Path) -> Program:
-        """Load an artefact; raises InputError for one that it cannot run."""
+        """Load the file of a segment; raises InputError for one that it cannot run."""
         ...
 
 
-def load_cascade(
-    runner: Runner, folder: Path, segments: Sequence[SegmentFile], thresholds: Sequence[float | None]
-) -> Cascade:
-    """Load the segments of a folder, ONNX models or libraries as the runner takes them, as one early-exit network."""
+def load_cascade(runner: Runner, artefact: Artefact) -> Cascade:
+    """Load the segments of an artefact as one early-exit network."""
     return Cascade(
-        [runner.load(folder / segment.file) for segment in segments],
-        [segment.takes for segment in segments],
-        [segment.outputs for segment in segments],
-        thresholds,
+        [runner.load(path) for path in artefact.paths],
+        [segment.takes for segment in artefact.segments],
+        [segment.outputs for segment in artefact.segments],
+        artefact.leaving,
+        artefact.policy,
     )

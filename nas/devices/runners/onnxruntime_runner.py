@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hardware_profiles import Target
+from nas.deploy.builders import OnnxBuilder
 from nas.devices.runners.base import Array
 from nas.errors import InputError
 
@@ -30,6 +31,8 @@ class OnnxProgram:
 class OnnxRuntime:
     """The threads of the target within an operator, operators one after the other, all optimisations, CPU only."""
 
+    builder: ClassVar = OnnxBuilder
+
     target: Target
 
     def __post_init__(self) -> None:
@@ -41,11 +44,6 @@ class OnnxRuntime:
                 f"the target asks for ONNX Runtime {wanted}, here is {onnxruntime.__version__}: install that version, "
                 "or leave runtime_version out of the target"
             )
-
-    @property
-    def suffix(self) -> str:
-        """Artefacts are ONNX models."""
-        return ".onnx"
 
     @property
     def version(self) -> str:

@@ -116,7 +116,7 @@ def _start(threads: int, deadline_s: float) -> LocalServer:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class Server:
     """Where a server listens; `local` is the server itself if this process started it.
 
     A session has at most `deadline_s` seconds for everything: connecting, sending the library, loading, running.
@@ -129,9 +129,9 @@ class Device:
     local: LocalServer | None = None
 
     @staticmethod
-    def of(server: LocalServer, deadline_s: float = 60.0) -> Device:
+    def of(server: LocalServer, deadline_s: float = 60.0) -> Server:
         """This machine, through a server that was started here."""
-        return Device(LOOPBACK, server.port, server.key, deadline_s, server)
+        return Server(LOOPBACK, server.port, server.key, deadline_s, server)
 
     def run(self, library: Path, *inputs: Array) -> list[Array]:
         """Send a library, run its `main` once on float32 arrays; returns its outputs. Raises RpcError."""
@@ -199,8 +199,8 @@ class Device:
 class _Session:
     """A connection, used by one thread only, and what is being done over it."""
 
-    def __init__(self, device: Device) -> None:
-        self.device = device
+    def __init__(self, server: Server) -> None:
+        self.server = server
         self.doing = _CONNECTING
         self.remote: Any = None
 
@@ -208,8 +208,8 @@ class _Session:
         import tvm.rpc
 
         # The server drops the session at the same deadline: a client that went away must not block the device.
-        limit = math.ceil(self.device.deadline_s) + 1
-        self.remote = tvm.rpc.connect(self.device.host, self.device.port, self.device.key, session_timeout=limit)
+        limit = math.ceil(self.server.deadline_s) + 1
+        self.remote = tvm.rpc.connect(self.server.host, self.server.port, self.server.key, session_timeout=limit)
 
     def close(self) -> None:
         """End the session: it would last until the last of its objects is collected, and the next one wait for that."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from hardware_profiles import Target
+from nas.deploy.builders import TvmBuilder
 from nas.deploy.tvm import available
 from nas.devices.runners.base import Array
 from nas.errors import InputError
@@ -56,6 +57,8 @@ class TvmProgram:
 class Tvm:
     """TVM's runtime with the threads of the target."""
 
+    builder: ClassVar = TvmBuilder
+
     target: Target
 
     def __post_init__(self) -> None:
@@ -70,11 +73,6 @@ class Tvm:
                 f"the target asks for TVM {wanted}, here is {tvm.__version__}: install that version, "
                 "or leave runtime_version out of the target"
             )
-
-    @property
-    def suffix(self) -> str:
-        """Artefacts are shared libraries."""
-        return ".so"
 
     @property
     def version(self) -> str:

@@ -17,21 +17,24 @@ import contextlib
 import gc
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas.devices.timing.clocks import Precision, precision
+from nas.devices.timing.clocks import precision
 from nas.devices.timing.plan import Plan
-from nas.devices.timing.probe import Probe, shared
-from nas.devices.timing.readings import Readings
+from nas.devices.timing.probe import shared
 from nas.devices.timing.rounds import Block, Job, run
 from nas.tolerances import CONTENDED_WALL_TO_CPU
 
-Clock = Callable[[], float]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from nas.devices.timing.clocks import Clock, Precision
+    from nas.devices.timing.probe import Probe
+    from nas.devices.timing.readings import Readings
 
 #: A block takes at most this many times the readings it is to have, in search of undisturbed ones.
 _PATIENCE = 3
@@ -41,7 +44,7 @@ _SEARCH_S = 0.2
 _LOOK_S = 0.2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Clocks:
     """Wall and CPU clock, in seconds, and the probe that is run beside the readings (None: that of this process).
 
@@ -79,7 +82,7 @@ def measure_together(
     probe.warm_up(_LOOK_S)
     with _no_garbage_collection():
         jobs = {name: _repeated(call, plan, clocks, probe, known) for name, call in calls.items()}
-        jobs |= {name: _streamed(call, inputs, plan, clocks, probe, known) for name, call in streams.items()}
+        jobs.update((name, _streamed(call, inputs, plan, clocks, probe, known)) for name, call in streams.items())
         watch = None if reference is None else _repeated(reference, plan, clocks, probe, known)
         return run(jobs, plan, probe, watch)
 

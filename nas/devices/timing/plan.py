@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """How much to measure: per thing `blocks` blocks of about `block_s` seconds each, after `warm_up_s` seconds.
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
-from functools import cache
-from typing import Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from nas.tolerances import QUIET_PROBE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Additions in a probe: some 25 us on a core of 3 GHz; long beside the clock, short beside most readings.
 _ADDITIONS: Final = 1000
@@ -71,7 +73,7 @@ class Probe:
         return level_s <= QUIET_PROBE * self.floor_s
 
 
-@cache
+@lru_cache(maxsize=None)  # noqa: UP033 (boards have Python 3.8)
 def shared() -> Probe:
     """The probe of this process: what an earlier measurement learned about the machine holds for the next."""
     return Probe()

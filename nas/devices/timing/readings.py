@@ -1,11 +1,6 @@
-"""Readings of how long something takes, and what may be said of them: a median or mean with an upper bound.
+"""Readings of how long something takes, and their median or mean; `bounds` says what may be concluded from them.
 
-Two bounds say what shows within a measurement, and the larger one counts. The pooled readings bound their own median
-without assuming a distribution (order statistics of the binomial; Conover, Practical Nonparametric Statistics, 3.2),
-but neighbouring readings are alike, so that they are fewer than they look. Blocks are taken apart from each other, so
-Student's t over their medians sees the drift that the readings within a block share. What shows only between
-measurements minutes apart is added as an independent error of known size (`tolerances.REPEATABILITY`): without it,
-bounds are narrower than measurements repeat.
+Like every file here that takes readings, it may be sent to a board: Python 3.8 and numpy, and nothing else.
 """
 
 from __future__ import annotations
@@ -13,15 +8,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import NormalDist
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nas.tolerances import KEPT_BLOCKS, KEPT_LEVEL, REFERENCE_DRIFT, REPEATABILITY
+from nas.tolerances import REFERENCE_DRIFT
 
-Seconds = NDArray[np.float64]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Seconds = NDArray[np.float64]
+
 Statistic = Literal["median", "mean"]
 
 #: Why readings of a busy core may not be counted.
@@ -87,47 +84,7 @@ class Readings:
         """The statistic that these readings are for, in seconds."""
         return self.median_s if self.statistic == "median" else self.mean_s
 
-    @cached_property
-    def upper_95_s(self) -> float:
-        """One-sided 95 % upper bound of the time on an undisturbed core, in seconds.
-
-        Infinite where there are too few blocks or readings, and where they are refused. The samples of a stream are
-        taken as draws from all that might come, so the bound covers other samples too.
-        """
-        if self.refused or len(self.seconds) < KEPT_BLOCKS:
-            return math.inf
-        if self.statistic == "median":
-            pooled = median_bound(self.seconds.ravel())
-        else:
-            pooled = t_bound(self.seconds.mean(axis=0))
-        within = max(pooled, t_bound(self.blocks_s)) - self.value_s
-        between = NormalDist().inv_cdf(KEPT_LEVEL) * REPEATABILITY[self.statistic] * self.value_s
-        return self.value_s + math.hypot(max(within, 0.0), between)
-
     @property
     def drifted(self) -> bool:
         """Whether the reference says that the machine was not the same all the while, in spite of repeating."""
         return self.drift > REFERENCE_DRIFT
-
-
-def median_bound(values: Seconds, level: float = KEPT_LEVEL) -> float:
-    """The smallest order statistic that is at least the median with probability `level`, whatever the distribution.
-
-    Of n readings the k-th smallest lies below the median with probability P(Binomial(n, 1/2) >= k); infinite where n
-    is too small for any (n < 5 at 95 %).
-    """
-    from scipy.stats import binom
-
-    n = len(values)
-    rank = int(binom.ppf(level, n, 0.5)) + 1
-    return float(np.partition(values, rank - 1)[rank - 1]) if rank <= n else math.inf
-
-
-def t_bound(values: Seconds, level: float = KEPT_LEVEL) -> float:
-    """Student's one-sided upper bound of the mean of few values; infinite for fewer than two."""
-    from scipy.stats import t
-
-    n = len(values)
-    if n < 2:
-        return math.inf
-    return float(values.mean() + t.ppf(level, n - 1) * values.std(ddof=1) / math.sqrt(n))

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.devices.timing.plan import Plan
-from nas.devices.timing.probe import Probe
-from nas.devices.timing.readings import COARSE, Readings, Seconds, Statistic
+from nas.devices.timing.readings import COARSE, Readings
 from nas.tolerances import (
     CONTENDED_MEAN,
     CONTENDED_WALL_TO_CPU,
@@ -28,8 +26,15 @@ from nas.tolerances import (
     REFERENCE_DRIFT,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-@dataclass(frozen=True, slots=True)
+    from nas.devices.timing.plan import Plan
+    from nas.devices.timing.probe import Probe
+    from nas.devices.timing.readings import Seconds, Statistic
+
+
+@dataclass(frozen=True)
 class Block:
     """Readings of one stretch [n] and the probe's levels beside them [n].
 
@@ -66,7 +71,7 @@ class Block:
         return Block(wall_s, np.full_like(wall_s, np.nan), level_s, contention)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
     """One thing to be measured: how to take a block of it, and what kind of readings these are."""
 
@@ -83,7 +88,7 @@ def run(jobs: Mapping[str, Job], plan: Plan, probe: Probe, reference: Job | None
     for number in range(plan.blocks):
         if number and plan.gap_s:
             rounds.rest()
-        for name, block in zip(jobs, rounds.take(tuple(jobs)), strict=True):
+        for name, block in zip(jobs, rounds.take(tuple(jobs))):  # noqa: B905 (new in 3.10)
             blocks[name].append(block)
     repeated = dict.fromkeys(jobs, 0)
     for _ in range(plan.repeats):
@@ -91,7 +96,8 @@ def run(jobs: Mapping[str, Job], plan: Plan, probe: Probe, reference: Job | None
         again = [(name, i) for name in jobs for i, b in enumerate(blocks[name]) if rounds.wrong(b, usual_s) > 1]
         if not again:
             break
-        for (name, i), block in zip(again, rounds.take([name for name, _ in again]), strict=True):
+        blocks_again = rounds.take([name for name, _ in again])
+        for (name, i), block in zip(again, blocks_again):  # noqa: B905 (new in 3.10)
             if rounds.wrong(block, usual_s) < rounds.wrong(blocks[name][i], usual_s):
                 blocks[name][i] = block
             repeated[name] += 1

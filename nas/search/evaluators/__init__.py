@@ -1,1 +1,11 @@
-"""What judges genomes without training them for real: the supernet's weights in a run, a table in benchmarks."""
+"""What judges genomes before any of them is a winner: shared weights, short trainings; a table in benchmarks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Evaluators by name.
+EVALUATORS: Final[dict[str, str]] = {
+    "supernet": "nas.search.evaluators.by_weights:SharedWeights",
+    "train": "nas.search.evaluators.by_training:Trained",
+}

@@ -63,8 +63,8 @@ def missing_section(folder: Path) -> dict[str, Any]:
     return small("budgets")
 
 
-def runner_tvm(folder: Path) -> dict[str, Any]:
-    return small(target={"device": "host", "runner": "tvm"})
+def unknown_runner(folder: Path) -> dict[str, Any]:
+    return small(target={"device": "host", "runner": "tflite"})
 
 
 def duplicate_key(folder: Path) -> str:
@@ -175,7 +175,7 @@ KINDS: tuple[tuple[Prepare, str], ...] = (
     (unknown_space, "did you mean 'mobile'?"),
     (unknown_searcher, "did you mean 'nsga2'?"),
     (missing_section, "`budgets` is missing; write for example `budgets: [{latency: 8 ms}]`"),
-    (runner_tvm, "budgets are measured with onnxruntime; TVM libraries are exported and timed beside it"),
+    (unknown_runner, "there is no target.runner 'tflite'"),
     (duplicate_key, "line 6: the key 'seed' is given twice"),
     (alias, "line 6: the alias *a has to be written out"),
     (bottomless, "nested too deeply"),

@@ -14,8 +14,7 @@ import yaml
 from hardware_profiles import Target, host
 from nas.devices import profiling
 from nas.devices.measurement import Measurement
-from nas.devices.networks import Loader, time_loaded
-from nas.stages import calibrate
+from nas.devices.networks import Timer
 from tests.nas.small_runs import Command
 
 _detected = functools.cache(host.detect)
@@ -30,8 +29,10 @@ ON_BENCH = {"device": "bench", "runner": "onnxruntime", "threads": 1}
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short blocks, and a machine that is measured once and taken to be stable: it is not the subject."""
 
-    def timed(loader: Loader, reference: Any, genomes: Sequence[Any], purpose: Any) -> tuple[Measurement, ...]:
-        rows = time_loaded(loader, reference, genomes, purpose, blocks=3, block_s=1e-3)
+    time = Timer.time
+
+    def timed(timer: Timer, genomes: Sequence[Any], purpose: Any, *rest: Any) -> tuple[Measurement, ...]:
+        rows = time(timer, genomes, purpose, blocks=3, block_s=1e-3)
         return tuple(
             replace(
                 row,
@@ -41,10 +42,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
             for row in rows
         )
 
-    monkeypatch.setattr(profiling, "time_loaded", timed)
+    monkeypatch.setattr(Timer, "time", timed)
     monkeypatch.setattr(profiling, "detect", _detected)
-    monkeypatch.setattr(calibrate, "BLOCKS", 3)
-    monkeypatch.setattr(calibrate, "BLOCK_S", 1e-3)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from nas.cli.exit_codes import INTERRUPTED
 from nas.deploy.tvm import available, compiler
 from nas.devices import profiling
 from nas.devices.measurement import ExitTime, Measurement
-from nas.devices.networks import reference_genomes
+from nas.devices.networks import Timer, reference_genomes
 from nas.process.files import read_jsonl
 from search_spaces.toy import toy
 from tests.nas.cli.profiles import ARGUMENTS, FOLDER, TARGET
@@ -142,7 +142,7 @@ def unsteady(seconds: dict[int, float]) -> Callable[..., tuple[Measurement, ...]
     """Times networks by the clock of a machine whose n-th reading finds the reference at `seconds[n]`, else at 1 ms."""
     space, count = toy((1, 8, 8), 4), 0
 
-    def timed(loader: Any, reference: Any, genomes: Sequence[Any], purpose: Any) -> tuple[Measurement, ...]:
+    def timed(timer: Any, genomes: Sequence[Any], purpose: Any) -> tuple[Measurement, ...]:
         nonlocal count
         level, count = seconds.get(count, 1e-3), count + 1
         network = space.decode(genomes[0])
@@ -160,7 +160,7 @@ def unsteady(seconds: dict[int, float]) -> Callable[..., tuple[Measurement, ...]
 def test_a_reading_with_another_reference_is_taken_again_and_not_used(
     nas: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profiling, "time_loaded", unsteady({1: 1.2e-3}))
+    monkeypatch.setattr(Timer, "time", unsteady({1: 1.2e-3}))
     done = nas("profile", "bench", *ARGUMENTS)
     assert "4 readings taken" in done.out and "unstable   0 of 3" in done.out and "not stable" not in done.out
     _, *rows = read_jsonl(FOLDER / "readings.jsonl")
@@ -174,7 +174,7 @@ def test_a_network_that_stays_unstable_is_neither_fitted_nor_in_the_table(
     nas: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The second network, and both times that it is measured again.
-    monkeypatch.setattr(profiling, "time_loaded", unsteady({1: 1.2e-3, 5: 1.2e-3, 6: 1.2e-3}))
+    monkeypatch.setattr(Timer, "time", unsteady({1: 1.2e-3, 5: 1.2e-3, 6: 1.2e-3}))
     done = nas("profile", "bench", *ARGUMENTS[:3], "5", *ARGUMENTS[4:])
     assert "7 readings taken" in done.out and "unstable   1 of 5" in done.out
     assert Calibration.load(FOLDER / "calibration.npz").networks == 4
@@ -187,7 +187,7 @@ def test_a_network_that_stays_unstable_is_neither_fitted_nor_in_the_table(
 def test_an_error_that_nothing_was_left_out_for_is_not_known(nas: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """A space may have fewer networks than are asked for."""
     monkeypatch.setattr(profiling, "reference_genomes", lambda space, n, seed: reference_genomes(space, 2, seed))
-    monkeypatch.setattr(profiling, "time_loaded", unsteady({}))
+    monkeypatch.setattr(Timer, "time", unsteady({}))
     done = nas("profile", "bench", *ARGUMENTS)
     assert done.code == 0, done.err
     (line,) = [line for line in done.out.splitlines() if line.startswith("  error")]
@@ -195,7 +195,7 @@ def test_an_error_that_nothing_was_left_out_for_is_not_known(nas: Command, monke
 
 
 def test_a_machine_that_stays_unstable_is_said_to_be(nas: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiling, "time_loaded", unsteady({number: 1e-3 * 1.1**number for number in range(20)}))
+    monkeypatch.setattr(Timer, "time", unsteady({number: 1e-3 * 1.1**number for number in range(20)}))
     done = nas("profile", "bench", *ARGUMENTS)
     assert done.code == 0 and "This machine is not stable" in done.out
     assert len(read_jsonl(FOLDER / "readings.jsonl")) <= 1 + 3 * 3
@@ -222,7 +222,7 @@ def test_tvm_without_a_compiler_is_refused(nas: Command, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(tvm, "compiler", lambda triple=None: tvm.Compiler(None, "there is no C++ compiler"))
     error = nas("profile", "bench", "--runner", "tvm", *ARGUMENTS[2:]).error
-    assert error == "cannot compile networks with TVM: there is no C++ compiler"
+    assert error == "networks for tvm cannot be built here: there is no C++ compiler"
     assert not Path("hardware_profiles").exists()
 
 

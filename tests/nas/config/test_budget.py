@@ -9,7 +9,7 @@ import pytest
 
 from hardware_profiles import Target, load
 from latency_models.roofline import Roofline
-from nas.config.settings import Budget, BudgetOf
+from nas.config.budget import Budget, BudgetOf
 from nas.run.lenient_json import LenientJson
 from nas.run.verdict_files import read_budget
 from search_spaces.slots import random_genomes, with_exits

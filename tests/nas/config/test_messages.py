@@ -61,8 +61,13 @@ def refusal(data: dict[str, Any]) -> str:
         ({"budgets": [{"latency": "8 ms", "target": {"device": "rpi4b"}}]}, "budgets[0].target.runner is missing"),
         ({"name": "a/b"}, "the experiment's name 'a/b' becomes a folder"),
         ({"name": 3}, "name: input should be a valid string, got 3"),
-        ({"target": {"device": "host", "runner": "tvm"}}, "budgets are measured with onnxruntime; TVM libraries are"),
-        ({"target": {"device": "host", "runner": "tflite"}}, "target.runner: input should be 'onnxruntime' or 'tvm'"),
+        (
+            {"target": {"device": "host", "runner": "tflite"}},
+            "there is no target.runner 'tflite'. Known: onnxruntime, tvm",
+        ),
+        ({"target": {"device": "host", "runner": "onnxruntim"}}, "did you mean 'onnxruntime'? Known: onnxruntime, tvm"),
+        ({"target": {"device": "host", "runner": "TF lite"}}, "target runner is 'TF lite'; give the name of one"),
+        ({"target": {"device": "host", "runner": "mine:Mine"}}, "which nobody allowed to run: if you trust it, add"),
         ({"target": {"device": "Host", "runner": "onnxruntime"}}, "this machine is written `host`"),
         ({"target": {"device": "host", "runner": "onnxruntime", "dtype": "int8"}}, "networks are exported in float32"),
         ({"target": {"device": "host", "runner": "onnxruntime", "threads": 0}}, "target: target threads is 0"),
@@ -79,9 +84,9 @@ def test_what_is_missing_is_said_with_an_example(key: str) -> None:
     assert refusal(small("name")) == "name is missing; an experiment needs it"
 
 
-def test_a_budget_on_tvm_of_its_own_is_refused_too() -> None:
-    tvm = {"device": "host", "runner": "tvm"}
-    assert "measured with onnxruntime" in refusal(small(budgets=[{"latency": "8 ms", "target": tvm}]))
+def test_the_runner_of_a_budget_of_its_own_is_looked_at_too() -> None:
+    there = {"device": "host", "runner": "tflite"}
+    assert "there is no target.runner 'tflite'" in refusal(small(budgets=[{"latency": "8 ms", "target": there}]))
 
 
 def test_a_batch_is_for_worst_cases() -> None:

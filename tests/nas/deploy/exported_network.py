@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.deploy.onnx import SegmentFile, export_segments, to_onnx
+from nas.deploy.onnx import export_segments, to_onnx
+from nas.deploy.segment import SegmentFile
 from nas.deploy.tvm import available, compiler, segments_to_tvm, to_tvm
 from tests.nas.deploy.small_networks import Array, random_inputs, random_weights, reference, three_exits
 

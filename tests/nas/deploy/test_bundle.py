@@ -14,15 +14,21 @@ import numpy as np
 import pytest
 
 from nas.deploy import thresholds
-from nas.deploy.cascade import confidence
-from nas.deploy.manifest import Manifest, add_scripts, load, write
+from nas.deploy.manifest import Manifest, add_scripts, load, policy_record, write
 from nas.deploy.names import THRESHOLDS
 from nas.deploy.onnx import export_segments, to_onnx
+from nas.exits.policies import MaxProbability
 from nas.tasks.image_classification.preprocessing import Preprocessing
 from tests.nas.deploy.small_networks import PREPROCESSING, random_weights, reference, three_exits
 
 RNG = np.random.default_rng(3)
+POLICY = MaxProbability()
 IMAGES = RNG.integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)
+
+
+def score(logits: np.ndarray) -> np.ndarray:
+    """How sure answers [n, classes] are."""
+    return POLICY.scores({"logits": logits})
 
 
 @pytest.fixture
@@ -32,12 +38,12 @@ def bundle(tmp_path: Path) -> tuple[Path, list[np.ndarray]]:
     weights = random_weights(network)
     to_onnx(network, weights, tmp_path / "model.onnx")
     segments = export_segments(network, weights, tmp_path)
-    scripts = add_scripts(tmp_path)
+    scripts = add_scripts(tmp_path, POLICY)
     values = reference(network, weights, {"image": Preprocessing.from_dict(PREPROCESSING).apply(IMAGES)})
     logits = [values[network.ops[index].name] for index in network.exits]
-    sure = [confidence(row) for row in logits[0]]
-    write(tmp_path, Manifest(network.key, "model.onnx", segments, PREPROCESSING), scripts)
-    thresholds.write(tmp_path, network.key, (float(np.median(sure)), math.inf))
+    record = policy_record(POLICY, {})
+    write(tmp_path, Manifest(network.key, "model.onnx", segments, PREPROCESSING, record), scripts)
+    thresholds.write(tmp_path, network.key, (float(np.median(score(logits[0]))), math.inf))
     np.save(tmp_path / "images.npy", IMAGES)
     return tmp_path, logits
 
@@ -73,13 +79,13 @@ def test_every_image_leaves_at_its_exit_with_its_class(bundle: tuple[Path, list[
     assert done.stderr == ""
     lines = [line.split() for line in done.stdout.splitlines()]
     assert len(lines) == len(IMAGES)
-    sure = np.array([confidence(row) for row in logits[0]])
+    sure = score(logits[0])
     exits = np.where(sure >= np.median(sure), 0, 2)
     assert set(exits) == {0, 2}
     for number, (line, leave) in enumerate(zip(lines, exits, strict=True)):
         row = logits[leave][number]
         assert line[:2] == [str(number), "abcde"[row.argmax()]]
-        assert float(line[2]) == pytest.approx(confidence(row), abs=1e-4)
+        assert float(line[2]) == pytest.approx(score(row[None])[0], abs=1e-4)
         assert line[3:5] == ["exit", str(leave)]
         assert float(line[5]) > 0
         assert line[6] == "ms"
@@ -102,7 +108,7 @@ def test_a_network_for_calls_of_several_samples_answers_the_same(bundle: tuple[P
     manifest = load(folder)
     network = three_exits()
     segments = export_segments(network, random_weights(network), folder, batch=3)
-    write(folder, replace(manifest, exits=segments), add_scripts(folder))
+    write(folder, replace(manifest, exits=segments), add_scripts(folder, POLICY))
     done = run(folder, str(folder / "images.npy"))
     assert done.stderr == ""
     assert [line.split()[1:5] for line in done.stdout.splitlines()] == answers
@@ -182,5 +188,5 @@ def test_files_that_hold_no_array_are_one_clear_line(bundle: tuple[Path, list[np
 
 
 def test_the_scripts_are_python_3_8(tmp_path: Path) -> None:
-    for name in add_scripts(tmp_path):
+    for name in add_scripts(tmp_path, POLICY):
         ast.parse((tmp_path / name).read_text(), feature_version=(3, 8))

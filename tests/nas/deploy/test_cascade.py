@@ -17,13 +17,16 @@ from scipy.special import softmax
 
 from hardware_profiles import Target
 from nas.deploy import cascade as module
-from nas.deploy.cascade import Cascade, confidence
+from nas.deploy.artefact import Artefact
+from nas.deploy.cascade import Cascade
 from nas.devices.runners import runner_for
 from nas.devices.runners.base import load_cascade
+from nas.exits.policies import MaxProbability
 
 
 def load(exported: Any, thresholds: Sequence[float | None]) -> Cascade:
-    return load_cascade(runner_for(Target("host", "onnxruntime")), exported.folder, exported.segments, thresholds)
+    artefact = Artefact(exported.folder, exported.segments, thresholds)
+    return load_cascade(runner_for(Target("host", "onnxruntime")), artefact)
 
 
 def test_all_exits_are_those_of_the_network(exported: Any) -> None:
@@ -42,7 +45,8 @@ def test_thresholds_out_of_reach_give_the_last_answer(exported: Any, never: floa
 
 @pytest.mark.parametrize("leave_at", [0, 1, 2])
 def test_a_sample_leaves_where_it_is_confident_enough(exported: Any, leave_at: int) -> None:
-    sure = [confidence(logits) for logits in load(exported, (None, None)).run_all(exported.sample)]
+    answers = np.stack(load(exported, (None, None)).run_all(exported.sample), axis=1)
+    sure = MaxProbability().scores({"logits": answers})[0]
     below, above = [s * 0.999 for s in sure], [s * 1.001 for s in sure]
     thresholds = [above[k] if k < leave_at else below[k] for k in range(2)]
     cascade = load(exported, thresholds)
@@ -67,6 +71,7 @@ def test_what_comes_after_the_answer_is_not_run() -> None:
         [("image",), ("mid", "image"), ("late",)],
         [("e0", "mid"), ("e1", "late"), ("e2", "rest")],
         (0.9, 0.9),
+        MaxProbability(),
     )
     _, number = cascade(np.zeros((1, 4), np.float32))
     assert number == 1
@@ -78,15 +83,25 @@ def test_tensors_that_do_not_meet_are_refused() -> None:
         return [inputs[0]]
 
     with pytest.raises(ValueError, match="segment 1 takes 'mid'"):
-        Cascade([program] * 2, [("image",), ("mid",)], [("e0",), ("e1",)], (0.5,))
+        Cascade([program] * 2, [("image",), ("mid",)], [("e0",), ("e1",)], (0.5,), MaxProbability())
     with pytest.raises(ValueError, match="one threshold less"):
-        Cascade([program] * 2, [("image",), ("image",)], [("e0",), ("e1",)], (0.5, 0.5))
+        Cascade([program] * 2, [("image",), ("image",)], [("e0",), ("e1",)], (0.5, 0.5), MaxProbability())
 
 
 @settings(max_examples=50, deadline=None)
 @given(arrays(np.float32, st.tuples(st.just(1), st.integers(1, 50)), elements=st.floats(-1e4, 1e4, width=32)))
-def test_confidence_is_the_largest_softmax_probability(logits: Any) -> None:
-    assert confidence(logits) == pytest.approx(softmax(logits.astype(np.float64)).max(), rel=1e-5)
+def test_the_score_is_the_largest_softmax_probability(logits: Any) -> None:
+    if logits.shape[1] > 1:
+        _, score = MaxProbability().step(None, {"logits": logits})
+        assert score == pytest.approx(softmax(logits.astype(np.float64)).max(), rel=1e-12)
+
+
+def test_all_answers_at_once_are_decided_as_one_after_the_other(exported: Any) -> None:
+    answers = load(exported, (None, None)).run_all(exported.sample)
+    sure = MaxProbability().scores({"logits": np.stack(answers, axis=1)})[0]
+    for thresholds in ((0.0, 0.0), (2.0, 0.0), (2.0, None), (sure[0], None), (np.nextafter(sure[0], 2), sure[1])):
+        cascade = load(exported, thresholds)
+        assert cascade.decide(answers) == cascade(exported.sample)[1]
 
 
 def test_the_file_is_fit_for_bundles() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hardware_profiles import Target
+from nas.deploy.artefact import Artefact
 from nas.deploy.onnx import export_segments, to_onnx
 from nas.deploy.parity import compare_exits
 from nas.devices.runners.base import load_cascade
@@ -41,7 +42,7 @@ def test_all_runtimes_agree_on_every_exit(name: str, tmp_path: Path) -> None:
         weights, inputs = random_weights(network, seed, gain=0.5), random_inputs(network, BATCH, seed)
         in_jax = jax.jit(partial(answers, network))(*split(network, weights), inputs)
         segments = export_segments(network, weights, tmp_path / str(seed), BATCH)
-        cascade = load_cascade(runner, tmp_path / str(seed), segments, [None] * (len(segments) - 1))
+        cascade = load_cascade(runner, Artefact(tmp_path / str(seed), segments))
         parity = compare_exits(
             {
                 "jax": [np.asarray(output) for output in in_jax],

@@ -11,10 +11,11 @@ import pytest
 
 import nas
 from nas.deploy import thresholds
-from nas.deploy.manifest import Manifest, add_scripts, differences, load, require_as_exported, write
+from nas.deploy.manifest import Manifest, add_scripts, differences, load, policy_record, require_as_exported, write
 from nas.deploy.names import MANIFEST, THRESHOLDS
 from nas.deploy.onnx import export_segments, to_onnx
 from nas.errors import InputError
+from nas.exits.policies import MaxProbability
 from tests.nas.deploy.small_networks import PREPROCESSING, random_weights, three_exits
 
 
@@ -31,6 +32,7 @@ def manifest(tmp_path: Path) -> Manifest:
         model="model.onnx",
         exits=segments,
         preprocessing=PREPROCESSING,
+        policy=policy_record(MaxProbability(), {}),
         targets=({"device": "host", "runner": "onnxruntime"},),
         budgets=({"budget_s": 0.008},),
         libraries={"host-tvm": ("host-tvm/exit_0.so",)},
@@ -38,7 +40,7 @@ def manifest(tmp_path: Path) -> Manifest:
 
 
 def test_what_is_written_is_what_is_read(manifest: Manifest, tmp_path: Path) -> None:
-    scripts = add_scripts(tmp_path)
+    scripts = add_scripts(tmp_path, MaxProbability())
     written = write(tmp_path, manifest, scripts)
     read = load(tmp_path)
     assert read == replace(written, preprocessing=PREPROCESSING)
@@ -145,7 +147,7 @@ def test_thresholds_of_another_network_are_refused(manifest: Manifest, tmp_path:
         thresholds.read(tmp_path, manifest.architecture, 3)
 
 
-@pytest.mark.parametrize("text", ["null", "[]", '{"schema": 2, "exits": 3}', '{"schema": 2, "artefacts": {"a": 1}}'])
+@pytest.mark.parametrize("text", ["null", "[]", '{"schema": 3, "exits": 3}', '{"schema": 3, "artefacts": {"a": 1}}'])
 def test_a_manifest_of_anything_else_is_one_error(text: str, tmp_path: Path) -> None:
     (tmp_path / MANIFEST).write_text(text)
     with pytest.raises(InputError, match=MANIFEST):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from hardware_profiles import Target, host, load
 from nas.devices.local import InProcess, local_device
+from nas.devices.measurement import Measurement, Purpose
+from nas.devices.networks import Untrained, time_networks
+from nas.devices.runners import builder_for
 from nas.tolerances import REFERENCE_DRIFT
 from search_spaces.slots import random_genomes, with_exits
 from search_spaces.toy import toy
@@ -16,10 +21,15 @@ HERE = Target("host", "onnxruntime")
 SPACE = toy((1, 8, 8), 4, width=4, max_exits=2)
 
 
+def timed(target: Target, genomes: Sequence[Any], purpose: Purpose) -> tuple[Measurement, ...]:
+    untrained = Untrained(SPACE, builder_for(target, load("host")), 0)
+    return time_networks(InProcess(target), untrained, genomes, purpose, 3, 1e-3)
+
+
 def test_networks_are_timed_to_each_of_their_exits() -> None:
     genomes = [with_exits(SPACE, genome, on) for genome in random_genomes(SPACE, 1, np.random.default_rng(1))
                for on in ((), (0,), (0, 1))]  # fmt: skip
-    rows = InProcess(HERE).time_networks(SPACE, genomes, "calibration", seed=0, blocks=3, block_s=1e-3)
+    rows = timed(HERE, genomes, "calibration")
     assert [len(row.exits) for row in rows] == [len(SPACE.decode(genome).exits) for genome in genomes]
     for row, genome in zip(rows, genomes, strict=True):
         assert row.genome == tuple(genome) and row.key == SPACE.decode(genome).key
@@ -29,13 +39,13 @@ def test_networks_are_timed_to_each_of_their_exits() -> None:
 
 def test_a_batch_is_timed_as_one_call() -> None:
     genome = random_genomes(SPACE, 1, np.random.default_rng(2))[0]
-    (row,) = InProcess(replace(HERE, batch=3)).time_networks(SPACE, [genome], "candidate", 0, 3, 1e-3)
+    (row,) = timed(replace(HERE, batch=3), [genome], "candidate")
     assert row.target == "host-onnxruntime-t1-b3-float32" and row.cumulative_s[-1] > 0
 
 
 def test_what_is_measured_is_watched_and_says_under_what_conditions() -> None:
     genome = random_genomes(SPACE, 1, np.random.default_rng(3))[0]
-    (row,) = InProcess(replace(HERE, device="bench")).time_networks(SPACE, [genome], "calibration", 0, 3, 1e-3)
+    (row,) = timed(replace(HERE, device="bench"), [genome], "calibration")
     assert row.target == "bench-onnxruntime-t1-b1-float32"
     assert row.reference_s is None or 0 < row.reference_s < 1
     assert row.conditions is not None and row.conditions.runtime.startswith("onnxruntime ")
@@ -53,3 +63,9 @@ def test_this_machine_is_here_by_either_name() -> None:
         target = replace(HERE, device=name)
         device = local_device(target, profile)
         assert isinstance(device, InProcess) and device.target == target
+
+
+def test_a_genome_that_is_asked_for_twice_has_two_rows() -> None:
+    genome = random_genomes(SPACE, 1, np.random.default_rng(4))[0]
+    rows = timed(HERE, [genome, genome], "calibration")
+    assert len(rows) == 2 and rows[0].exits == rows[1].exits

@@ -9,7 +9,7 @@ import pytest
 
 from hardware_profiles import Target, load
 from latency_models.roofline import Roofline
-from nas.config.settings import Budget
+from nas.config.budget import Budget
 from nas.devices.measurement import ExitTime, Measurement
 from nas.run.trial import Trial
 from nas.search.budget_loop import Step

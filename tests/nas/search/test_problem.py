@@ -6,8 +6,9 @@ import pytest
 from hardware_profiles import Target, load
 from latency_models.additive import Additive, compile
 from latency_models.roofline import Roofline
+from nas.config.budget import Budget
 from nas.config.component import ComponentSpec
-from nas.config.settings import Budget, Experiment, SearchSettings
+from nas.config.settings import Experiment, SearchSettings
 from nas.exits.placement import cumulative_of
 from nas.optimisers.exit_shares import Exitless
 from nas.run.trial import AtBudget
@@ -37,7 +38,9 @@ def tables(space: StagedSpace) -> dict[Target, Additive]:
 
 @pytest.fixture
 def problem(space: StagedSpace, tables: dict[Target, Additive]) -> BudgetProblem:
-    experiment = Experiment("x", NOTHING, NOTHING, PI, BUDGETS, NOTHING, SearchSettings(NOTHING))
+    experiment = Experiment(
+        "x", NOTHING, NOTHING, PI, BUDGETS, NOTHING, SearchSettings(NOTHING, NOTHING, NOTHING), NOTHING
+    )
     return BudgetProblem(space, experiment, tables, {PI: 0.1, NANO: 0.25}, seed=0)
 
 

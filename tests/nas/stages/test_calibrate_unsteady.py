@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from hardware_profiles import Target
 from nas.config import parse
 from nas.devices.base import DeviceFinder
 from nas.devices.local import local_device
@@ -45,7 +46,7 @@ class Machine:
         self.shared, self.asked = shared, list[list[int]]()
         self.read: dict[str, int] = {}
 
-    def __call__(self, device: Any, space: Any, genomes: Sequence[Any], purpose: Any, *rest: Any) -> Any:
+    def __call__(self, target: Target, space: Any, genomes: Sequence[Any], purpose: Any) -> Any:
         rows = []
         for genome in genomes:
             network = space.decode(genome)
@@ -60,7 +61,7 @@ class Machine:
             rows.append(
                 Measurement(
                     purpose=purpose,
-                    target=device.target.key,
+                    target=target.key,
                     genome=genes,
                     key=network.key,
                     exits=tuple(exits),

@@ -12,6 +12,7 @@ import pytest
 from nas.deploy import manifest
 from nas.errors import InputError
 from nas.nn import static
+from nas.run.artefacts import built_for, compiled_beside
 from nas.run.layout import RunFiles
 from nas.run.verdict_files import load_verdicts
 from nas.run.winners import files_of, standing
@@ -64,8 +65,9 @@ def test_tvm_that_went_away_since_the_export_is_said_and_stops_nothing(
 
     with opened(run) as context:
         winner = standing(context)[0]["worst"]
-        compiled = replace(manifest.load(files_of(context, winner).root), libraries={"host": ("exit_0.so",)})
-        monkeypatch.setattr(testing, "shipped_cascade", gone)
+        key = built_for(compiled_beside(context.experiment.target))
+        compiled = replace(manifest.load(files_of(context, winner).root), libraries={key: ("exit_0.so",)})
+        monkeypatch.setattr(testing, "InProcess", gone)
         checks, seconds = testing._tvm(context, winner, compiled, np.zeros(0, np.float32), np.zeros(0, np.float32))
     assert seconds is None and [check.runtime for check in checks] == ["tvm", "tvm_rpc"]
     assert {check.skipped for check in checks} == {f"TVM failed: {failure}"}

@@ -11,14 +11,14 @@ import pytest
 
 from hardware_profiles import load
 from nas.config import dump, parse
-from nas.devices import local
-from nas.devices.local import InProcess
-from nas.devices.timing.readings import Readings
+from nas.devices.base import Times
+from nas.devices.local import InProcessSession
+from nas.devices.measurement import ExitTime
 from nas.process.files import atomic_write_text, read_jsonl
 from nas.run.layout import EXPERIMENT, RunFiles
 from nas.run.verdict_files import load_verdicts
 from nas.stages import train, verify
-from tests.nas.opened_runs import HERE, rewind, taking, untrained
+from tests.nas.opened_runs import HERE, rewind, taking, told, untrained
 from tests.nas.small_runs import SMALL, Command, small, write
 
 
@@ -26,7 +26,7 @@ def test_a_budget_that_no_candidate_keeps_is_said_not_to_be_kept(
     run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rewind(run, "search")
-    monkeypatch.setattr(InProcess, "time_networks", taking(1.0))
+    monkeypatch.setattr(InProcessSession, "time", told(taking(1.0)))
     done = nas("run", write(run.parent, SMALL), "--out", str(run), "--resume")
     assert done.code == 3 and done.err == ""
     verdicts = load_verdicts(RunFiles(run))
@@ -46,13 +46,18 @@ def test_winners_that_break_their_budget_in_the_end_are_not_called_kept(
 ) -> None:
     """Every verification finds the budget broken: others are tried, a bounded number of times, and none is kept."""
     rewind(run, "search")
-    measure = local.measure_together
+    measure = InProcessSession.time
 
-    def slowed(*arguments: Any) -> dict[str, Readings]:
-        readings = measure(*arguments)
-        return {name: replace(r, wall_s=r.wall_s * 1e5, cpu_s=r.cpu_s * 1e5) for name, r in readings.items()}
+    def longer(time: ExitTime | None) -> ExitTime | None:
+        return time and replace(time, median_s=time.median_s * 1e5, upper_95_s=time.upper_95_s * 1e5)
 
-    monkeypatch.setattr(local, "measure_together", slowed)
+    def slowed(session: Any, wanted: Any, *rest: Any, **named: Any) -> dict[str, Times]:
+        times = measure(session, wanted, *rest, **named)
+        if wanted[0].purpose != "winner":
+            return times
+        return {name: Times(tuple(map(longer, t.to_exits)), longer(t.stream)) for name, t in times.items()}
+
+    monkeypatch.setattr(InProcessSession, "time", slowed)
     monkeypatch.setattr(verify, "_GAP_S", 0.0)
     monkeypatch.setattr(train, "_train", untrained)
     assert nas("run", write(run.parent, SMALL), "--out", str(run), "--resume").code == 3

@@ -11,8 +11,9 @@ import pytest
 
 from hardware_profiles import Target, load
 from latency_models.untabled import Untabled
+from nas.config.budget import Budget
 from nas.config.component import ComponentSpec
-from nas.config.settings import Budget, Experiment, SearchSettings
+from nas.config.settings import Experiment, SearchSettings
 from nas.run.layout import RunFiles
 from nas.run.trial import load_batches
 from nas.run.verdict_files import load_verdicts
@@ -55,7 +56,8 @@ def test_predictions_one_by_one_screen_like_tables() -> None:
     tables = model.additive(space)
     assert tables is not None
     budgets = (Budget(2e-4, "worst_case", "worst"), Budget(1e-4, "expected", "mean"))
-    experiment = Experiment("x", nothing, nothing, target, budgets, nothing, SearchSettings(nothing))
+    settings = SearchSettings(nothing, nothing, nothing)
+    experiment = Experiment("x", nothing, nothing, target, budgets, nothing, settings, nothing)
     one, other = (
         BudgetProblem(space, experiment, {target: seconds}, {target: 0.1}, seed=0)
         for seconds in (tables, Untabled(space, model))

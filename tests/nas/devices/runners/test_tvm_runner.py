@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hardware_profiles import Target
+from nas.deploy.artefact import Artefact
 from nas.deploy.onnx import to_onnx
 from nas.deploy.parity import compare_exits
 from nas.deploy.tvm import to_tvm
@@ -25,7 +26,6 @@ TARGET = Target("host", "tvm")
 def test_a_library_gives_all_exits_in_order(compiled: Any) -> None:
     runner = runner_for(TARGET)
     assert isinstance(runner, Tvm)
-    assert runner.suffix == ".so"
     assert runner.version.startswith("tvm ")
     outputs = runner.load(compiled.folder / "model.so")(compiled.sample)
     for output, expected in zip(outputs, compiled.logits, strict=True):
@@ -33,8 +33,8 @@ def test_a_library_gives_all_exits_in_order(compiled: Any) -> None:
 
 
 def test_compiled_segments_are_the_same_network_as_onnx_runtime(compiled: Any, exported: Any) -> None:
-    tvm = load_cascade(runner_for(TARGET), compiled.folder, compiled.segments, (None, None))
-    onnx = load_cascade(runner_for(Target("host", "onnxruntime")), exported.folder, exported.segments, (None, None))
+    tvm = load_cascade(runner_for(TARGET), Artefact(compiled.folder, compiled.segments))
+    onnx = load_cascade(runner_for(Target("host", "onnxruntime")), Artefact(exported.folder, exported.segments))
     outputs = {"onnxruntime": onnx.run_all(exported.sample), "tvm": tvm.run_all(exported.sample)}
     assert all(entry.same for entry in compare_exits(outputs)["tvm"])
     assert tvm(exported.sample)[1] == 2

@@ -6,8 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from nas.exits import confidence
-from nas.exits.confidence import max_probability, wilson
+from nas.exits import policies
+from nas.exits.intervals import wilson
+from nas.exits.policies import MaxProbability
+
+
+def max_probability(logits: np.ndarray) -> np.ndarray:
+    return MaxProbability().scores({"logits": logits})
 
 
 def test_scores_by_hand() -> None:
@@ -36,7 +41,7 @@ def test_surer_logits_score_higher_even_where_single_precision_sees_none() -> No
 def test_rows_are_taken_in_chunks_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = np.random.default_rng(0).normal(size=(50, 2, 10))
     whole = max_probability(logits)
-    monkeypatch.setattr(confidence, "_CHUNK", 70)
+    monkeypatch.setattr(policies, "_CHUNK", 70)
     assert (max_probability(logits) == whole).all()
 
 

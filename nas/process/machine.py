@@ -1,0 +1,134 @@
+"""One machine, one measurement: while something is measured here, nothing of ours computes, in whatever process.
+
+A measurement holds the machine alone, computing tasks share it. A task gives it back at least every ten seconds, and a
+measurement that waits is served before tasks that come later: whoever wants the machine passes a turnstile first, and
+a measurement keeps it shut until it has the machine. Locks are `flock`s, which end with their process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from nas.process.interrupt import stop_if_asked
+
+#: Where the locks lie: the same place for all processes of a machine.
+FOLDER = Path("/tmp") if os.path.isdir("/tmp") else Path(tempfile.gettempdir())
+_TURNSTILE, _MACHINE = "hwnas-turnstile.lock", "hwnas-machine.lock"
+#: A computing task lets measurements in after that long.
+HELD_S = 10.0
+#: How often a lock is asked for that somebody else has.
+_POLL_S: Final = 0.02
+_LOG: Final = logging.getLogger(__name__)
+
+
+class _Share:
+    """A computing task's share of the machine."""
+
+    def __init__(self, turnstile: int | None, machine: int | None) -> None:
+        self._turnstile, self._machine = turnstile, machine
+        self._since = 0.0
+
+    def take(self) -> None:
+        """Wait for the machine, behind a measurement that waits."""
+        _lock(self._turnstile, fcntl.LOCK_SH)
+        try:
+            _lock(self._machine, fcntl.LOCK_SH)
+        finally:
+            _lock(self._turnstile, fcntl.LOCK_UN)
+        self._since = time.monotonic()
+
+    def breathe(self) -> None:
+        """Give it back for a moment, if it was held for long."""
+        if time.monotonic() - self._since > HELD_S:
+            _lock(self._machine, fcntl.LOCK_UN)
+            self.take()
+
+
+#: What this process holds: a measurement within a measurement, or a task within a task, is the same one.
+_measuring = False
+_share: _Share | None = None
+
+
+@contextlib.contextmanager
+def measuring() -> Iterator[None]:
+    """Have the machine alone; waits until tasks that compute have let go."""
+    global _measuring
+    if _share is not None:
+        raise AssertionError("a task that computes cannot measure: end it first")
+    if _measuring:
+        yield
+        return
+    with _opened(_TURNSTILE) as turnstile, _opened(_MACHINE) as machine:
+        _lock(turnstile, fcntl.LOCK_EX)
+        _lock(machine, fcntl.LOCK_EX)
+        _measuring = True
+        try:
+            yield
+        finally:
+            _measuring = False
+
+
+@contextlib.contextmanager
+def computing() -> Iterator[None]:
+    """Compute while nothing is measured; within, `breathe` is to be called every few seconds."""
+    global _share
+    if _share is not None or _measuring:
+        yield
+        return
+    with _opened(_TURNSTILE) as turnstile, _opened(_MACHINE) as machine:
+        share = _Share(turnstile, machine)
+        share.take()
+        _share = share
+        try:
+            yield
+        finally:
+            _share = None
+
+
+def breathe() -> None:
+    """Let a measurement in, if this process computes and did so for long."""
+    if _share is not None:
+        _share.breathe()
+
+
+@contextlib.contextmanager
+def _opened(name: str) -> Iterator[int | None]:
+    """A lock file, None where there can be none: then processes do not know of each other, which is said."""
+    path = FOLDER / name
+    try:
+        try:
+            # Without O_CREAT: systems refuse that for files of others in a folder that all may write to.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            with contextlib.suppress(PermissionError):
+                os.chmod(path, 0o666)
+    except OSError as error:
+        _LOG.warning("%s cannot be opened (%s): other processes may compute while something is measured", path, error)
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int | None, how: int) -> None:
+    """Change a lock; waits for others, and stops where this process was asked to."""
+    if descriptor is None:
+        return
+    while True:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            stop_if_asked()
+            time.sleep(_POLL_S)

@@ -1,0 +1,33 @@
+"""What an evaluator is: it judges networks of a run on validation images."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.exits.scores import Scores
+
+
+class Evaluator(Protocol):
+    """Judges networks; made with the `context` of a run, in whatever process, and a function of the run alone.
+
+    `needs_weights` says whether shared weights are trained before it is asked.
+    """
+
+    needs_weights: bool
+
+    def scores(self, genome: NDArray[np.int64], images: int, present: NDArray[np.bool_]) -> Scores:
+        """How a network [genes] scores and how right it is [images, exits], on the first images of the run's order.
+
+        `present` says at which positions of `slots.exit_positions` the genome's exits are.
+        """
+
+
+@runtime_checkable
+class ScoresEveryExit(Protocol):
+    """An evaluator that knows of exits that a network does not have, so that they can be placed by enumeration."""
+
+    def every_exit(self, genome: NDArray[np.int64], images: int) -> Scores:
+        """As `scores`, [images, positions], with NaN where the genome can have no exit."""

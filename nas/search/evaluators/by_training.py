@@ -1,0 +1,50 @@
+"""Networks of a run judged by training each of them for a while: slow, and nothing is shared."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.errors import InputError
+from nas.exits.scores import Scores, scores
+from nas.run.context import Context
+from nas.run.training import training_set
+
+
+class Trained:
+    """Satisfies `base.Evaluator`: `epochs` from scratch per network."""
+
+    needs_weights: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        epochs: int = 3,
+        batch_size: int = 64,
+        learning_rate: float = 0.05,
+        weight_decay: float = 3e-5,
+    ) -> None:
+        if epochs < 1 or batch_size < 2:
+            raise InputError(f"search.evaluator: {epochs} epochs of batches of {batch_size} train nothing")
+        self._context = context
+        self._settings = (epochs, batch_size, learning_rate, weight_decay)
+        self._labels = context.data.labels("val")[context.order("val")]
+
+    def scores(self, genome: NDArray[np.int64], images: int, present: NDArray[np.bool_]) -> Scores:
+        """Scores of one network after its training, which the run's seed and the network decide."""
+        from nas.nn.loop import Recipe
+        from nas.nn.static import NetworkTrainer, network_logits
+
+        context, (epochs, batch_size, learning_rate, weight_decay) = self._context, self._settings
+        network = context.space.decode(genome)
+        data = training_set(context, context.experiment.supernet.augment)
+        steps = epochs * (len(data) // batch_size)
+        recipe = Recipe(steps, batch_size, learning_rate, weight_decay=weight_decay)
+        trainer = NetworkTrainer(network, data, recipe, context.seed("evaluator", network.key))
+        weights = trainer.finish(trainer.run(trainer.start()))
+        validation = context.data.raw_images("val")[context.order("val")[:images]]
+        logits = network_logits(network, weights, validation, context.data.preprocessing.apply)
+        return scores(context.experiment.policy, logits, self._labels[:images])

@@ -1,0 +1,96 @@
+"""Every device keeps the laws: this process, the server on the loopback interface, and what was recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hardware_profiles import Target
+from nas.deploy.tvm import available, compiler
+from nas.devices.base import Device
+from nas.devices.local import InProcess
+from nas.devices.loopback import Loopback
+from nas.devices.measurement import ExitTime, Measurement
+from nas.devices.replay import Recording
+from nas.process.files import append_jsonl
+from nas.testing import Law, deployed
+from nas.testing.device import LAWS
+
+HERE = Target("host", "onnxruntime")
+TVM = Target("host", "tvm")
+needs_tvm = pytest.mark.skipif(not available()[0] or compiler().command is None, reason="TVM or a compiler is missing")
+
+
+@pytest.mark.parametrize("law", LAWS, ids=str)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_this_process(law: Law[Any], batch: int) -> None:
+    law(InProcess(replace(HERE, batch=batch)))
+
+
+@needs_tvm
+@pytest.mark.slow
+@pytest.mark.parametrize("law", LAWS, ids=str)
+@pytest.mark.parametrize("make", [InProcess, Loopback])
+def test_tvm(law: Law[Any], make: Any) -> None:
+    law(make(TVM))
+
+
+@needs_tvm
+def test_a_server_on_the_loopback_interface(request: pytest.FixtureRequest) -> None:
+    """The quick ones of the laws above."""
+    for law in LAWS[:1]:
+        law(Loopback(TVM))
+
+
+@pytest.mark.parametrize("law", LAWS, ids=str)
+def test_a_recording(law: Law[Any], tmp_path: Path) -> None:
+    """Whose networks take a millisecond to each exit."""
+    rows = [
+        Measurement(
+            purpose="winner",
+            target=HERE.key,
+            genome=(number,),
+            key=name,
+            exits=tuple(ExitTime(1e-3 * (k + 1), 1.1e-3 * (k + 1)) for k in range(len(network.exits))),
+            stream=ExitTime(1e-3, 1.1e-3),
+        )
+        for number, (name, network) in enumerate(deployed.networks().items())
+    ]
+    append_jsonl(tmp_path / "measurements.jsonl", [row.to_dict() for row in rows])
+    device = Recording(tmp_path / "measurements.jsonl").device(HERE, deployed.profile())
+    assert device is not None
+    law(device)
+
+
+def test_a_device_that_answers_otherwise_breaks_the_law() -> None:
+    """The laws can fail."""
+    from nas.devices.local import InProcessSession
+    from nas.testing import BrokenLaw
+
+    class Wrong(InProcessSession):
+        def run_all(self, name: str, batch: Any) -> Any:
+            return [2 * logits for logits in super().run_all(name, batch)]
+
+        def time(self, *arguments: Any, **named: Any) -> Any:
+            return {}
+
+    class There(InProcess):
+        def open(self, artefacts: Any) -> Any:
+            from contextlib import nullcontext
+
+            from nas.devices.runners import runner_for
+
+            return nullcontext(Wrong(runner_for(self.target), artefacts))
+
+    device: Device = There(HERE)
+    broken = []
+    for law in LAWS:
+        try:
+            law(device)
+        except (BrokenLaw, KeyError) as error:
+            broken.append((law.name, str(error)))
+    assert [name for name, _ in broken][:1] == ["answers_are_those_of_the_network"]
+    assert "seconds_are_told_for_every_exit" in dict(broken)

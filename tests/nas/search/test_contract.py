@@ -1,0 +1,78 @@
+"""Evaluators and executors of ours keep their laws; what breaks one is told."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nas.exits.scores import Scores
+from nas.search.evaluators import EVALUATORS
+from nas.search.evaluators.by_training import Trained
+from nas.search.evaluators.by_weights import SharedWeights
+from nas.search.executors import EXECUTORS, Failure, Serial, attempted
+from nas.testing import BrokenLaw, Law, laws_of
+
+
+@pytest.mark.parametrize("law", laws_of("evaluator"), ids=str)
+@pytest.mark.parametrize("make", [SharedWeights, pytest.param(partial(Trained, epochs=1), marks=pytest.mark.slow)])
+def test_evaluators(make: Any, law: Law[Any]) -> None:
+    law(make)
+
+
+@pytest.mark.parametrize("law", laws_of("executor"), ids=str)
+def test_executors(law: Law[Any]) -> None:
+    law(Serial)
+
+
+def test_all_of_ours_are_tried() -> None:
+    assert set(EVALUATORS) == {"supernet", "train"} and set(EXECUTORS) == {"serial"}
+
+
+class Forgetful(SharedWeights):
+    """Draws anew each time, and of other exits than the network's."""
+
+    needs_weights = "yes"
+
+    def scores(self, genome: Any, images: int, present: Any) -> Scores:
+        found = super().scores(genome, images, present)
+        noise = np.random.default_rng().random(found.confidence.shape)
+        return Scores(found.confidence + noise, found.correct.astype(float))
+
+
+class Hasty:
+    """Answers backwards, and stops at the first failure."""
+
+    def map(self, task: Any, items: Any) -> Any:
+        return [task(item) for item in reversed(items)]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "thing", "law", "said"),
+    [
+        ("evaluator", Forgetful, "it_has_what_a_run_uses", "it does not say `needs_weights`"),
+        ("evaluator", Forgetful, "every_exit_of_a_network_is_scored", "correct is float64"),
+        ("evaluator", Forgetful, "equal_questions_have_equal_answers", "asked again it says something else"),
+        ("evaluator", Forgetful, "another_one_says_the_same", "made anew it says something else"),
+        ("executor", Hasty, "answers_come_in_order", "keep the order of the items"),
+    ],
+)
+def test_careless_ones_break_laws(kind: str, thing: Any, law: str, said: str) -> None:
+    (found,) = [each for each in laws_of(kind) if each.name == law]
+    with pytest.raises(BrokenLaw, match=said):
+        found(thing)
+
+
+def test_a_failure_is_told_in_a_line_and_what_stops_the_program_passes() -> None:
+    def task(item: type[BaseException]) -> None:
+        raise item("one\ntwo " + "x" * 1000)
+
+    found = attempted(task, MemoryError)
+    assert isinstance(found, Failure) and found.cause.startswith("MemoryError: one two xxx") and len(found.cause) == 500
+    with pytest.raises(KeyboardInterrupt):
+        attempted(task, KeyboardInterrupt)
