@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from scipy.stats import kendalltau
 
 from nas.config import parse
+from nas.process.events import Voice
 from nas.process.files import append_jsonl, read_jsonl
 from nas.run.context import Context
 from nas.run.folder import RunFolder
@@ -55,7 +55,7 @@ def opened(out: Path, seed: int, epochs: int) -> Context:
     folder = out / made.name
     begun = (folder / EXPERIMENT).exists()
     run = RunFolder.open(folder, resume=begun)
-    context = open_context(made, materials(made, begun=begun), run, Console(stderr=True))
+    context = open_context(made, materials(made, begun=begun), run, Voice())
     calibrate.calibrate(context)
     supernet.train_supernet(context)
     return context

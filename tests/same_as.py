@@ -112,10 +112,9 @@ def compare(old: Path, new: Path) -> Iterator[str]:
 
 def replay(old: Path, new: Path) -> None:
     """Run the experiment of a finished run again with the code at hand, with the readings of that run."""
-    from rich.console import Console
-
     from nas.config import parse
     from nas.devices.replay import Recording
+    from nas.process.events import Voice
     from nas.run.folder import RunFolder
     from nas.run.opening import materials, open_context
     from nas.stages import order
@@ -127,7 +126,7 @@ def replay(old: Path, new: Path) -> None:
     found = materials(experiment, begun=True)
     with RunFolder.open(new, resume=True) as folder:
         recording = Recording(old / "measurements.jsonl")
-        order.run(open_context(experiment, found, folder, Console(quiet=True), recording.device))
+        order.run(open_context(experiment, found, folder, Voice(), recording.device))
 
 
 def _started(code: Path, *arguments: str, allowed: tuple[int, ...] = (0,)) -> None:

@@ -23,8 +23,8 @@ def add(commands: options.Commands) -> None:
     """Add `check`."""
     command = commands.add_parser("check", help="check an experiment file, or what one names, for mistakes")
     command.description = (
-        "Check an experiment file, or run the laws that a search space, a searcher, an optimiser or a latency model "
-        "has to keep, on one of ours or on your own."
+        "Check an experiment file, or run the laws that something has to keep which an experiment names, such as a "
+        "search space, a searcher or a runner, on one of ours or on your own."
     )
     command.add_argument("subject", metavar="EXPERIMENT.yaml|NAME|MODULE:NAME")
     command.add_argument("--kind", choices=KINDS, help="what MODULE:NAME is, where its parameters do not say so")
@@ -41,8 +41,11 @@ def check(args: argparse.Namespace) -> int:
     is_named = testing.kind_of_name(args.subject) is not None or is_reference(args.subject)
     if is_named and not Path(args.subject).exists():
         console = open_console()
-        for line in _laws(args):
-            console.print(_ok(line))
+        try:
+            for line in _laws(args):
+                console.print(_ok(line))
+        finally:
+            testing.forget()
     else:
         _experiment(args)
     return OK

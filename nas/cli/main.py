@@ -6,11 +6,11 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from nas import __version__
 from nas.cli import check, devices, latency, profile, runs
 from nas.cli.exit_codes import INTERRUPTED, MALFORMED, NOT_KEPT
 from nas.errors import InputError, NothingFits
 from nas.process import interrupt
+from nas.process.release import VERSION
 
 #: In the order of `nas --help`.
 _FAMILIES = (runs, devices, profile, latency, check)
@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 every budget kept; 2 malformed input; 3 a budget was not kept or nothing fits; "
         "4 interrupted, go on with --resume",
     )
-    whole.add_argument("--version", action="version", version=f"hwnas {__version__}")
+    whole.add_argument("--version", action="version", version=f"hwnas {VERSION}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for family in _FAMILIES:
         family.add(commands)
@@ -36,8 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors of the user's input are one line on standard error."""
     args = parser().parse_args(arguments)
     from nas.process.heap import keep_heap
+    from nas.process.log import to_stderr
 
     keep_heap()
+    to_stderr("nas.process")
     handler: Callable[[argparse.Namespace], int] = args.handler
     try:
         return handler(args)

@@ -15,6 +15,7 @@ from nas.process import interrupt
 
 if TYPE_CHECKING:
     from nas.run.context import Context
+    from nas.stages.order import Ended
 
 _STAGES: Final = {
     "train": "choose the winners by measuring candidates, and train them",
@@ -47,20 +48,21 @@ def add(commands: options.Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`nas run`: every stage, in order."""
-    from nas.stages.order import run as run_all
+    from nas.stages import order
 
-    return _start(args, run_all)
+    return _start(args, order.run)
 
 
 def search(args: argparse.Namespace) -> int:
     """`nas search`: up to the front."""
-    from nas.stages.order import search as run_search
+    from nas.stages import order
 
-    return _start(args, run_search)
+    return _start(args, order.search)
 
 
 @interrupt.deferred(INTERRUPTED)
-def _start(args: argparse.Namespace, work: Callable[[Context], bool]) -> int:
+def _start(args: argparse.Namespace, work: Callable[[Context], Ended]) -> int:
+    from nas.cli import watching
     from nas.config import parse
     from nas.run.folder import RunFolder
     from nas.run.opening import materials, open_context
@@ -72,13 +74,16 @@ def _start(args: argparse.Namespace, work: Callable[[Context], bool]) -> int:
     resume = args.resume and out.is_dir() and any(out.iterdir())
     found = materials(experiment, begun=resume)
     with RunFolder.open(out, resume=resume) as folder:
-        context = open_context(experiment, found, folder, open_console())
-        return OK if work(context) else NOT_KEPT
+        console = open_console()
+        ended = work(open_context(experiment, found, folder, watching.voice(console)))
+    watching.show(console, ended)
+    return OK if ended.kept else NOT_KEPT
 
 
 @interrupt.deferred(INTERRUPTED)
 def stage(args: argparse.Namespace) -> int:
     """`nas train|export|verify|report`: one stage of an existing run."""
+    from nas.cli import watching
     from nas.config import parse
     from nas.run.folder import RunFolder
     from nas.run.layout import RunFiles
@@ -91,5 +96,7 @@ def stage(args: argparse.Namespace) -> int:
     settings = parse.load(files.experiment, plugins=options.granted(args))
     found = materials(settings, begun=True)
     with RunFolder.open(files.root, resume=True) as folder:
-        context = open_context(settings, found, folder, open_console())
-        return OK if order.one_stage(args.command, context) else NOT_KEPT
+        console = open_console()
+        ended = order.one_stage(args.command, open_context(settings, found, folder, watching.voice(console)))
+    watching.show(console, ended)
+    return OK if ended.kept else NOT_KEPT

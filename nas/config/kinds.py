@@ -20,10 +20,10 @@ class Kind:
     """What may be named in one place: `name` in messages, `registry` the `module:NAME` of the names of ours.
 
     The program supplies the `given` parameters, without which something is not of this kind, and those of
-    `given_if_taken` to what has them; all others are keys in YAML. Classes have the `methods` that a run calls, of the
-    `protocol`; where `class_only`, a function will not do. `complaint` says why something that is about to be called is
-    not of this kind for another reason, or None. `laws` is the module of its contract, if it has one (`nas.testing`):
-    LAWS, and `subject`, which makes what they take.
+    `given_if_taken` to what has them; all others are keys in YAML. Classes have the `methods` that a run calls and the
+    `attributes` that it looks at, of the `protocol`; where `class_only`, a function will not do. `complaint` says why
+    something that is about to be called is not of this kind for another reason, or None. `laws` is the module of its
+    contract, if it has one (`nas.testing`): LAWS, and `subject`, which makes what they take.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Kind:
     given_if_taken: tuple[str, ...] = ()
     protocol: str = ""
     methods: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
     class_only: bool = False
     complaint: Callable[[Component], str | None] = lambda made: None
     laws: str = ""
@@ -49,6 +50,9 @@ class Kind:
             for name in self.methods:
                 if not callable(getattr(made, name, None)):
                     return f"is no {self.name}: it has no method `{name}` ({self.protocol})"
+            for name in self.attributes:
+                if not hasattr(made, name):
+                    return f"is no {self.name}: its class does not say `{name}` ({self.protocol})"
         return self.complaint(made)
 
 
@@ -103,7 +107,8 @@ RUNNER: Final = Kind(
     "nas.devices.runners:RUNNERS",
     ("target",),
     protocol="nas.devices.runners.base.Runner",
-    methods=("builder", "load"),
+    methods=("load",),
+    attributes=("builder", "version"),
     class_only=True,
     laws="nas.testing.runner",
 )
@@ -113,6 +118,7 @@ EVALUATOR: Final = Kind(
     ("context",),
     protocol="nas.search.evaluators.base.Evaluator",
     methods=("scores",),
+    attributes=("needs_weights",),
     class_only=True,
     laws="nas.testing.evaluator",
 )
@@ -129,6 +135,7 @@ EXIT_POLICY: Final = Kind(
     "nas.exits:POLICIES",
     protocol="nas.exits.base.ExitPolicy",
     methods=("scores", "start", "step"),
+    attributes=("needs", "has_history"),
     class_only=True,
     laws="nas.testing.exit_policy",
 )

@@ -100,7 +100,7 @@ class SupernetSettings:
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How many networks are judged with the shared weights, by which searcher, on how many validation images.
+    """How many networks are judged, by what, proposed by which searcher, on how many validation images.
 
     An `optimiser` runs before: its proposals are judged first, and it gives a prior to searchers that take one. The
     `evaluator` judges, and the `executor` says where.

@@ -39,6 +39,8 @@ class Cascade:
                 f"{len(thresholds)} thresholds: there must be one threshold less, and as many of the others"
             )
         self._policy = policy
+        #: The answers [1, classes] of the exits that the last sample came to.
+        self.answers: list[Array] = []
         self.thresholds = [math.inf if value is None else float(value) for value in thresholds] + [-math.inf]
         made = dict.fromkeys(takes[0], (-1, 0))
         if len(made) != 1:
@@ -66,6 +68,7 @@ class Cascade:
             state, score = judge(state, {"logits": logits})
             if score >= threshold:
                 break
+        self.answers = [made[0] for made in outputs]
         return logits, number
 
     def decide(self, answers: Sequence[Array]) -> int:

@@ -6,20 +6,20 @@ in it are relative to its folder. There is no date in it: the same export gives 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-import nas
 from nas.deploy import cascade
 from nas.deploy.names import MANIFEST, POLICY
+from nas.deploy.policy import policy_file
 from nas.deploy.segment import SegmentFile
 from nas.errors import InputError
 from nas.exits.base import ExitPolicy
 from nas.process import versions
 from nas.process.files import atomic_write_bytes, atomic_write_json, read_json, sha256_file, understood
+from nas.process.release import VERSION
 from nas.tasks.image_classification import preprocessing
 
 #: Manifests of schema 1 held the thresholds too, which verifying rewrote; those of schema 2 knew no exit policy.
@@ -48,7 +48,7 @@ class Manifest:
     `architecture` is the network's key; `model` the file of the whole network with all exits as outputs; `exits` its
     segments in order, whose thresholds stand in a file of their own. `libraries` has, per key of a target, the segments
     that were built for it in the order of the exits. `budgets` and `targets` are records of the caller's;
-    `preprocessing` is that of `nas.tasks.image_classification.preprocessing`, `policy` that of `policy_record`.
+    `preprocessing` is that of `nas.tasks.image_classification.preprocessing`, `policy` that of `policy.policy_record`.
     `artefacts` and `tools` are filled in by `write`.
     """
 
@@ -112,7 +112,7 @@ def load(folder: Path) -> Manifest:
             model=record["model"],
             exits=tuple(_exit(entry) for entry in record["exits"]),
             preprocessing=record["preprocessing"],
-            policy=record.get("policy", _POLICY_OF_2),
+            policy=record["policy"] if record["schema"] == SCHEMA else _POLICY_OF_2,
             targets=tuple(record["targets"]),
             budgets=tuple(record["budgets"]),
             libraries={key: tuple(names) for key, names in record["libraries"].items()},
@@ -160,12 +160,7 @@ def require_as_exported(folder: Path, again: str) -> Manifest:
 
 def tools() -> dict[str, str]:
     """The versions of everything that makes artefacts, as far as it is installed."""
-    return {"hwnas": nas.__version__, **versions.installed(versions.OF_ARTEFACTS)}
-
-
-def policy_record(policy: ExitPolicy, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """How a bundle makes the exit policy: the class of that name in POLICY, with these arguments."""
-    return {"class": type(policy).__name__, "arguments": dict(arguments)}
+    return {"hwnas": VERSION, **versions.installed(versions.OF_ARTEFACTS)}
 
 
 def add_scripts(folder: Path, policy: ExitPolicy) -> tuple[str, ...]:
@@ -174,7 +169,7 @@ def add_scripts(folder: Path, policy: ExitPolicy) -> tuple[str, ...]:
     They run on Python 3.8 with numpy and onnxruntime alone. Preprocessing, the loop over the exits and the exit policy
     are the files that training and measuring use.
     """
-    sources = {**SCRIPTS, POLICY: Path(inspect.getfile(type(policy)))}
+    sources = {**SCRIPTS, POLICY: policy_file(policy)}
     for name, source in sources.items():
         atomic_write_bytes(folder / name, source.read_bytes())
     return tuple(sources)

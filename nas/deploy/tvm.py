@@ -24,6 +24,7 @@ from typing import Any
 from nas.deploy.segment import SegmentFile
 from nas.errors import InputError
 from nas.process.files import atomic_path
+from nas.process.machine import breathe
 
 #: What TVM, its linker and its libraries raise; the ONNX artefacts do not depend on them.
 TVM_FAILURES = (InputError, RuntimeError, OSError)
@@ -135,6 +136,7 @@ def segments_to_tvm(
         name = Path(segment.file).with_suffix(".so").name
         to_tvm((source / segment.file).read_bytes(), target, folder / name, linker)
         compiled.append(SegmentFile(name, segment.takes, segment.exit, segment.gives))
+        breathe()
     return tuple(compiled)
 
 

@@ -23,6 +23,7 @@ from nas.devices.base import Device, Session, Wanted
 from nas.devices.measurement import Measurement, Purpose
 from nas.devices.timing.plan import Plan
 from nas.errors import InputError
+from nas.process.machine import computing
 from nas.seeds import derive_seed
 from search_spaces.ir import Network
 from search_spaces.slots import SearchSpace, random_genomes, sizes
@@ -94,7 +95,8 @@ class _Artefacts(Mapping[str, Artefact]):
             if builder.requirement:
                 raise InputError(f"networks cannot be built to be timed: {builder.requirement}")
             weights = random_weights(network, self.untrained.seed)
-            self._built[name] = builder.build(network, weights, self._folder / name)
+            with computing():
+                self._built[name] = builder.build(network, weights, self._folder / name)
         return self._built[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -84,6 +84,7 @@ def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int
     # All targets of a device write its profile, and two that are measured at a time disturb each other.
     with locked(out / setup.target.device):
         known = existing(out, setup.target.device)
+        folder.mkdir(parents=True, exist_ok=True)
         if not read_jsonl(folder / READINGS):
             named = known or _named(setup.target.device)
             head = Head(setup.to_dict(), space.name, runtime, named)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.errors import InputError
 from nas.exits.base import ExitPolicy
 
 
@@ -23,4 +24,10 @@ class Scores:
 
 def scores(policy: ExitPolicy, logits: NDArray[np.float32], labels: NDArray[np.int32]) -> Scores:
     """Scores from logits [images, exits, classes] and labels [images]."""
-    return Scores(policy.scores({"logits": logits}), logits.argmax(-1) == labels[:, None])
+    found = np.asarray(policy.scores({"logits": logits}), np.float64)
+    if found.shape != logits.shape[:2]:
+        raise InputError(
+            f"exit_policy: {type(policy).__name__} scores logits {logits.shape} as {found.shape}; it has to return "
+            "[n, K]: see `nas check` on it"
+        )
+    return Scores(found, logits.argmax(-1) == labels[:, None])

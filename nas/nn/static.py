@@ -18,6 +18,7 @@ from nas.nn.batches import Batches, TrainingSet
 from nas.nn.loop import Params, Recipe, State
 from nas.nn.module import NetworkModule
 from nas.nn.weights import Weights, initialise, residual_norms
+from nas.process.machine import breathe
 from nas.seeds import derive_seed
 from nas.tasks.image_classification import losses
 from search_spaces.ir import Network
@@ -172,4 +173,5 @@ def network_logits(
         # Filled up, so that all have one shape and one program.
         batch = np.concatenate([batch, np.zeros((_TOGETHER - count, *batch.shape[1:]), np.float32)])
         parts.append(np.asarray(answer(batch))[:count])
+        breathe()
     return np.concatenate(parts)

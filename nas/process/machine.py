@@ -2,7 +2,7 @@
 
 A measurement holds the machine alone, computing tasks share it. A task gives it back at least every ten seconds, and a
 measurement that waits is served before tasks that come later: whoever wants the machine passes a turnstile first, and
-a measurement keeps it shut until it has the machine. Locks are `flock`s, which end with their process.
+a measurement keeps it shut until it is over. Locks are `flock`s, which end with their process.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,8 @@ _TURNSTILE, _MACHINE = "hwnas-turnstile.lock", "hwnas-machine.lock"
 HELD_S = 10.0
 #: How often a lock is asked for that somebody else has.
 _POLL_S: Final = 0.02
+#: A wait that is longer is spoken of.
+_SAID_AFTER_S: Final = 5.0
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -42,13 +45,13 @@ class _Share:
         try:
             _lock(self._machine, fcntl.LOCK_SH)
         finally:
-            _lock(self._turnstile, fcntl.LOCK_UN)
+            _unlock(self._turnstile)
         self._since = time.monotonic()
 
     def breathe(self) -> None:
         """Give it back for a moment, if it was held for long."""
         if time.monotonic() - self._since > HELD_S:
-            _lock(self._machine, fcntl.LOCK_UN)
+            _unlock(self._machine)
             self.take()
 
 
@@ -74,6 +77,9 @@ def measuring() -> Iterator[None]:
             yield
         finally:
             _measuring = False
+            # A child that was forked meanwhile has the files open too: closing them here would not be enough.
+            _unlock(machine)
+            _unlock(turnstile)
 
 
 @contextlib.contextmanager
@@ -91,6 +97,7 @@ def computing() -> Iterator[None]:
             yield
         finally:
             _share = None
+            _unlock(machine)
 
 
 def breathe() -> None:
@@ -112,7 +119,7 @@ def _opened(name: str) -> Iterator[int | None]:
             with contextlib.suppress(PermissionError):
                 os.chmod(path, 0o666)
     except OSError as error:
-        _LOG.warning("%s cannot be opened (%s): other processes may compute while something is measured", path, error)
+        _warn_once(f"{path} cannot be opened ({error}): other processes may compute while something is measured")
         yield None
         return
     try:
@@ -122,13 +129,36 @@ def _opened(name: str) -> Iterator[int | None]:
 
 
 def _lock(descriptor: int | None, how: int) -> None:
-    """Change a lock; waits for others, and stops where this process was asked to."""
+    """Take a lock; waits for others, says so if it is long, and stops where this process was asked to."""
     if descriptor is None:
         return
+    begun = time.monotonic()
     while True:
         try:
             fcntl.flock(descriptor, how | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             stop_if_asked()
+            if time.monotonic() - begun > _SAID_AFTER_S:
+                what = "measures" if how == fcntl.LOCK_SH else "measures or computes"
+                _warn_once(f"waiting: another run on this machine {what}, and nothing may disturb a measurement")
             time.sleep(_POLL_S)
+
+
+def _unlock(descriptor: int | None) -> None:
+    if descriptor is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+@cache
+def _warn_once(text: str) -> None:
+    _LOG.warning("%s", text)
+
+
+def _forget() -> None:
+    """A child process holds nothing that its parent does."""
+    global _measuring, _share
+    _measuring, _share = False, None
+
+
+os.register_at_fork(after_in_child=_forget)

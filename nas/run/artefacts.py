@@ -12,6 +12,7 @@ from hardware_profiles import Target
 from nas.config.budget import Budget
 from nas.deploy import manifest
 from nas.deploy.artefact import Artefact
+from nas.deploy.policy import policy_record
 from nas.deploy.thresholds import read as read_thresholds
 from nas.deploy.tvm import available, compiler
 from nas.devices.timing.plan import Plan
@@ -37,7 +38,7 @@ def require_exported(context: Context, winner: Winner) -> manifest.Manifest:
     wanted = {
         "architecture": winner.trial.key,
         "preprocessing": context.data.preprocessing.to_dict(),
-        "policy": manifest.policy_record(context.experiment.policy, context.experiment.exit_policy.arguments),
+        "policy": policy_record(context.experiment.policy, context.experiment.exit_policy.arguments),
         "targets": [{"key": target.key, **asdict(target)}],
         "budgets": [budget_record(BudgetRow.of_budget(winner.budget, target.key))],
     }

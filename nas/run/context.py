@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.text import Text
 
 from hardware_profiles import DeviceProfile, Target
 from nas.config.settings import Experiment
@@ -18,6 +17,7 @@ from nas.devices.base import Device, DeviceFinder
 from nas.devices.local import local_device
 from nas.devices.networks import Untrained
 from nas.devices.runners import builder_for
+from nas.process.events import Voice
 from nas.process.interrupt import stop_if_asked
 from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
@@ -26,8 +26,6 @@ from nas.tasks.image_classification.prepared import Dataset
 from search_spaces.slots import SearchSpace
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from nas.deploy.builders import Builder
 
 
@@ -40,7 +38,7 @@ class Context:
     data: Dataset
     space: SearchSpace
     profiles: Mapping[str, DeviceProfile]
-    console: Console
+    voice: Voice
     devices: DeviceFinder = local_device
 
     @property
@@ -72,7 +70,7 @@ class Context:
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Say that a stage begins, and write to the log how long it took."""
-        self.console.print(Text(stage, "bold"))
+        self.voice.stage(stage)
         stop_if_asked()
         self.run.log("begin", stage=stage)
         start = time.perf_counter()

@@ -7,35 +7,35 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from rich.text import Text
+from typing import Any
 
 from hardware_profiles import HOST, DeviceProfile, cpuinfo
 from hardware_profiles import load as load_profile
+from hardware_profiles.host import is_here
 from hardware_profiles.schema import parse as parse_profile
 from nas.config import dump, parse
 from nas.config.kinds import RUNNER
 from nas.config.plugins import Plugins
 from nas.config.settings import Experiment
+from nas.deploy.policy import policy_file, prove
 from nas.devices.base import DeviceFinder
 from nas.devices.local import local_device
 from nas.devices.runners import runner_class
 from nas.errors import InputError
 from nas.process import versions
-from nas.process.files import atomic_write_json, atomic_write_text, read_json, understood
+from nas.process.boundary import Boundary
+from nas.process.events import Voice
+from nas.process.files import atomic_write_json, atomic_write_text, read_json, sha256_file, understood
 from nas.run.context import Context
 from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
 from nas.run.reuse import check_reuse
 from nas.tasks.image_classification.prepared import Dataset, prepare
 from search_spaces.slots import SearchSpace, complete
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 SCHEMA = 1
 _REMEDY = "restore it, or start anew with another --out"
@@ -58,8 +58,7 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
     """
     if not begun:
         _check_sources(experiment)
-    _check_runners(experiment)
-    _check_weights(experiment)
+    _check_parts(experiment, begun)
     raw = experiment.data.load()(**experiment.data.arguments)
     data = prepare(raw, experiment.seed, fractions=experiment.splits)
     if not begun:
@@ -79,17 +78,38 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
     _check_optimiser(experiment, len(data.splits.arch))
     if not begun:
         _check_tables(experiment, space)
+    evaluator = experiment.search.evaluator
+    with _making("search.evaluator", evaluator.name):
+        # Of a run that is not there yet.
+        context = Context(experiment, RunFolder.shared(Path()), data, space, {}, Voice())
+        evaluator.load()(context, **evaluator.arguments)
     return Materials(data, space)
 
 
-def _check_runners(experiment: Experiment) -> None:
-    for name in dict.fromkeys(target.runner for target in experiment.targets):
-        if objection := RUNNER.objection(runner_class(name, experiment.plugins)):
-            raise InputError(f"target.runner: {name} {objection}")
-
-
-def _check_weights(experiment: Experiment) -> None:
-    """Refuse what begins with shared weights where the evaluator has none trained."""
+def _check_parts(experiment: Experiment, begun: bool) -> None:
+    """Make every part that can be made before there is a run; raises InputError with its key for one that cannot be."""
+    with _making("exit_policy", experiment.exit_policy.name):
+        policy = experiment.policy
+    if not begun:
+        prove(policy, experiment.exit_policy.name, experiment.exit_policy.arguments)
+    executor = experiment.search.executor
+    with _making("search.executor", executor.name):
+        executor.load()(**executor.arguments).close()
+    for target in experiment.targets:
+        kind = runner_class(target.runner, experiment.plugins)
+        if objection := RUNNER.objection(kind):
+            raise InputError(f"target.runner: {target.runner} {objection}")
+        if begun:
+            continue
+        profile = load_profile(target.device)
+        with _making("target.runner", target.runner):
+            builder = kind.builder(target, profile)
+            if is_here(profile):
+                kind(target)
+        if builder.requirement:
+            raise InputError(
+                f"target.runner: {target.runner} cannot be built here for {target.device}: {builder.requirement}"
+            )
     if experiment.winners.training == "finetune" and not experiment.search.needs_weights:
         raise InputError(
             "winners.training is 'finetune', which begins with shared weights, and search.evaluator "
@@ -143,7 +163,7 @@ def open_context(
     experiment: Experiment,
     found: Materials,
     run: RunFolder,
-    console: Console,
+    voice: Voice,
     devices: DeviceFinder = local_device,
 ) -> Context:
     """Write experiment and environment into a new run, or check that they still describe a resumed one.
@@ -152,7 +172,7 @@ def open_context(
     began with.
     """
     files = RunFiles(run.path)
-    splits = found.data.splits.record()
+    splits, policy = found.data.splits.record(), sha256_file(policy_file(experiment.policy))
     if files.environment.exists():
         environment = read_json(files.environment, _REMEDY)
         if missing := [key for key in ("splits", "machine", "profiles") if key not in environment]:
@@ -160,10 +180,14 @@ def open_context(
         _same_experiment(files.experiment, experiment)
         if environment["splits"] != splits:
             raise InputError(f"{run.path}: the data are not those this run began with; start anew with another --out")
-        if environment["machine"] != _machine():
-            console.print(
-                Text(f"This run began on {environment['machine']}; results may differ from here on.", "yellow")
+        if environment.get("exit_policy", policy) != policy:
+            raise InputError(
+                f"{run.path} was begun with another exit policy: the file of {experiment.exit_policy.name} was changed "
+                "since, and scores, thresholds and bundles are of the old one; restore it, or start anew with another "
+                "--out"
             )
+        if environment["machine"] != _machine():
+            voice.warning(f"This run began on {environment['machine']}; results may differ from here on.")
         profiles = _recorded(files, environment)
     elif files.trials.exists() or files.measurements.exists():
         raise InputError(
@@ -171,6 +195,8 @@ def open_context(
             "start anew with another --out"
         )
     else:
+        from nas.nn import native
+
         profiles = {target.device: load_profile(target.device) for target in experiment.targets}
         environment = {
             "schema": SCHEMA,
@@ -180,6 +206,8 @@ def open_context(
             "seed": experiment.seed,
             "plugins": experiment.plugins.modules,
             "splits": splits,
+            "exit_policy": policy,
+            "compiled_kernels": native.available(),
             "profiles": {name: profile.to_dict() for name, profile in profiles.items()},
         }
         atomic_write_text(files.experiment, dump.to_yaml(experiment))
@@ -188,9 +216,16 @@ def open_context(
         if found.data.splits.left_out:
             notes.append(f"{found.data.splits.left_out} training images stand in the test part too and are left out")
         for note in notes:
-            console.print(Text(f"{found.data.raw.name}: {note}", "yellow"))
+            voice.warning(f"{found.data.raw.name}: {note}")
             run.log("note", text=note)
-    return Context(experiment, run, found.data, found.space, profiles, console, devices)
+    return Context(experiment, run, found.data, found.space, profiles, voice, devices)
+
+
+@contextmanager
+def _making(key: str, name: str) -> Iterator[None]:
+    """What goes wrong while a part is made is said with its key; other people's code may raise what it likes."""
+    with Boundary(f"{key}: {name} cannot be made", InputError):
+        yield
 
 
 def reopen(path: Path, plugins: Plugins) -> Context:
@@ -198,13 +233,11 @@ def reopen(path: Path, plugins: Plugins) -> Context:
 
     Nothing is printed or logged. Raises InputError as opening does.
     """
-    from rich.console import Console
-
     files = RunFiles(path)
     experiment = parse.load(files.experiment, plugins=plugins)
     found = materials(experiment, begun=True)
     profiles = _recorded(files, read_json(files.environment, _REMEDY))
-    return Context(experiment, RunFolder.shared(path), found.data, found.space, profiles, Console(quiet=True))
+    return Context(experiment, RunFolder.shared(path), found.data, found.space, profiles, Voice())
 
 
 def _recorded(files: RunFiles, environment: Mapping[str, Any]) -> dict[str, DeviceProfile]:
@@ -213,15 +246,26 @@ def _recorded(files: RunFiles, environment: Mapping[str, Any]) -> dict[str, Devi
 
 
 def _same_experiment(path: Path, experiment: Experiment) -> None:
+    """Refuse another experiment than a run was begun with; where networks are judged changes no result."""
     # Compared as experiments, not as texts: what an older release did not write has its default.
-    before = parse.load(path, plugins=experiment.plugins)
-    for key in (field.name for field in fields(Experiment)):
-        was, now = getattr(before, key), getattr(experiment, key)
-        if was != now:
-            raise InputError(
-                f"{path.parent} was begun with another experiment: {key} was {was} and is {now}; "
-                "start anew with another --out, or resume with the same file and options"
-            )
+    before = dump.plain(parse.load(path, plugins=experiment.plugins))
+    now = dump.plain(experiment)
+    for written in (before, now):
+        del written["search"]["executor"]
+    for key, was, value in _differences(before, now):
+        raise InputError(
+            f"{path.parent} was begun with another experiment: {key} was {was!r:.80} and is {value!r:.80}; "
+            "start anew with another --out, or resume with the same file and options"
+        )
+
+
+def _differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The keys that differ, as deep as sections go, with what stands there."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in dict.fromkeys((*before, *now)):
+            yield from _differences(before.get(name), now.get(name), f"{key}.{name}".removeprefix("."))
+    elif before != now:
+        yield key, before, now
 
 
 def _machine() -> dict[str, Any]:

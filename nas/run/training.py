@@ -1,4 +1,4 @@
-"""What trainings of a run have in common: its images as a training set, a planned length, a progress bar."""
+"""What trainings of a run have in common: its images as a training set, a planned length, their steps told."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
-
+from nas.errors import InputError
 from nas.process.files import atomic_write_json, read_json, understood
 from nas.process.interrupt import stop_if_asked
 from nas.process.machine import breathe
@@ -53,8 +51,25 @@ def planned_steps(
     steps = steps_within(max_time_s, time_steps(), most)
     atomic_write_json(path, {**own, name: steps})
     if steps < most:
-        context.console.print(Text(f"{name}: {steps} of {most} steps fit into {max_time_s:.0f} s", "yellow"))
+        context.voice.warning(f"{name}: {steps} of {most} steps fit into {max_time_s:.0f} s")
     return steps
+
+
+def require_same_kernels(context: Context) -> None:
+    """Refuse to compute with other kernels than the run began with: its numbers would differ in their last digits.
+
+    Raises InputError. Runs of older releases did not note it.
+    """
+    from nas.nn import native
+
+    begun = read_json(context.files.environment, "restore it, or start anew").get("compiled_kernels")
+    if begun is None or begun == native.available():
+        return
+    has, remedy = ("has none", "put the compiler back on PATH") if begun else ("has one", "take it off PATH, unset CXX")
+    raise InputError(
+        f"{context.run.path} was begun {'with' if begun else 'without'} a C++ compiler, and this process {has}: "
+        f"results would differ in their last digits; {remedy}, or start anew with another --out"
+    )
 
 
 def load_checkpoint(path: Path, load: Callable[[bytes], State]) -> State:
@@ -69,14 +84,12 @@ def _plans(path: Path) -> dict[str, int]:
 
 @contextmanager
 def steps_progress(context: Context, what: str, steps: int, done: int) -> Iterator[Callable[[int, float], None]]:
-    """A progress bar over training steps; gives the function (step, loss) that moves it, and stops a run if asked."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("loss {task.fields[loss]:.3f}"), console=context.console, transient=True) as bar:
-        task = bar.add_task(what, total=steps, completed=done, loss=float("nan"))
+    """Tell of training steps; gives the function (step, loss) that does, and stops a run if asked."""
+    with context.voice.steps(what, steps, done) as tell:
 
         def report(step: int, loss: float) -> None:
             stop_if_asked()
             breathe()
-            bar.update(task, completed=step, loss=loss)
+            tell(step, loss)
 
         yield report

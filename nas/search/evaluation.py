@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.config.plugins import Plugins
+from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.latency import MODEL_VERSION
+from nas.run.training import require_same_kernels
 from nas.run.trial import Trial
 from nas.search import scoring
 from nas.search.evaluators.base import Evaluator
@@ -45,7 +47,13 @@ class Evaluation:
         if violation.min() > 0:
             return base
         present = ~np.isnan(cumulative[experiment.target][0])
-        own = self.evaluator.scores(genome, min(images or experiment.search.images, self._images), present)
+        wanted = min(images or experiment.search.images, self._images)
+        own = self.evaluator.scores(genome, wanted, present)
+        if {np.shape(own.confidence), np.shape(own.correct)} != {(wanted, int(present.sum()))}:
+            raise ValueError(
+                f"the evaluator scores {np.shape(own.confidence)}, and {wanted} images at {int(present.sum())} exits "
+                "were asked for"
+            )
         own_cumulative_s = {target: seconds[0, present] for target, seconds in cumulative.items()}
         counts = {
             "params": network.params,
@@ -66,6 +74,7 @@ class Asked:
     batch: int
     slot: int
     of: int
+    images: int | None = None
 
 
 class Judge:
@@ -80,8 +89,11 @@ class Judge:
 
     def __call__(self, asked: Asked) -> Trial:
         """The trial of a genome."""
-        evaluation = self._evaluation or _opened(self._run, self._plugins)
-        return evaluation.trial(np.array(asked.genome, np.int64), asked.batch, asked.slot, asked.of)
+        # Whichever process it is, it computes.
+        with computing():
+            evaluation = self._evaluation or _opened(self._run, self._plugins)
+            genome = np.array(asked.genome, np.int64)
+            return evaluation.trial(genome, asked.batch, asked.slot, asked.of, asked.images)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_evaluation": None, "_run": self._run, "_plugins": self._plugins}
@@ -92,4 +104,5 @@ def _opened(run: Path, plugins: Plugins) -> Evaluation:
     from nas.run.opening import reopen
 
     context = reopen(run, plugins)
+    require_same_kernels(context)
     return Evaluation(context, problem_of(context))

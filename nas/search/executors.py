@@ -6,6 +6,7 @@ item, with the cause, and the others are judged; only what asks the program to s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
@@ -14,6 +15,8 @@ from nas.errors import InputError
 
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
+
+_LOG: Final = logging.getLogger("nas")
 
 #: Executors by name.
 EXECUTORS: Final[dict[str, str]] = {"serial": "nas.search.executors:Serial"}
@@ -54,12 +57,13 @@ class Serial:
 def attempted(task: Callable[[_Item], _Answer], item: _Item) -> _Answer | Failure:
     """The answer of a task, or why there is none: for executors, which call it where the task runs.
 
-    Raises InputError: what the user gave is not the item's fault.
+    Raises InputError and AssertionError: what the user gave, or we got wrong, is not the item's fault.
     """
     try:
         return task(item)
-    except InputError:
+    except (InputError, AssertionError):
         raise
-    except Exception as error:  # noqa: BLE001 (whatever it is, it is this item's: it is told, and the log has it)
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is this item's, and is told with it)
+        _LOG.info("item %r has no answer", item, exc_info=error)
         words = " ".join(str(error).split())
         return Failure(f"{type(error).__name__}: {words}"[:500])

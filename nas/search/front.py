@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from math import comb
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,20 +13,25 @@ from numpy.typing import NDArray
 from latency_models.additive import Additive
 from nas.errors import NothingFits
 from nas.exits.placement import MOST_SUBSETS, best_placement
+from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.latency import MODEL_VERSION
 from nas.run.trial import Trial
-from nas.search.evaluation import Evaluation
+from nas.search.evaluation import Asked, Evaluation
 from nas.search.evaluators.base import ScoresEveryExit
 from nas.search.problem import BudgetProblem, objective_columns
 from nas.searchers.pareto import pareto_rank
 from search_spaces.slots import with_exits
 
 SCHEMA = 1
+#: Trials of what is asked, in that order; one that cannot be judged has failed.
+Judged: TypeAlias = Callable[[Sequence[Asked]], Iterator[Trial]]
 
 
-def front_of(context: Context, problem: BudgetProblem, evaluation: Evaluation, trials: list[Trial]) -> dict[str, Any]:
-    """The Pareto set of all trials, and the candidates of each budget judged again on every validation image."""
+def front_of(
+    context: Context, problem: BudgetProblem, evaluation: Evaluation, trials: list[Trial], judged: Judged
+) -> dict[str, Any]:
+    """The Pareto set of all trials, and the candidates of each budget `judged` again on every validation image."""
     complete = [trial for trial in trials if trial.status == "complete"]
     if not complete:
         raise NothingFits(f"none of the {len(trials)} networks that were judged keeps a budget")
@@ -37,14 +43,16 @@ def front_of(context: Context, problem: BudgetProblem, evaluation: Evaluation, t
         "model_version": MODEL_VERSION,
         "pareto": [asdict(trial) for trial in pareto],
         "budgets": {
-            budget.name: [asdict(trial) for trial in _candidates(context, problem, evaluation, complete, number)]
+            budget.name: [
+                asdict(trial) for trial in _candidates(context, problem, evaluation, complete, number, judged)
+            ]
             for number, budget in enumerate(context.experiment.budgets)
         },
     }
 
 
 def _candidates(
-    context: Context, problem: BudgetProblem, evaluation: Evaluation, trials: list[Trial], number: int
+    context: Context, problem: BudgetProblem, evaluation: Evaluation, trials: list[Trial], number: int, judged: Judged
 ) -> list[Trial]:
     """The most accurate networks at one budget, exits placed anew, judged on all validation images; the best first."""
     wanted = context.experiment.winners.candidates
@@ -56,10 +64,10 @@ def _candidates(
         placed for genome in genomes if (placed := _placed(context, problem, evaluation, genome, number)) is not None
     ]
     different = list(dict.fromkeys(tuple(genome.tolist()) for genome in genomes))
-    found = [
-        evaluation.trial(np.array(genome), number, slot, len(different), images)
-        for slot, genome in enumerate(different)
-    ]
+    found = list(judged([Asked(genome, number, slot, len(different), images) for slot, genome in enumerate(different)]))
+    for trial in found:
+        if trial.status == "failed":
+            context.voice.warning(f"a candidate could not be judged on all images: {trial.error}")
     found = [trial for trial in found if trial.budgets and trial.budgets[number] is not None]
     return sorted(found, key=lambda trial: _accuracy_then_speed(trial, number))[:wanted]
 
@@ -88,7 +96,8 @@ def _placed(
     space = context.space
     every = with_exits(space, genome, range(len(space.slots)))
     most = len(space.decode(every).exits) - 1
-    found = evaluator.every_exit(genome, len(context.data.splits.val))
+    with computing():
+        found = evaluator.every_exit(genome, len(context.data.splits.val))
     legal = np.flatnonzero(~np.isnan(found.confidence[0]))
     body_s, head_s = problem.parts(genome, target)
     while sum(comb(len(legal) - 1, size) for size in range(most + 1)) > MOST_SUBSETS:

@@ -11,7 +11,6 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
-from rich.text import Text
 
 from latency_models.base import LatencyModel
 from nas.config.budget import Budget
@@ -119,7 +118,7 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
             return _unmet(budget, number, pool, rows)
         if step.found is not None:
             return Winner(budget, pool[step.index], number, rows[pool[step.index].key])
-        with context.console.status(Text(f"measuring a candidate for {budget.name}")):
+        with context.voice.doing(f"measuring a candidate for {budget.name}"):
             _measure(context, device, budget, model, pool[step.index])
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.text import Text
 
 from hardware_profiles import HOST, ProfileError, Target
 from hardware_profiles.registry import locate
@@ -50,8 +49,8 @@ def _uncalibrated(context: Context, target: Target) -> LatencyModel:
     bare: LatencyModel = spec.load()(profile, target, **spec.arguments)
     model = with_family_prior(bare, profile, context.space)
     if isinstance(model, TakesFamilyPrior) and (names := model.family):
-        context.console.print(
-            Text(f"{target.key}: same-family devices, believed unless readings speak against them: {', '.join(names)}")
+        context.voice.note(
+            f"{target.key}: same-family devices, believed unless readings speak against them: {', '.join(names)}"
         )
     return model
 
@@ -81,8 +80,8 @@ def _profiled(context: Context, target: Target) -> LatencyModel | None:
     if not same:
         allowed = model.error.relative
         said = f"; it is of {folder.name} and not of this space, so an error of {allowed:.0%} is allowed for"
-    context.console.print(
-        Text(f"{target.key}: calibration of `nas profile`, {model.error.networks} networks with {head.runtime}{said}")
+    context.voice.note(
+        f"{target.key}: calibration of `nas profile`, {model.error.networks} networks with {head.runtime}{said}"
     )
     return model
 
@@ -106,12 +105,9 @@ def _trusted(context: Context, target: Target) -> tuple[Measurement, ...]:
         left = "these are left out"
         if len(rows) == len(readings):
             left = "too few others remain, and predictions will be poor"
-        context.console.print(
-            Text(
-                f"{target.key}: while {unstable} of {len(readings)} networks were measured, the core was shared or "
-                f"busy, or its clock moved; {left}.",
-                "yellow",
-            )
+        context.voice.warning(
+            f"{target.key}: while {unstable} of {len(readings)} networks were measured, the core was shared or busy, "
+            f"or its clock moved; {left}."
         )
     return rows
 
@@ -123,12 +119,12 @@ def _calibration_rows(context: Context, target: Target) -> tuple[Measurement, ..
         return _borrowed(context, target, Path(settings.measurements))
     device = context.device(target)
     if device is None or settings.networks == 0:
-        context.console.print(Text(f"{target.key} is predicted from its profile; nothing is measured there.", "yellow"))
+        context.voice.warning(f"{target.key} is predicted from its profile; nothing is measured there.")
         return ()
     untrained = context.untrained(target, "calibration")
     chosen = _chosen(context, settings.networks)
     while wanted := _wanted(context, chosen, read_measurements(context, target, "calibration")):
-        with context.console.status(Text(f"measuring {len(wanted)} networks with {target.runner}")):
+        with context.voice.doing(f"measuring {len(wanted)} networks with {target.runner}"):
             rows = time_networks(device, untrained, wanted, "calibration", BLOCKS, BLOCK_S)
         append_measurements(context, rows)
     return read_measurements(context, target, "calibration")

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TypeAlias
 
-from rich.text import Text
-
 from hardware_profiles import Target
 from nas.deploy import manifest
 from nas.deploy.builders import Builder, OnnxBuilder
 from nas.deploy.onnx import export_segments, to_onnx
+from nas.deploy.policy import policy_record
 from nas.deploy.tvm import TVM_FAILURES
 from nas.errors import InputError
 from nas.process.files import RunFolderError
@@ -36,7 +35,7 @@ def export_winners(context: Context) -> None:
     for winner in winners.values():
         if _exported(context, winner):
             continue
-        with context.console.status(Text(f"exporting {winner.budget.name}")), computing():
+        with context.voice.doing(f"exporting {winner.budget.name}"), computing():
             _export(context, winner)
 
 
@@ -67,7 +66,7 @@ def _export(context: Context, winner: Winner) -> None:
             model=files.model.name,
             exits=segments,
             preprocessing=context.data.preprocessing.to_dict(),
-            policy=manifest.policy_record(context.experiment.policy, context.experiment.exit_policy.arguments),
+            policy=policy_record(context.experiment.policy, context.experiment.exit_policy.arguments),
             targets=({"key": target.key, **asdict(target)},),
             budgets=(budget_record(BudgetRow.of_budget(winner.budget, target.key)),),
             libraries=libraries,
@@ -80,7 +79,7 @@ def _built(context: Context, winner: Winner, network: Network, weights: Weights)
     """What the budget's own runner loads, by target, where that is not the models that are there anyway."""
     target = context.experiment.target_of(winner.budget)
     builder = context.builder(target)
-    if isinstance(builder, OnnxBuilder):
+    if type(builder) is OnnxBuilder:
         return {}
     return _library(context, winner, builder, target, (network, weights))
 
@@ -96,7 +95,7 @@ def _compiled(context: Context, winner: Winner, network: Network, weights: Weigh
     except RunFolderError:
         raise  # a full disk is no fault of TVM's, and the run can go on when there is room
     except TVM_FAILURES as error:
-        context.console.print(Text(f"{winner.budget.name}: no TVM library: {error}", "yellow"))
+        context.voice.warning(f"{winner.budget.name}: no TVM library: {error}")
         context.run.log("tvm failed", budget=winner.budget.name, reason=str(error))
         return {}
 
@@ -106,4 +105,8 @@ def _library(
 ) -> Libraries:
     key, folder = built_for(target), files_of(context, winner).root
     built = builder.build(*trained, folder / key)
+    if built.folder != folder / key:
+        raise InputError(
+            f"target.runner: the builder of {target.runner} wrote to {built.folder}, not to {folder / key}"
+        )
     return {key: tuple(str(path.relative_to(folder)) for path in built.paths)}

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.text import Text
-
 from nas.config.budget import Budget
 from nas.errors import NothingFits
+from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.optimiser import is_found, read_checkpoint, write_checkpoint, write_found
 from nas.run.supernet import shared_weights
@@ -40,8 +39,9 @@ def optimise(context: Context, problem: BudgetProblem) -> None:
     for number, budget in enumerate(context.experiment.budgets):
         if is_found(context, budget):
             continue
-        networks = networks or open_networks(context)
-        _for_budget(context, replace(problem, seed=context.seed(_SEED, budget.name)), number, optimiser, networks)
+        with computing():
+            networks = networks or open_networks(context)
+            _for_budget(context, replace(problem, seed=context.seed(_SEED, budget.name)), number, optimiser, networks)
 
 
 def open_networks(context: Context) -> SampledNetworks:
@@ -78,7 +78,7 @@ def _for_budget(
         record |= _record(problem, result) | {"steps": search.steps, "report": report}
         record["statement"] = collapse.statement(report)
         if record["statement"]:
-            context.console.print(Text(f"{budget.name}: {record['statement']}", "yellow"))
+            context.voice.warning(f"{budget.name}: {record['statement']}")
     write_found(context, budget, record)
 
 

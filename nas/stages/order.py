@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rich.text import Text
-
-from nas.config.units import format_seconds
 from nas.errors import NothingFits
 from nas.run.artefacts import tvm_ready, why_no_tvm
 from nas.run.context import Context
-from nas.run.verdict import Verdict, Verdicts
+from nas.run.verdict import Verdicts
 from nas.search.feasibility import impossible
 from nas.search.problem import problem_of
 
 
-def search(context: Context) -> bool:
-    """Calibrate, train the supernet, optimise, search; returns whether some network may keep each budget.
+@dataclass(frozen=True)
+class Ended:
+    """How a run, or a stage of it, ended: with verdicts, and with a report, where it came to them.
+
+    `possible` says whether some network may keep each budget.
+    """
+
+    verdicts: Verdicts | None = None
+    page: Path | None = None
+    possible: bool = True
+
+    @property
+    def kept(self) -> bool:
+        """Whether nothing is known to be wrong: every budget kept, as far as verdicts were given."""
+        return self.possible if self.verdicts is None else self.verdicts.kept
+
+
+def search(context: Context) -> Ended:
+    """Calibrate, train the supernet, optimise, search.
 
     Raises NothingFits before anything is trained where no network can keep any budget.
     """
@@ -38,15 +53,16 @@ def search(context: Context) -> bool:
         with context.timed("search"):
             searching.search(context)
     problem = problem_of(context)
-    return all(impossible(problem, number) is None for number in range(len(context.experiment.budgets)))
+    numbers = range(len(context.experiment.budgets))
+    return Ended(possible=all(impossible(problem, number) is None for number in numbers))
 
 
-def run(context: Context) -> bool:
+def run(context: Context) -> Ended:
     """Every stage; a winner that fails its verification is replaced, as often as `winners.attempts` allows."""
     from nas.stages import export, test, train, verify
 
     if context.experiment.verify.tvm and not tvm_ready(context):
-        context.console.print(Text(f"No TVM libraries: {why_no_tvm(context)}. The run goes on with ONNX.", "yellow"))
+        context.voice.warning(f"No TVM libraries: {why_no_tvm(context)}. The run goes on with ONNX.")
     try:
         search(context)
     except NothingFits as error:
@@ -67,46 +83,42 @@ def run(context: Context) -> bool:
         verdicts = test.test_winners(context)
     with context.timed("report"):
         page = _report(context)
-    _summary(context, verdicts, page)
-    return verdicts.kept
+    return Ended(verdicts, page)
 
 
-def one_stage(name: str, context: Context) -> bool:
-    """One stage of ALONE, in a run that has come far enough for it; returns whether it left every budget kept."""
+def one_stage(name: str, context: Context) -> Ended:
+    """One stage of ALONE, in a run that has come far enough for it."""
     with context.timed(name):
         return ALONE[name](context)
 
 
-def _train(context: Context) -> bool:
+def _train(context: Context) -> Ended:
     from nas.stages import train
 
     train.train_winners(context)
-    return True
+    return Ended()
 
 
-def _export(context: Context) -> bool:
+def _export(context: Context) -> Ended:
     from nas.stages import export
 
     export.export_winners(context)
-    return True
+    return Ended()
 
 
-def _verify(context: Context) -> bool:
+def _verify(context: Context) -> Ended:
     from nas.stages import test, verify
 
     verify.measure_winners(context)
-    verdicts = test.test_winners(context)
-    _summary(context, verdicts, None)
-    return verdicts.kept
+    return Ended(test.test_winners(context))
 
 
-def _reported(context: Context) -> bool:
-    context.console.print(Text(f"report: {_report(context)}"))
-    return True
+def _reported(context: Context) -> Ended:
+    return Ended(page=_report(context))
 
 
 #: The stages that have a command of their own, by its name.
-ALONE: Final[Mapping[str, Callable[[Context], bool]]] = {
+ALONE: Final[Mapping[str, Callable[[Context], Ended]]] = {
     "train": _train,
     "export": _export,
     "verify": _verify,
@@ -118,23 +130,3 @@ def _report(context: Context) -> Path:
     from nas.report import write_report
 
     return write_report(context.run.path, context.space)
-
-
-def _summary(context: Context, verdicts: Verdicts, page: Path | None) -> None:
-    for verdict in verdicts.winners:
-        context.console.print(_line(verdict))
-    for budget, statement in verdicts.unmet:
-        context.console.print(Text.assemble((budget.name, "red"), f": not kept; {statement}"))
-    if page is not None:
-        context.console.print(Text(f"report: {page}"))
-
-
-def _line(verdict: Verdict) -> Text:
-    colour = {"kept": "green", "not kept": "red", "not measured": "yellow"}[verdict.state]
-    measured = "" if verdict.measured_s is None else f", measured {format_seconds(verdict.measured_s)}"
-    bound = "" if verdict.upper_95_s is None else f" (95 %: below {format_seconds(verdict.upper_95_s)})"
-    limit = "" if verdict.budget_s is None else f", budget {format_seconds(verdict.budget_s)}"
-    accuracy = "" if verdict.test_accuracy is None else f", test accuracy {verdict.test_accuracy:.2%}"
-    reason = f"; {verdict.reason}" if verdict.reason else ""
-    figures = f"{limit}{measured}{bound}{accuracy}{reason}"
-    return Text.assemble((verdict.name, "bold"), ": ", (verdict.state, colour), figures)

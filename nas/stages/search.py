@@ -1,6 +1,6 @@
-"""Search: ask a searcher, judge with the shared weights, log, tell; then judge the best again on more images.
+"""Search: ask a searcher, judge what it asks for, log, tell; then judge the best again on more images.
 
-Reads the supernet and the latency model; writes trials.jsonl, a batch at a time, and front.json.
+Reads the latency model, and the supernet if the evaluator does; writes trials.jsonl, a batch at a time, and front.json.
 """
 
 from __future__ import annotations
@@ -9,25 +9,24 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
-from rich.progress import Progress
-from rich.text import Text
 
 from nas.errors import InputError, NothingFits
 from nas.process.files import append_jsonl, atomic_write_json
 from nas.process.interrupt import stop_if_asked
-from nas.process.machine import breathe, computing
 from nas.run.context import Context
 from nas.run.latency import MODEL_VERSION
 from nas.run.optimiser import load_found
+from nas.run.training import require_same_kernels
 from nas.run.trial import Trial, load_batches
 from nas.search.evaluation import Asked, Evaluation, Judge
-from nas.search.executors import Executor
+from nas.search.executors import Executor, Failure
 from nas.search.feasibility import impossible
 from nas.search.front import front_of
 from nas.search.problem import BudgetProblem, objective_columns, problem_of
-from nas.searchers.base import Genomes, Searcher, TakesPrior
+from nas.searchers.base import Searcher, TakesPrior
 from nas.searchers.seeded import Seeded
 
 
@@ -41,18 +40,13 @@ def require_feasible(context: Context) -> None:
     if all(statements):
         raise NothingFits("nothing fits: " + " ".join(map(str, statements)))
     for statement in filter(None, statements):
-        context.console.print(Text(statement, "yellow"))
+        context.voice.warning(statement)
 
 
 def search(context: Context) -> None:
     """Evaluate `search.evaluations` genomes and write the front; goes on where a killed run stopped."""
     if context.files.front.exists():
         return
-    with computing():
-        _search(context)
-
-
-def _search(context: Context) -> None:
     settings = context.experiment.search
     problem = problem_of(context)
     searcher = _searcher(context, problem)
@@ -67,48 +61,61 @@ def _search(context: Context) -> None:
             )
         trials += logged
         _tell(searcher, problem, logged)
+    require_same_kernels(context)
     evaluation = Evaluation(context, problem)
     judge = Judge(evaluation, context.run.path, context.experiment.plugins)
     executor: Executor = settings.executor.load()(**settings.executor.arguments)
-    with closing(executor), Progress(console=context.console, transient=True) as progress:
-        task = progress.add_task("networks judged", total=settings.evaluations, completed=len(trials))
+    with closing(executor), context.voice.steps("networks judged", settings.evaluations, len(trials)) as tell:
         while len(trials) < settings.evaluations:
             genomes = searcher.ask(min(settings.batch, settings.evaluations - len(trials)))
             if not len(genomes):
-                context.console.print(Text(f"The space is exhausted after {len(trials)} networks."))
+                context.voice.note(f"The space is exhausted after {len(trials)} networks.")
                 break
             number = trials[-1].batch + 1 if trials else 0
+            rows = [tuple(row) for row in genomes.tolist()]
+            items = [Asked(row, number, slot, len(rows)) for slot, row in enumerate(rows)]
             batch = []
-            for trial in _judged(executor, judge, problem, genomes, number):
+            for trial in _judged(context, executor, judge, problem, items):
                 batch.append(trial)
-                progress.advance(task)
+                tell(len(trials) + len(batch), None)
                 stop_if_asked()
-                breathe()
-            _require_answers(batch)
+            _require_answers(trials, batch)
             append_jsonl(context.files.trials, [asdict(trial) for trial in batch])
             trials += batch
             _tell(searcher, problem, tuple(batch))
-    atomic_write_json(context.files.front, front_of(context, problem, evaluation, trials))
+        again = partial(_judged, context, executor, judge, problem)
+        atomic_write_json(context.files.front, front_of(context, problem, evaluation, trials, again))
 
 
-def _judged(executor: Executor, judge: Judge, problem: BudgetProblem, genomes: Genomes, number: int) -> Iterator[Trial]:
-    """The trials of a batch, in the order of the genomes; one that cannot be judged is a trial that failed."""
-    rows = [tuple(row) for row in genomes.tolist()]
-    asked = [Asked(row, number, slot, len(rows)) for slot, row in enumerate(rows)]
-    for each, outcome in zip(asked, executor.map(judge, asked), strict=True):
-        if isinstance(outcome, Trial):
+def _judged(
+    context: Context, executor: Executor, judge: Judge, problem: BudgetProblem, asked: Sequence[Asked]
+) -> Iterator[Trial]:
+    """The trials of what was asked, in that order; one that cannot be judged is a trial that failed.
+
+    Raises InputError where an executor does not answer what it was asked.
+    """
+    name, answered = context.experiment.search.executor.name, executor.map(judge, asked)
+    for each in asked:
+        outcome = next(answered, None)
+        if isinstance(outcome, Trial) and (outcome.genome, outcome.slot) == (each.genome, each.slot):
             yield outcome
-            continue
-        key = problem.space.decode(each.genome).key
-        yield Trial(each.batch, each.slot, each.of, each.genome, key, "failed", error=outcome.cause,
-                    violation=(math.inf,) * len(problem.experiment.budgets),
-                    budgets=(None,) * len(problem.experiment.budgets), model_version=MODEL_VERSION)  # fmt: skip
+        elif isinstance(outcome, Failure):
+            key = problem.space.decode(each.genome).key
+            nowhere: tuple[None, ...] = (None,) * len(problem.experiment.budgets)
+            yield Trial(each.batch, each.slot, each.of, each.genome, key, "failed", error=outcome.cause,
+                        violation=(math.inf,) * len(nowhere), budgets=nowhere, model_version=MODEL_VERSION)  # fmt: skip
+        else:
+            raise InputError(
+                f"search.executor: {name} answered network {each.slot} of {len(asked)} with {outcome!r:.80}; it has to "
+                "yield one answer per item, in the order of the items: see `nas check` on it"
+            )
 
 
-def _require_answers(batch: Sequence[Trial]) -> None:
-    """Raise InputError where no network of a batch could be judged: then it is not the networks."""
-    if all(trial.status == "failed" for trial in batch):
-        raise InputError(f"none of {len(batch)} networks could be judged: {batch[0].error}")
+def _require_answers(before: Sequence[Trial], batch: Sequence[Trial]) -> None:
+    """Raise InputError where no network of a run could be judged so far: then it is not the networks."""
+    failed = [trial for trial in batch if trial.status == "failed"]
+    if failed and not any(trial.status == "complete" for trial in (*before, *batch)):
+        raise InputError(f"none of {len(failed)} networks could be judged: {failed[0].error}")
 
 
 def _searcher(context: Context, problem: BudgetProblem) -> Searcher:

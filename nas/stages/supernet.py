@@ -6,14 +6,12 @@ training goes on as if it had not stopped.
 
 from __future__ import annotations
 
-from rich.text import Text
-
 from nas.process.files import atomic_write_bytes
 from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.reuse import take_weights
 from nas.run.supernet import supernet_trainer
-from nas.run.training import load_checkpoint, steps_progress
+from nas.run.training import load_checkpoint, require_same_kernels, steps_progress
 
 #: A checkpoint at least this many times per training; each costs a few milliseconds.
 _CHECKPOINTS = 20
@@ -26,14 +24,12 @@ def train_supernet(context: Context) -> None:
 
 
 def _train(context: Context) -> None:
-    from nas.nn import native
-
+    require_same_kernels(context)
     path = context.files.supernet
     if context.experiment.supernet.reuse is not None and not path.exists():
         take_weights(context.experiment, context.run, context.data.splits.record())
-        context.console.print(Text(f"shared weights of {context.experiment.supernet.reuse}"))
+        context.voice.note(f"shared weights of {context.experiment.supernet.reuse}")
     trainer = supernet_trainer(context)
-    context.run.log("depthwise", compiled=native.available())
     state = load_checkpoint(path, trainer.load) if path.exists() else trainer.start()
     with steps_progress(context, "supernet", trainer.recipe.steps, state.step) as report:
         trainer.run(

@@ -25,6 +25,7 @@ from nas.errors import InputError
 from nas.exits.base import ExitPolicy
 from nas.exits.intervals import wilson
 from nas.exits.thresholds import exit_index
+from nas.process.machine import breathe, computing
 from nas.run.artefacts import built_for, compiled_beside, is_as_measured, plan_of, require_exported, shipped, why_no_tvm
 from nas.run.context import Context
 from nas.run.measurements import measured
@@ -86,10 +87,10 @@ def _test(context: Context, winner: Winner, verdict: Verdict) -> Verdict:
     chosen = context.order("test")[: context.experiment.verify.parity_samples]
     few = prepare(images[chosen])
     here = Target(HOST, _HERE, target.threads, target.batch)
-    with InProcess(here).open({"": shipped(context, winner, here)}) as session:
+    with computing(), InProcess(here).open({"": shipped(context, winner, here)}) as session:
         exported = _logits(session, images, prepare, target.batch)
-    whole = np.stack(runner_for(here).load(folder / found.model)(few), axis=1)
-    jax_logits = network_logits(*load_network(context, winner), images, prepare)
+        whole = np.stack(runner_for(here).load(folder / found.model)(few), axis=1)
+        jax_logits = network_logits(*load_network(context, winner), images, prepare)
     few_jax = jax_logits[chosen]
     both = _check("onnxruntime", few_jax, exported[chosen]), _check("whole_model", few_jax, whole)
     own = _by_its_runner(context, winner, few, few_jax)
@@ -140,6 +141,7 @@ def _logits(
         count = len(some)
         whole = np.concatenate([some, np.repeat(some[-1:], batch - count, axis=0)])
         parts.append(np.stack(session.run_all("", whole), axis=1)[:count])
+        breathe()
     return np.concatenate(parts)
 
 
@@ -170,7 +172,9 @@ def _tvm(
     libraries = {"": shipped(context, winner, target)}
     try:
         with InProcess(target).open(libraries) as session:
-            inside = _check("tvm", reference, np.concatenate([_each(session, image, target.batch) for image in images]))
+            with computing():
+                answers = [_each(session, image, target.batch) for image in images]
+            inside = _check("tvm", reference, np.concatenate(answers))
             plan = replace(plan_of(context, target), block_s=0.05)
             wanted = Wanted("", winner.trial.genome, len(found.exits))
             seconds = session.time([wanted], [images[:1]], plan)[""].to_exits[-1].median_s
@@ -192,7 +196,7 @@ def _by_its_runner(context: Context, winner: Winner, images: Logits, reference: 
     device = context.device(target)
     if target.runner in (_HERE, compiled_beside(target).runner) or device is None:
         return ()
-    with device.open({"": shipped(context, winner, target)}) as session:
+    with computing(), device.open({"": shipped(context, winner, target)}) as session:
         answers = np.concatenate([_each(session, image, target.batch) for image in images])
     return (_check(target.runner, reference, answers),)
 

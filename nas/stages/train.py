@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.text import Text
 
 from nas.exits.scores import scores
 from nas.process.files import atomic_write_bytes
 from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.supernet import shared_weights
-from nas.run.training import load_checkpoint, planned_steps, steps_progress, training_set
+from nas.run.training import load_checkpoint, planned_steps, require_same_kernels, steps_progress, training_set
 from nas.run.winners import Winner, files_of, is_trained, load_network, write_scores, write_weights
 from nas.search.selection import choose
 from nas.seeds import derive_seed
@@ -28,7 +27,7 @@ def train_winners(context: Context) -> None:
     """Choose and train a winner for every budget; what is trained already is left alone."""
     winners, unmet = choose(context)
     for statement in unmet.values():
-        context.console.print(Text(statement, "yellow"))
+        context.voice.warning(statement)
     for winner in winners.values():
         files = files_of(context, winner)
         if not is_trained(files, winner):
@@ -46,6 +45,7 @@ def train_winners(context: Context) -> None:
 
 
 def _train(context: Context, winner: Winner) -> None:
+    require_same_kernels(context)
     from nas.nn.loop import Recipe
     from nas.nn.static import NetworkTrainer
     from nas.nn.weights import extract

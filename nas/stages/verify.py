@@ -12,7 +12,6 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.text import Text
 
 from hardware_profiles import Target
 from latency_models.energy import call_energy_j, peak_memory_bytes
@@ -23,6 +22,7 @@ from nas.devices.base import Device, Session, Times, Wanted
 from nas.devices.conditions import Conditions
 from nas.devices.measurement import ExitTime, Measurement, Purpose
 from nas.exits.thresholds import Policy, evaluate, last_exit, within_on_others
+from nas.process.machine import computing
 from nas.run.artefacts import measured_files, plan_of, prepared_samples, require_exported, shipped
 from nas.run.context import Context
 from nas.run.latency import load_model
@@ -50,10 +50,10 @@ def measure_winners(context: Context) -> bool:
     for winner in winners.values():
         require_exported(context, winner)
     for winner in winners.values():
-        with context.console.status(Text(f"thresholds of {winner.budget.name}")):
+        with context.voice.doing(f"thresholds of {winner.budget.name}"):
             _settle_thresholds(context, winner)
     taken: dict[str, _Taken] = {}
-    with context.console.status("measuring the winners"):
+    with context.voice.doing("measuring the winners"):
         for target in context.experiment.targets:
             device = context.device(target)
             if device is not None:
@@ -137,7 +137,8 @@ def _rates(session: Session, wanted: Wanted, samples: Sequence[NDArray[np.float3
     """The shares of samples that leave at each exit; without a stream, all of them at the last."""
     if not wanted.stream:
         return np.asarray(np.eye(wanted.exits)[-1], np.float64)
-    leaving = [session.run(wanted.name, sample)[1] for sample in samples]
+    with computing():
+        leaving = [session.run(wanted.name, sample)[1] for sample in samples]
     return np.asarray(np.bincount(leaving, minlength=wanted.exits) / len(leaving), np.float64)
 
 

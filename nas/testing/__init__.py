@@ -1,4 +1,4 @@
-"""The contracts of spaces, searchers, optimisers and latency models as laws, for your test suite and for `nas check`.
+"""The contracts of what an experiment names, from spaces to executors, as laws: for test suites and for `nas check`.
 
 `nas.testing.space.LAWS` and its like are tuples of `Law`; `law(subject)` raises BrokenLaw where it does not hold:
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
@@ -26,7 +27,8 @@ from nas.config.kinds import (
     Kind,
 )
 from nas.errors import InputError
-from nas.testing.laws import Boundary, BrokenLaw, Law
+from nas.process.boundary import Boundary
+from nas.testing.laws import BrokenLaw, Law
 
 __all__ = ["KINDS", "BrokenLaw", "Law", "check", "kind_of", "kind_of_name", "laws_of"]
 
@@ -72,6 +74,12 @@ def kind_of(thing: Callable[..., Any], name: str) -> str:
     return found[0]
 
 
+def forget() -> None:
+    """Remove what laws have left on disk, for processes that end without looking back."""
+    if (evaluator := sys.modules.get(KINDS["evaluator"].laws)) is not None:
+        evaluator.forget()
+
+
 def check(kind: str, thing: Callable[..., Any], name: str, arguments: Mapping[str, Any] | None = None) -> Iterator[str]:
     """The statement of each law of a `kind` (a key of KINDS) that holds for what was loaded as `name`.
 
@@ -84,6 +92,6 @@ def check(kind: str, thing: Callable[..., Any], name: str, arguments: Mapping[st
     if about:
         yield f"{name}: {about}"
     for law in laws_of(kind):
-        with Boundary(f"{name} breaks the law {law.name} ({law.statement})"):
+        with Boundary(f"{name} breaks the law {law.name} ({law.statement})", BrokenLaw):
             law(subject)
         yield law.statement

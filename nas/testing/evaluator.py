@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nas.config import parse
 from nas.config.plugins import NO_PLUGINS
 from nas.exits.scores import Scores
+from nas.process.events import Voice
 from nas.run.context import Context
 from nas.search.evaluators.base import Evaluator, ScoresEveryExit
 from nas.testing.laws import laws, require
@@ -38,18 +39,23 @@ _IMAGES: Final = 50
 @lru_cache(maxsize=1)
 def _trained() -> Path:
     """A run that has shared weights; it stays until the process ends."""
-    from rich.console import Console
-
     from nas.run.folder import RunFolder
     from nas.run.opening import materials, open_context
     from nas.stages import supernet
 
     experiment = parse.experiment(_EXPERIMENT)
     path = Path(mkdtemp(prefix="judged-")) / "run"
-    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    atexit.register(forget)
     with RunFolder.open(path, resume=False) as folder:
-        supernet.train_supernet(open_context(experiment, materials(experiment), folder, Console(quiet=True)))
+        supernet.train_supernet(open_context(experiment, materials(experiment), folder, Voice()))
     return path
+
+
+def forget() -> None:
+    """Remove the run that laws are tried on; also where a process ends without looking back."""
+    if _trained.cache_info().currsize:
+        shutil.rmtree(_trained().parent, ignore_errors=True)
+        _trained.cache_clear()
 
 
 def _context() -> Context:
@@ -77,9 +83,11 @@ def _scores(evaluator: Evaluator, context: Context, genome: NDArray[np.int64]) -
 
 def it_has_what_a_run_uses(make: Make) -> None:
     """It says whether it needs shared weights, and scores"""
-    evaluator = make(_context())
-    known = isinstance(getattr(evaluator, "needs_weights", None), bool)
-    require(known, "it does not say `needs_weights`", "say True or False: whether shared weights are trained first")
+    # A run asks the class, before there is anything to make it with.
+    known = isinstance(getattr(type(make(_context())), "needs_weights", None), bool)
+    require(
+        known, "its class does not say `needs_weights`", "say True or False: whether shared weights are trained first"
+    )
 
 
 def every_exit_of_a_network_is_scored(make: Make) -> None:

@@ -98,20 +98,24 @@ def _walk(policy: ExitPolicy, sample: NDArray[np.float32]) -> list[float]:
 
 
 def its_file_runs_on_a_board(policy: ExitPolicy) -> None:
-    """Its file needs Python 3.8 and numpy, and nothing else"""
+    """Its file is Python 3.8 by its grammar, imports numpy and nothing else, and has the class under its own name"""
     path = Path(inspect.getfile(type(policy)))
     text = path.read_text(encoding="utf-8")
     try:
         tree = ast.parse(text, feature_version=(3, 8))
     except SyntaxError as error:
         raise BrokenLaw(f"{path}, line {error.lineno} is not Python 3.8: {error.msg}; write it in that") from error
-    for node in tree.body:
+    for node in (each for each in ast.walk(tree) if isinstance(each, ast.Import | ast.ImportFrom)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or "."] if isinstance(node, ast.ImportFrom) else []
+        names += ["." * node.level + (node.module or "")] if isinstance(node, ast.ImportFrom) else []
         for name in names:
             top = name.partition(".")[0]
             known = top == "numpy" or top in sys.stdlib_module_names
             require(known, f"{path}, line {node.lineno} imports {name}", "it is copied into bundles: numpy alone")
+    named = getattr(sys.modules[type(policy).__module__], type(policy).__name__, None)
+    require(
+        named is type(policy), f"{path} has no {type(policy).__name__}", "let it stand in its module by its own name"
+    )
 
 
 def subject(make: Callable[[], ExitPolicy]) -> tuple[ExitPolicy, str]:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, Generic, TypeVar
-
-from nas.errors import InputError
+from typing import Generic, TypeVar
 
 Subject = TypeVar("Subject")
-_LIBRARIES: Final = "site-packages"
 
 
 class BrokenLaw(AssertionError):
@@ -48,30 +43,3 @@ def require(holds: object, seen: str, remedy: str) -> None:
     """Raise BrokenLaw unless `holds`."""
     if not holds:
         raise BrokenLaw(f"{seen}; {remedy}")
-
-
-class Boundary:
-    """A context in which code that is not ours runs; its exceptions become one InputError that begins with `what`.
-
-    The one place where any exception is caught: it is the answer of a check, with its type, its text and the line that
-    raised it. What asks a program to stop passes.
-    """
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, BrokenLaw):
-            raise InputError(f"{self._what}: {error}") from error
-        if isinstance(error, Exception):
-            frames = traceback.extract_tb(trace)
-            # What failed inside a library was called by somebody, who is told where.
-            last = ([frame for frame in frames if _LIBRARIES not in frame.filename] or frames)[-1]
-            raise InputError(
-                f"{self._what}: it raised {type(error).__name__}: {error} (line {last.lineno} of {last.filename})"
-            ) from error

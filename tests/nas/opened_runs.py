@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from hardware_profiles import Target
 from nas.config import parse
 from nas.devices.base import DeviceFinder, Session, Times, Wanted
@@ -18,6 +16,7 @@ from nas.devices.local import InProcess, InProcessSession, local_device
 from nas.devices.measurement import ExitTime, Measurement
 from nas.devices.runners import runner_for
 from nas.nn.weights import extract
+from nas.process.events import Voice
 from nas.process.files import append_jsonl, read_jsonl
 from nas.run.context import Context
 from nas.run.folder import RunFolder
@@ -37,7 +36,7 @@ def opened(run: Path, devices: DeviceFinder = local_device) -> Iterator[Context]
     experiment = parse.load(run / EXPERIMENT)
     found = materials(experiment, begun=True)
     with RunFolder.open(run, resume=True) as folder:
-        yield open_context(experiment, found, folder, Console(quiet=True), devices)
+        yield open_context(experiment, found, folder, Voice(), devices)
 
 
 def rewind(run: Path, to: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -66,6 +69,40 @@ def test_an_exit_policy_of_ones_own(nas: Command) -> None:
     command = [sys.executable, "-I", str(bundle / "run.py"), "images.npy"]
     answered = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert len(answered) == 20 and all(float(line.split()[2]) >= 1 for line in answered), "a score of Patience"
+
+
+def test_an_evaluator_of_ones_own(nas: Command) -> None:
+    """Nothing is shared, and nothing but the winners is trained."""
+    assert nas("check", "by_size:BySize").code == 0
+    search, winners = (
+        {**small()["search"], "evaluator": "by_size:BySize"},
+        {**small()["winners"], "training": "scratch"},
+    )
+    done = nas("run", write(Path(), small(search=search, winners=winners)), "--out", "run", "--plugins", "by_size")
+    assert done.code == 0, done.err
+    assert not Path("run/supernet.safetensors").exists() and load_verdicts(RunFiles(Path("run"))).kept
+    trials = [trial for trial in read_jsonl(Path("run/trials.jsonl")) if trial["status"] == "complete"]
+    ranked = sorted(trials, key=lambda trial: trial["metrics"]["macs"])
+    accuracy = [trial["metrics"]["accuracy"] for trial in ranked]
+    assert accuracy == sorted(accuracy) and accuracy[0] < accuracy[-1]
+
+
+def test_networks_may_be_judged_by_training_each_of_them(nas: Command) -> None:
+    search = {**small()["search"], "evaluator": {"name": "train", "epochs": 1}, "evaluations": 3, "batch": 3}
+    winners = {**small()["winners"], "training": "scratch", "candidates": 1}
+    done = nas("run", write(Path(), small(search=search, winners=winners)), "--out", "run")
+    assert done.code == 0, done.err
+    assert not Path("run/supernet.safetensors").exists() and load_verdicts(RunFiles(Path("run"))).kept
+
+
+def test_a_worker_that_dies_is_a_failure_of_its_item() -> None:
+    spec = importlib.util.spec_from_file_location("pool", "pool.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with contextlib.closing(module.Pool(workers=1)) as pool:
+        assert [str(answer)[:8] for answer in pool.map(os._exit, [3])] == ["Failure("]
+        assert list(pool.map(abs, [-1, -2])) == [1, 2], "it goes on with others"
 
 
 def test_an_executor_of_ones_own(nas: Command, finished: Path) -> None:

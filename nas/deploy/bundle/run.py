@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import os
 import sys
@@ -29,7 +30,6 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, FOLDER)
 
 # They lie in this folder where it is exported, and are found once the path is set.
-import policy as policies  # type: ignore[import-not-found]  # noqa: E402 (see above)
 from cascade import Cascade  # type: ignore[import-not-found]  # noqa: E402 (see above)
 from preprocessing import Preprocessing  # type: ignore[import-not-found]  # noqa: E402 (see above)
 
@@ -45,7 +45,7 @@ def reading(name: str) -> Iterator[None]:
         yield
     except KeyError as error:
         raise Unusable(f"{name} lacks {error.args[0]!r}") from error
-    except (OSError, ValueError, TypeError, AttributeError, IndexError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, TypeError, AttributeError, IndexError, EOFError, BadZipFile, ImportError) as error:
         raise Unusable(f"{name} cannot be used: {error}") from error
 
 
@@ -84,7 +84,8 @@ def loaded(threads: int) -> tuple[Preprocessing, Cascade, Any, int]:
         manifest = record("manifest.json")
         prepare = Preprocessing.from_dict(manifest["preprocessing"])
         exits = manifest["exits"]
-        policy = getattr(policies, manifest["policy"]["class"])(**manifest["policy"]["arguments"])
+        policy = getattr(importlib.import_module("policy"), manifest["policy"]["class"])
+        policy = policy(**manifest["policy"]["arguments"])
         architecture, early = manifest["architecture"], len(exits) - 1
         takes, gives = [e["takes"] for e in exits], [e["outputs"] for e in exits]
         programs = [program(checked(e["file"], manifest), e["outputs"], threads) for e in exits]
@@ -135,6 +136,7 @@ def classify(cascade: Any, batch: int, image: Any) -> tuple[Any, int]:
     # Samples of a call cannot leave at different exits, so all of it is run.
     answers = [logits[:1] for logits in cascade.run_all(np.repeat(image, batch, axis=0))]
     number = cascade.decide(answers)
+    cascade.answers = answers[: number + 1]
     return answers[number], number
 
 
@@ -161,7 +163,7 @@ def main() -> None:
         logits, number_of_exit = classify(cascade, batch, prepare.apply(image[None]))
         spent = time.perf_counter() - start
         name = prepare.class_names[int(logits.argmax())]
-        score = policy.step(policy.start(), {"logits": logits})[1]
+        score = policy.scores({"logits": np.stack(cascade.answers, axis=1)})[0, -1]
         print(f"{number}  {name}  {score:.4f}  exit {number_of_exit}  {spent * 1e3:.3f} ms")
 
 

@@ -1,4 +1,4 @@
-"""What judges genomes before any of them is a winner: shared weights, short trainings; a table in benchmarks."""
+"""What judges genomes before any of them is a winner: shared weights, or a short training each."""
 
 from __future__ import annotations
 

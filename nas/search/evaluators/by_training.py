@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from nas.errors import InputError
 from nas.exits.scores import Scores, scores
+from nas.process.interrupt import stop_if_asked
+from nas.process.machine import breathe
 from nas.run.context import Context
 from nas.run.training import training_set
 
@@ -27,8 +29,16 @@ class Trained:
         learning_rate: float = 0.05,
         weight_decay: float = 3e-5,
     ) -> None:
-        if epochs < 1 or batch_size < 2:
-            raise InputError(f"search.evaluator: {epochs} epochs of batches of {batch_size} train nothing")
+        images = len(context.data.splits.train)
+        if epochs < 1 or not 2 <= batch_size <= images:
+            raise InputError(
+                f"search.evaluator: {epochs} epochs of batches of {batch_size} out of {images} images train nothing"
+            )
+        if not 0 < learning_rate < 10 or weight_decay < 0:
+            raise InputError(
+                f"search.evaluator: learning_rate {learning_rate} must lie between 0 and 10, and weight_decay "
+                f"{weight_decay} be at least 0"
+            )
         self._context = context
         self._settings = (epochs, batch_size, learning_rate, weight_decay)
         self._labels = context.data.labels("val")[context.order("val")]
@@ -44,7 +54,12 @@ class Trained:
         steps = epochs * (len(data) // batch_size)
         recipe = Recipe(steps, batch_size, learning_rate, weight_decay=weight_decay)
         trainer = NetworkTrainer(network, data, recipe, context.seed("evaluator", network.key))
-        weights = trainer.finish(trainer.run(trainer.start()))
+        weights = trainer.finish(trainer.run(trainer.start(), progress=_breathe))
         validation = context.data.raw_images("val")[context.order("val")[:images]]
         logits = network_logits(network, weights, validation, context.data.preprocessing.apply)
         return scores(context.experiment.policy, logits, self._labels[:images])
+
+
+def _breathe(step: int, loss: float) -> None:
+    stop_if_asked()
+    breathe()

@@ -55,6 +55,7 @@ KINDS = (
     Kind(r"nas latency (eval|fit) table\.npz .*", "table"),
     Kind(r"nas (check bars\.yaml( --plugins \S+)?|devices my_board)", "extended"),
     Kind(r"nas check (plain:plain|climb:Climb|cross_entropy:CrossEntropy|traffic:Traffic)", "extended"),
+    Kind(r"nas check (by_the_book:ByTheBook|top_two:TopTwo|pool:Pool|by_size:BySize)", "extended"),
     Kind(r"nas check mine:space", "mine"),
     Kind(r"python run\.py images\.npy", "winner"),
     # The quickstart, once and in this order: what comes later goes on with it.
@@ -63,7 +64,7 @@ KINDS = (
     Kind(r"nas run experiments/quickstart\.yaml --out runs/tighter .*", "demo", leaves="runs/tighter/report.html"),
     # Installing and developing.
     Kind(r"pip install (\.|'\.\[optuna\]')", "checkout", leaves="site/bin/nas", environment=WITHOUT_NETWORK),
-    Kind(r"make (install|check|test|test-slow)", "checkout", environment=DRY_RUN),
+    Kind(r"make (dev|check|test|test-slow)", "checkout", environment=DRY_RUN),
     # Names of commands, and commands with a placeholder.
     Kind(r"nas (run|search|train|export|verify|report|check|profile|latency|latency fit)", name=True),
     Kind(r"nas .*(…|\.\.\.|\b[A-Z]{4,}\b).*", placeholders=True),

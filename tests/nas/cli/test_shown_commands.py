@@ -100,12 +100,13 @@ def winner(tmp_path: Path, finished: Path) -> Path:
 
 
 def copied(folder: Path, tools: Path) -> Path:
-    """A checkout in which `make install` has nothing to do any more."""
+    """A checkout in which there is nothing left to install."""
     left_behind = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs")
     shutil.copytree(ROOT, folder, ignore=left_behind, symlinks=True)
     (folder / ".venv").mkdir()
     (folder / ".venv" / "bin").symlink_to(tools)
-    (folder / ".venv" / ".installed").touch()
+    for mark in (".installed", ".dev"):
+        (folder / ".venv" / mark).touch()
     return folder
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from nas.deploy import thresholds
-from nas.deploy.manifest import Manifest, add_scripts, load, policy_record, write
+from nas.deploy.manifest import Manifest, add_scripts, load, write
 from nas.deploy.names import THRESHOLDS
 from nas.deploy.onnx import export_segments, to_onnx
+from nas.deploy.policy import policy_record
 from nas.exits.policies import MaxProbability
 from nas.tasks.image_classification.preprocessing import Preprocessing
 from tests.nas.deploy.small_networks import PREPROCESSING, random_weights, reference, three_exits

@@ -11,9 +11,10 @@ import pytest
 
 import nas
 from nas.deploy import thresholds
-from nas.deploy.manifest import Manifest, add_scripts, differences, load, policy_record, require_as_exported, write
+from nas.deploy.manifest import Manifest, add_scripts, differences, load, require_as_exported, write
 from nas.deploy.names import MANIFEST, THRESHOLDS
 from nas.deploy.onnx import export_segments, to_onnx
+from nas.deploy.policy import policy_record
 from nas.errors import InputError
 from nas.exits.policies import MaxProbability
 from tests.nas.deploy.small_networks import PREPROCESSING, random_weights, three_exits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -61,8 +60,11 @@ def test_a_measurement_waits_for_a_task_and_the_task_for_it(folder: Path) -> Non
 
 
 def test_tasks_compute_together(folder: Path) -> None:
-    with computes(folder, 10.0, 3.0), machine.computing():
-        machine.breathe()
+    with computes(folder, 10.0, 30.0) as other:
+        begin = time.monotonic()
+        with machine.computing():
+            machine.breathe()
+            assert time.monotonic() - begin < 5.0 and other.poll() is None, "it did not wait for the other to end"
 
 
 def test_a_task_that_is_killed_holds_nothing(folder: Path) -> None:
@@ -94,17 +96,46 @@ def test_where_no_lock_can_lie_it_is_said_and_goes_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(machine, "FOLDER", folder / "not there")
+    machine._warn_once.cache_clear()
     with machine.measuring():
         pass
     assert "cannot be opened" in caplog.text
 
 
-def test_a_lock_of_somebody_else_is_used(folder: Path) -> None:
-    """Files in a folder for all belong to who came first, and may be read by all."""
+def test_locks_may_be_taken_by_everybody(folder: Path) -> None:
+    """Files in a folder for all belong to who came first."""
     with machine.measuring():
         pass
-    for path in folder.iterdir():
-        assert path.stat().st_mode & 0o444 == 0o444
-        os.chmod(path, 0o444)
-    with machine.computing():
+    assert {path.stat().st_mode & 0o666 for path in folder.iterdir()} == {0o666}
+
+
+def test_a_child_that_was_forked_meanwhile_holds_nothing(folder: Path) -> None:
+    """In a process of its own: this one has threads, which no fork takes along."""
+    program = """
+import os, signal, sys, time
+from pathlib import Path
+from nas.process import machine
+machine.FOLDER = Path(sys.argv[1])
+with machine.computing():
+    child = os.fork()
+    if child == 0:
+        machine.breathe()
+        time.sleep(30)
+        os._exit(0)
+begin = time.monotonic()
+with machine.measuring():
+    print(time.monotonic() - begin)
+os.kill(child, signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 5.0
+
+
+def test_a_long_wait_is_spoken_of_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(machine, "_SAID_AFTER_S", 0.1)
+    machine._warn_once.cache_clear()
+    with computes(folder, 1.0, 10.0), machine.measuring():
         pass
+    assert caplog.text.count("another run on this machine measures or computes") == 1

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rich.console import Console
 
 from nas.config import parse
 from nas.errors import InputError
+from nas.process.events import Voice
 from nas.run.folder import RunFolder
 from nas.run.layout import EXPERIMENT
 from nas.run.opening import materials, open_context
@@ -25,7 +25,7 @@ def test_an_experiment_of_an_older_release_is_the_same_experiment(run: Path) -> 
     (run / EXPERIMENT).write_text(yaml.safe_dump(data))
     with RunFolder.open(run, resume=True) as folder:
         experiment = parse.experiment(small())
-        assert open_context(experiment, materials(experiment), folder, Console(quiet=True)).experiment == experiment
+        assert open_context(experiment, materials(experiment), folder, Voice()).experiment == experiment
 
 
 def test_seeds_derive_from_what_they_are_for(run: Path) -> None:

@@ -55,7 +55,7 @@ class Hasty:
 @pytest.mark.parametrize(
     ("kind", "thing", "law", "said"),
     [
-        ("evaluator", Forgetful, "it_has_what_a_run_uses", "it does not say `needs_weights`"),
+        ("evaluator", Forgetful, "it_has_what_a_run_uses", "its class does not say `needs_weights`"),
         ("evaluator", Forgetful, "every_exit_of_a_network_is_scored", "correct is float64"),
         ("evaluator", Forgetful, "equal_questions_have_equal_answers", "asked again it says something else"),
         ("evaluator", Forgetful, "another_one_says_the_same", "made anew it says something else"),
