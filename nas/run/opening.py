@@ -15,7 +15,7 @@ from typing import Any
 
 from hardware_profiles import HOST, DeviceProfile, cpuinfo
 from hardware_profiles import load as load_profile
-from hardware_profiles.host import is_here
+from hardware_profiles.host import detect, is_here
 from hardware_profiles.schema import parse as parse_profile
 from nas.config import dump, parse
 from nas.config.kinds import RUNNER
@@ -101,7 +101,8 @@ def _check_parts(experiment: Experiment, begun: bool) -> None:
             raise InputError(f"target.runner: {target.runner} {objection}")
         if begun:
             continue
-        profile = load_profile(target.device)
+        # What this machine can do at most is not asked: measuring that takes a second.
+        profile = detect(measure=False) if target.device == HOST else load_profile(target.device)
         with _making("target.runner", target.runner):
             builder = kind.builder(target, profile)
             if is_here(profile):

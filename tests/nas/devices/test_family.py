@@ -133,7 +133,7 @@ def context(said: list[Any]) -> Any:
         experiment=SimpleNamespace(latency_model=ComponentSpec("roofline", MODEL, {})),
         profiles={"new": NEW},
         space=SPACE,
-        console=SimpleNamespace(print=said.append),
+        voice=SimpleNamespace(note=said.append),
     )
 
 
