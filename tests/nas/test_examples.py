@@ -33,6 +33,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.copy(path, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_runner_of_ones_own(nas: Command) -> None:
     assert nas("check", "reference_runner:Reference").code == 0
     target = {"device": "host", "runner": "reference_runner:Reference"}
@@ -74,6 +75,7 @@ def test_an_exit_policy_of_ones_own(nas: Command) -> None:
     assert len(answered) == 20 and all(float(line.split()[2]) >= 1 for line in answered), "a score of Patience"
 
 
+@pytest.mark.slow
 def test_a_space_with_an_operator_choice_and_a_latency_model_of_ones_own(nas: Command) -> None:
     for subject in ("pick:pick", "traffic:Traffic"):
         assert nas("check", subject).code == 0
@@ -86,6 +88,7 @@ def test_a_space_with_an_operator_choice_and_a_latency_model_of_ones_own(nas: Co
     assert ".conv." in names or ".pool" in names
 
 
+@pytest.mark.slow
 def test_an_evaluator_of_ones_own(nas: Command) -> None:
     """Nothing is shared, and nothing but the winners is trained."""
     assert nas("check", "by_size:BySize").code == 0

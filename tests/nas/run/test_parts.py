@@ -195,6 +195,7 @@ def test_where_networks_are_judged_may_change_within_a_run_and_other_things_not(
     assert "was begun with another experiment: search.images was 300 and is 200;" in error
 
 
+@pytest.mark.slow
 def test_a_policy_whose_file_was_changed_is_another_one(nas: Command) -> None:
     experiment = write(Path(), small(exit_policy={"name": "alone:Leaning"}))
     assert nas("run", experiment, "--out", "run", "--plugins", "alone").code == 0
