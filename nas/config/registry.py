@@ -58,9 +58,9 @@ def load(reference: str, plugins: Plugins = NO_PLUGINS) -> Callable[..., Any]:
         raise InputError(f"{reference!r}: {error}") from error
     except SyntaxError as error:
         raise InputError(f"{reference!r}: {error.filename}, line {error.lineno}: {error.msg}") from error
-    found = getattr(module, attribute, None)
+    found: Callable[..., Any] | None = getattr(module, attribute, None)
     if not callable(found):
         names = [name for name, value in vars(module).items() if callable(value) and name[0] != "_"]
         near = nearest(attribute, names)
         raise InputError(f"{reference!r}: module {module_name!r} has no callable {attribute!r}{near}")
-    return found  # type: ignore[no-any-return]  # getattr of a module is Any
+    return found

@@ -73,7 +73,7 @@ class Probe:
         return level_s <= QUIET_PROBE * self.floor_s
 
 
-@lru_cache(maxsize=None)  # noqa: UP033 (boards have Python 3.8)
+@lru_cache(maxsize=1)
 def shared() -> Probe:
     """The probe of this process: what an earlier measurement learned about the machine holds for the next."""
     return Probe()
