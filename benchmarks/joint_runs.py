@@ -97,7 +97,7 @@ def trained(out: Path, networks: int, again: int, epochs: int, shared_epochs: in
     import jax
 
     from nas.nn.loop import Recipe
-    from nas.nn.static import NetworkTrainer
+    from nas.nn.static import finish, network_trainer
 
     path = out / "networks.jsonl"
     context = opened(out, 0, shared_epochs)
@@ -110,8 +110,9 @@ def trained(out: Path, networks: int, again: int, epochs: int, shared_epochs: in
     steps = epochs * (len(data) // 64)
     for number, training in (pair for pair in wanted if pair not in done):
         network = context.space.decode(genomes[number])
-        trainer = NetworkTrainer(network, data, Recipe(steps, 64, 0.1), derive_seed(training, "scratch", number))
-        weights = trainer.finish(trainer.run(trainer.start()))
+        seed = derive_seed(training, "scratch", number)
+        trainer = network_trainer(network, data, Recipe(steps, 64, 0.1), seed)
+        weights = finish(network, trainer.run(trainer.start()), data, seed)
         right = answers(network, weights, images) == labels
         # Programs of networks that are done with: a hundred megabytes each.
         jax.clear_caches()

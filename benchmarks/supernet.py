@@ -37,9 +37,10 @@ import numpy as np
 from nas.nn import backend, native
 from nas.nn.batches import TrainingSet
 from nas.nn.loop import Recipe
-from nas.nn.static import NetworkTrainer
-from nas.supernet.sampling import largest
-from nas.supernet.training import SupernetTrainer
+from nas.nn.static import network_trainer
+from nas.nn.trainer import Trainer
+from nas.supernet.sampling import Sandwich, largest
+from nas.supernet.training import SharedNetworks, supernet_trainer
 from nas.tasks.image_classification.preprocessing import Preprocessing
 from search_spaces.ir import Network
 from search_spaces.mobile import TABLES, mobile
@@ -150,7 +151,7 @@ def random_set(space: SearchSpace, n: int) -> TrainingSet:
     return TrainingSet(images, rng.integers(0, CLASSES, n).astype(np.int32), record)
 
 
-def stepping(trainer: NetworkTrainer | SupernetTrainer) -> Callable[[int], None]:
+def stepping(trainer: Trainer) -> Callable[[int], None]:
     """A function that trains some steps further and waits for the result."""
     import jax
 
@@ -166,24 +167,26 @@ def stepping(trainer: NetworkTrainer | SupernetTrainer) -> Callable[[int], None]
 
 def jax_static(space: SearchSpace, batch: int) -> Callable[[int], None]:
     """Training of the largest network by itself."""
-    return stepping(NetworkTrainer(network_of(space), random_set(space, 8 * batch), Recipe(10**6, batch), 0))
+    return stepping(network_trainer(network_of(space), random_set(space, 8 * batch), Recipe(10**6, batch), 0))
 
 
 def sandwich(space: SearchSpace, batch: int) -> Callable[[int], None]:
     """Training of the supernet."""
-    return stepping(SupernetTrainer(space, random_set(space, 8 * batch), Recipe(10**6, batch), 0))
+    return stepping(supernet_trainer(space, random_set(space, 8 * batch), Recipe(10**6, batch), 0))
 
 
-class OnlyLargest(SupernetTrainer):
-    """A supernet trained in its largest network alone."""
+class OnlyLargest(Sandwich):
+    """The largest network alone."""
 
-    def genomes(self, step: int) -> Any:
-        return largest(self.space)[None]
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__(space, 0)
+        self.fixed = largest(space)[None]
 
 
 def jax_masked(space: SearchSpace, batch: int) -> Callable[[int], None]:
     """Training of the largest network through the supernet's program."""
-    return stepping(OnlyLargest(space, random_set(space, 8 * batch), Recipe(10**6, batch), 0))
+    data, recipe = random_set(space, 8 * batch), Recipe(10**6, batch)
+    return stepping(Trainer(SharedNetworks(space), OnlyLargest(space), data, recipe, 0))
 
 
 def torch_static(space: SearchSpace, batch: int, threads: int) -> Callable[[int], None]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nas.nn import backend
 from nas.nn.batches import Batches, TrainingSet
+from nas.nn.programs import Program
 from nas.optimisers.base import Bools, Feedback, Floats, Ints
 from nas.seeds import derive_seed
 from nas.supernet.elastic import Supernet
@@ -44,7 +45,7 @@ class SampledNetworks:
         self.supernet = Supernet(space)
         self._params = {name: jnp.asarray(value) for name, value in params.items()}
         self._batches = Batches(data, batch_size, derive_seed(seed, "batches"))
-        self._forward = jax.jit(self._answers)
+        self._forward = Program(self._answers)
 
     def _answers(self, params: dict[str, Array], images: Array, combination: Array) -> Array:
         return jax.nn.log_softmax(self.supernet.forward(params, {}, images, combination, "train")[0])

@@ -11,23 +11,23 @@ from nas.run.context import Context
 from nas.run.training import load_checkpoint, planned_steps, training_set
 
 if TYPE_CHECKING:
-    from nas.supernet.training import SupernetTrainer
+    from nas.nn.trainer import Trainer
 
 
-def supernet_trainer(context: Context) -> SupernetTrainer:
+def planned_supernet(context: Context) -> Trainer:
     """The training of the run's shared weights, as long as was planned."""
     from nas.nn.loop import Recipe
-    from nas.supernet.training import SupernetTrainer
+    from nas.supernet.training import supernet_trainer
 
     settings = context.experiment.supernet
     data = training_set(context, settings.augment)
 
-    def trainer(steps: int) -> SupernetTrainer:
+    def trainer(steps: int) -> Trainer:
         recipe = Recipe(
             steps, settings.batch_size, settings.learning_rate, weight_decay=settings.weight_decay,
             label_smoothing=settings.label_smoothing,
         )  # fmt: skip
-        return SupernetTrainer(context.space, data, recipe, context.seed("supernet"), settings.random_subnets)
+        return supernet_trainer(context.space, data, recipe, context.seed("supernet"), settings.random_subnets)
 
     most = settings.epochs * (len(data) // settings.batch_size)
     path, max_time_s = context.files.plans, settings.max_time_s
@@ -38,6 +38,6 @@ def shared_weights(context: Context) -> dict[str, NDArray[np.float32]]:
     """The trained shared weights by name."""
     from nas.supernet.training import shared_weights as parameters
 
-    state = load_checkpoint(context.files.supernet, supernet_trainer(context).load)
+    state = load_checkpoint(context.files.supernet, planned_supernet(context).load)
     named: dict[str, NDArray[Any]] = dict(parameters(state))
     return named

@@ -10,7 +10,7 @@ from nas.process.files import atomic_write_bytes
 from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.reuse import take_weights
-from nas.run.supernet import supernet_trainer
+from nas.run.supernet import planned_supernet
 from nas.run.training import load_checkpoint, require_same_kernels, steps_progress
 
 #: A checkpoint at least this many times per training; each costs a few milliseconds.
@@ -29,7 +29,7 @@ def _train(context: Context) -> None:
     if context.experiment.supernet.reuse is not None and not path.exists():
         take_weights(context.experiment, context.run, context.data.splits.record())
         context.voice.note(f"shared weights of {context.experiment.supernet.reuse}")
-    trainer = supernet_trainer(context)
+    trainer = planned_supernet(context)
     state = load_checkpoint(path, trainer.load) if path.exists() else trainer.start()
     with steps_progress(context, "supernet", trainer.recipe.steps, state.step) as report:
         trainer.run(

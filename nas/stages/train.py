@@ -6,6 +6,8 @@ validation images, which is what thresholds are solved on), and unmet.json.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,9 @@ from nas.run.winners import Winner, files_of, is_trained, load_network, write_sc
 from nas.search.selection import choose
 from nas.seeds import derive_seed
 from search_spaces.ir import Network
+
+if TYPE_CHECKING:
+    from nas.nn.trainer import Trainer
 
 _CHECKPOINTS = 10
 
@@ -47,7 +52,7 @@ def train_winners(context: Context) -> None:
 def _train(context: Context, winner: Winner) -> None:
     require_same_kernels(context)
     from nas.nn.loop import Recipe
-    from nas.nn.static import NetworkTrainer
+    from nas.nn.static import finish, network_trainer
     from nas.nn.weights import extract
 
     settings, shared = context.experiment.winners, context.experiment.supernet
@@ -55,7 +60,7 @@ def _train(context: Context, winner: Winner) -> None:
     network = context.space.decode(winner.genome)
     seed = derive_seed(context.seed("winner"), winner.trial.key)
 
-    def trainer(steps: int) -> NetworkTrainer:
+    def trainer(steps: int) -> Trainer:
         recipe = Recipe(
             steps,
             settings.batch_size,
@@ -63,7 +68,7 @@ def _train(context: Context, winner: Winner) -> None:
             weight_decay=settings.weight_decay,
             label_smoothing=shared.label_smoothing,
         )
-        return NetworkTrainer(network, data, recipe, seed)
+        return network_trainer(network, data, recipe, seed)
 
     most = settings.epochs * (len(data) // settings.batch_size)
     name = f"winner-{winner.trial.key[:16]}"
@@ -83,7 +88,7 @@ def _train(context: Context, winner: Winner) -> None:
             checkpoint=lambda reached: atomic_write_bytes(path, chosen.save(reached)),
             progress=report,
         )
-    write_weights(files, winner, chosen.finish(state))
+    write_weights(files, winner, finish(network, state, data, seed))
     path.unlink(missing_ok=True)
 
 

@@ -5,7 +5,8 @@ Sandwich rule: BigNAS (Yu et al. 2020, arXiv 2003.11142). Strict fairness: FairN
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,16 +42,29 @@ def operator_genes(space: SearchSpace) -> tuple[int, ...]:
     return tuple(sorted({slot.genes[position] for slot in space.slots for position in slot.operator_choice}))
 
 
-def sandwich(space: SearchSpace, random: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Canonical genomes [2 + random, genes] of one step: the largest, the smallest, and `random` drawn ones.
+class Sandwich:
+    """Satisfies `trainer.Sampler`: the largest network, the smallest, and `random` drawn ones.
 
     Genes of operator choices run through permutations of their options, so that the operators of a choice take turns
-    and none is trained more than once oftener than another within a step.
+    and none is trained more than once oftener than another within a step: with such genes, no network is fixed.
     """
-    genomes = np.concatenate([[largest(space)], [smallest(space)], random_genomes(space, random, rng)])
-    for gene in operator_genes(space):
-        options = len(space.genes[gene].options)
-        turns = [rng.permutation(options) for _ in range(-(-len(genomes) // options))]
-        genomes[:, gene] = np.concatenate(turns)[: len(genomes)]
-    result: NDArray[np.int64] = space.canonical(genomes).astype(np.int64)
-    return result
+
+    def __init__(self, space: SearchSpace, random: int) -> None:
+        self._space, self._random = space, random
+        self._ends = np.stack([largest(space), smallest(space)])
+        self._choices = operator_genes(space)
+        self.fixed = self._ends[:0] if self._choices else self._ends
+        self.identity: Mapping[str, Any] = {"random_subnets": random}
+
+    def draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Canonical genomes [n, genes] of one step that are not fixed."""
+        drawn = random_genomes(self._space, self._random, rng)
+        if not self._choices:
+            return drawn
+        genomes = np.concatenate([self._ends, drawn])
+        for gene in self._choices:
+            options = len(self._space.genes[gene].options)
+            turns = [rng.permutation(options) for _ in range(-(-len(genomes) // options))]
+            genomes[:, gene] = np.concatenate(turns)[: len(genomes)]
+        result: NDArray[np.int64] = self._space.canonical(genomes).astype(np.int64)
+        return result

@@ -46,15 +46,16 @@ class Trained:
     def scores(self, genome: NDArray[np.int64], images: int, present: NDArray[np.bool_]) -> Scores:
         """Scores of one network after its training, which the run's seed and the network decide."""
         from nas.nn.loop import Recipe
-        from nas.nn.static import NetworkTrainer, network_logits
+        from nas.nn.static import finish, network_logits, network_trainer
 
         context, (epochs, batch_size, learning_rate, weight_decay) = self._context, self._settings
         network = context.space.decode(genome)
         data = training_set(context, context.experiment.supernet.augment)
         steps = epochs * (len(data) // batch_size)
         recipe = Recipe(steps, batch_size, learning_rate, weight_decay=weight_decay)
-        trainer = NetworkTrainer(network, data, recipe, context.seed("evaluator", network.key))
-        weights = trainer.finish(trainer.run(trainer.start(), progress=_breathe))
+        seed = context.seed("evaluator", network.key)
+        trainer = network_trainer(network, data, recipe, seed)
+        weights = finish(network, trainer.run(trainer.start(), progress=_breathe), data, seed)
         validation = context.data.raw_images("val")[context.order("val")[:images]]
         logits = network_logits(network, weights, validation, context.data.preprocessing.apply)
         return scores(context.experiment.policy, logits, self._labels[:images])

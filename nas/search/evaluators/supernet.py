@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
 from nas.nn import backend
+from nas.nn.programs import Program
 from nas.supernet.elastic import Supernet
 from search_spaces.slots import Genomes, SearchSpace
 
@@ -55,8 +55,8 @@ class SupernetEvaluator:
         self._images, self._prepare = images, prepare
         self._keep_bytes, self._kept_bytes = keep_bytes, 0
         self._cache: dict[bytes, NDArray[np.float32]] = {}
-        self._calibrate = jax.jit(self._statistics)
-        self._evaluate = jax.jit(self._answers)
+        self._calibrate = Program(self._statistics)
+        self._evaluate = Program(self._answers)
 
     def _statistics(self, params: dict[str, Array], images: Array, combination: Array) -> dict[str, Array]:
         return self.supernet.forward(params, {}, images, combination, "calibrate")[1]

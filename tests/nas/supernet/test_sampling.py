@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nas.supernet.sampling import largest, operator_genes, sandwich, smallest
+from nas.supernet.sampling import Sandwich, largest, operator_genes, smallest
 from search_spaces.mobile import mobile
 from search_spaces.slots import SearchSpace, random_genomes
 from search_spaces.toy import OPERATORS, toy
@@ -25,21 +25,22 @@ def test_the_extremes_go_by_value_not_by_the_order_of_options() -> None:
         assert ascending.decode(extreme(ascending)).macs == descending.decode(extreme(descending)).macs
 
 
-def test_sandwich_is_canonical_and_follows_from_the_generator(tiny: SearchSpace) -> None:
-    genomes = sandwich(tiny, 3, np.random.default_rng(4))
-    assert (
-        np.array_equal(genomes[0], largest(tiny)) and np.array_equal(genomes[1], smallest(tiny)) and len(genomes) == 5
-    )
-    assert np.array_equal(genomes, tiny.canonical(genomes))
-    assert np.array_equal(genomes, sandwich(tiny, 3, np.random.default_rng(4)))
+def test_the_ends_are_known_beforehand_and_the_rest_follows_from_the_generator(tiny: SearchSpace) -> None:
+    sampler = Sandwich(tiny, 3)
+    assert np.array_equal(sampler.fixed, [largest(tiny), smallest(tiny)])
+    drawn = sampler.draw(np.random.default_rng(4))
+    assert len(drawn) == 3 and np.array_equal(drawn, tiny.canonical(drawn))
+    assert np.array_equal(drawn, sampler.draw(np.random.default_rng(4)))
+    assert len(Sandwich(tiny, 0).draw(np.random.default_rng(4))) == 0
 
 
 def test_the_operators_of_a_choice_take_turns() -> None:
     space = toy((1, 8, 8), 3)
     operator_choices = operator_genes(space)
     assert [space.genes[gene].name.rpartition(".")[2] for gene in operator_choices] == ["operator"] * 4
-    rng = np.random.default_rng(0)
+    rng, sampler = np.random.default_rng(0), Sandwich(space, 2 * len(OPERATORS) - 2)
+    assert not len(sampler.fixed)
     always = space.slots[1].genes[space.slots[1].operator_choice[0]]
     for _ in range(5):
-        genomes = sandwich(space, 2 * len(OPERATORS) - 2, rng)
+        genomes = sampler.draw(rng)
         assert (np.bincount(genomes[:, always], minlength=len(OPERATORS)) == 2).all()

@@ -12,10 +12,12 @@ from nas.errors import InputError
 from nas.nn.batches import Batches, TrainingSet
 from nas.nn.interpreter import apply, split
 from nas.nn.loop import Params, Recipe, State, load, run, save, start, steps_within
-from nas.nn.static import NetworkTrainer
+from nas.nn.module import NetworkModule
+from nas.nn.static import finish, network_trainer
+from nas.nn.trainer import Trainer
 from nas.nn.weights import cut
 from nas.supernet.sampling import smallest
-from nas.supernet.training import SupernetTrainer, shared_weights
+from nas.supernet.training import shared_weights, supernet_trainer
 from nas.tasks.image_classification.dataset import Augmentation
 from search_spaces.slots import SearchSpace, with_exits
 
@@ -23,9 +25,9 @@ RECIPE = Recipe(20, batch_size=16, learning_rate=0.05)
 
 
 @pytest.fixture(scope="module")
-def trained(tiny: SearchSpace, pictures: TrainingSet) -> tuple[SupernetTrainer, State, list[float], dict[int, bytes]]:
+def trained(tiny: SearchSpace, pictures: TrainingSet) -> tuple[Trainer, State, list[float], dict[int, bytes]]:
     """A finished supernet training with its losses, and its checkpoints by step."""
-    trainer = SupernetTrainer(tiny, pictures, RECIPE, seed=1, random_subnets=1)
+    trainer = supernet_trainer(tiny, pictures, RECIPE, seed=1, random_subnets=1)
     losses: list[float] = []
     kept: dict[int, bytes] = {}
     state = trainer.run(
@@ -40,7 +42,7 @@ def same(a: State, b: State) -> bool:
     return a.step == b.step and all(np.array_equal(x, y) and x.shape == y.shape for x, y in leaves)
 
 
-def test_the_loss_falls(trained: tuple[SupernetTrainer, State, list[float], dict[int, bytes]]) -> None:
+def test_the_loss_falls(trained: tuple[Trainer, State, list[float], dict[int, bytes]]) -> None:
     _, state, losses, kept = trained
     assert state.step == len(losses) == 20 and sorted(kept) == [8, 16, 20]
     assert np.mean(losses[-4:]) < 0.8 * losses[0]
@@ -49,10 +51,10 @@ def test_the_loss_falls(trained: tuple[SupernetTrainer, State, list[float], dict
 def test_a_resumed_training_gives_identical_weights(
     tiny: SearchSpace,
     pictures: TrainingSet,
-    trained: tuple[SupernetTrainer, State, list[float], dict[int, bytes]],
+    trained: tuple[Trainer, State, list[float], dict[int, bytes]],
 ) -> None:
     _, finished, _, kept = trained
-    again = SupernetTrainer(tiny, pictures, RECIPE, seed=1, random_subnets=1)
+    again = supernet_trainer(tiny, pictures, RECIPE, seed=1, random_subnets=1)
     resumed = again.load(kept[8])
     assert resumed.step == 8
     assert same(again.run(resumed), finished)
@@ -62,12 +64,12 @@ def test_a_resumed_training_gives_identical_weights(
 def test_a_checkpoint_of_another_training_is_refused(
     tiny: SearchSpace,
     pictures: TrainingSet,
-    trained: tuple[SupernetTrainer, State, list[float], dict[int, bytes]],
+    trained: tuple[Trainer, State, list[float], dict[int, bytes]],
 ) -> None:
     kept = trained[3]
     for trainer, what in (
-        (SupernetTrainer(tiny, pictures, RECIPE, seed=2, random_subnets=1), "seed"),
-        (SupernetTrainer(tiny, pictures, replace(RECIPE, steps=21), seed=1, random_subnets=1), "recipe"),
+        (supernet_trainer(tiny, pictures, RECIPE, seed=2, random_subnets=1), "seed"),
+        (supernet_trainer(tiny, pictures, replace(RECIPE, steps=21), seed=1, random_subnets=1), "recipe"),
     ):
         with pytest.raises(InputError, match=f"another training: {what}"):
             trainer.load(kept[8])
@@ -113,14 +115,14 @@ def test_divergence_is_reported_with_its_step() -> None:
 def test_one_network_is_finetuned_resumably_and_gets_statistics(
     tiny: SearchSpace,
     pictures: TrainingSet,
-    trained: tuple[SupernetTrainer, State, list[float], dict[int, bytes]],
+    trained: tuple[Trainer, State, list[float], dict[int, bytes]],
 ) -> None:
     network = tiny.decode(with_exits(tiny, smallest(tiny), range(2)))
     shapes = network.weight_shapes
     shared = shared_weights(trained[1])
     first = {name: cut(shared[name], weight.shape) for name, weight in shapes.items() if weight.trainable}
-    recipe = replace(RECIPE, steps=30, equilibrium=True)
-    trainer = NetworkTrainer(network, pictures, recipe, seed=2)
+    recipe = replace(RECIPE, steps=30)
+    trainer = network_trainer(network, pictures, recipe, seed=2)
     losses: list[float] = []
     kept: dict[int, bytes] = {}
     state = trainer.run(
@@ -128,14 +130,14 @@ def test_one_network_is_finetuned_resumably_and_gets_statistics(
         progress=lambda step, loss: losses.append(loss),
     )  # fmt: skip
     assert same(trainer.run(trainer.load(kept[20])), state)
-    weights = trainer.finish(state)
+    weights = finish(network, state, pictures, 2)
     assert weights.keys() == shapes.keys()
     x = pictures.prepared(np.arange(96))
     params, stats = split(network, weights)
     calibrated = apply(network, params, {}, {"image": x}, "calibrate")
     for name, value in stats.items():
         assert np.allclose(value, calibrated.stats[name], rtol=1e-3, atol=1e-4), name
-    answers = trainer.module(state)(x)
+    answers = NetworkModule(network, weights)(x)
     assert len(answers) == len(network.exits) > 1
     assert (np.asarray(answers[-1]).argmax(1) == pictures.labels).mean() > 0.9
     assert losses[-1] < losses[0]
@@ -143,9 +145,9 @@ def test_one_network_is_finetuned_resumably_and_gets_statistics(
 
 def test_a_teacher_changes_what_is_learnt(tiny: SearchSpace, pictures: TrainingSet) -> None:
     network = tiny.decode([0] * len(tiny.genes))
-    alone = NetworkTrainer(network, pictures, replace(RECIPE, steps=2), seed=0)
-    weights = alone.finish(alone.start())
-    taught = NetworkTrainer(network, pictures, replace(RECIPE, steps=2), seed=0, teacher=(network, weights))
+    alone = network_trainer(network, pictures, replace(RECIPE, steps=2), seed=0)
+    weights = finish(network, alone.start(), pictures, 0)
+    taught = network_trainer(network, pictures, replace(RECIPE, steps=2), seed=0, teacher=(network, weights))
     a, b = alone.run(alone.start()), taught.run(taught.start())
     assert any(not np.array_equal(a.params[name], b.params[name]) for name in a.params)
     with pytest.raises(InputError, match="teacher"):
@@ -160,10 +162,10 @@ def test_steps_within() -> None:
 
 def test_timing_leaves_nothing_behind(tiny: SearchSpace, pictures: TrainingSet) -> None:
     network = tiny.decode([0] * len(tiny.genes))
-    trainer = NetworkTrainer(network, pictures, replace(RECIPE, steps=3), seed=0)
+    trainer = network_trainer(network, pictures, replace(RECIPE, steps=3), seed=0)
     seconds = trainer.time_steps(2)
     assert len(seconds) == 2 and min(seconds) > 0
-    fresh = NetworkTrainer(network, pictures, replace(RECIPE, steps=3), seed=0)
+    fresh = network_trainer(network, pictures, replace(RECIPE, steps=3), seed=0)
     assert same(trainer.run(trainer.start()), fresh.run(fresh.start()))
 
 
