@@ -65,7 +65,8 @@ def unseen(context: Context, genomes: NDArray[np.int64]) -> Floats:
     """Accuracy [n] of the last exit by shared weights, on test images, which no method sees."""
     from nas.search.evaluators.supernet import SupernetEvaluator
 
-    calibration = training_set(context, False).sample(512, context.seed("batch-norm"))
+    data = training_set(context, False)
+    calibration = data.prepared(data.sample(512, context.seed("batch-norm")))
     evaluator = SupernetEvaluator(
         context.space,
         shared_weights(context),

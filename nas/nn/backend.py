@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from pathlib import Path
 
 import jax
 
 from hardware_profiles import cpuinfo
+from nas.process.cache import cache_home
 from nas.process.heap import keep_heap
 
 #: Compiling less than this is faster than reading it back from disk.
@@ -24,7 +24,7 @@ def cache_folder() -> Path:
     lines = cpuinfo.lines() or [platform.processor()]
     abilities = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}) or lines
     name = f"{platform.machine()}-{hashlib.sha256(''.join(abilities).encode()).hexdigest()[:8]}"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwnas" / name
+    return cache_home() / name
 
 
 def prepare() -> None:

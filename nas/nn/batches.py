@@ -11,15 +11,16 @@ from nas.errors import InputError
 from nas.seeds import derive_seed
 from nas.tasks.image_classification.augment import augment
 from nas.tasks.image_classification.batches import epoch_batches, step_rng
-from nas.tasks.image_classification.dataset import Augmentation, Images, Labels
+from nas.tasks.image_classification.dataset import Augmentation, Labels
 from nas.tasks.image_classification.preprocessing import Preprocessing
+from nas.tasks.image_classification.source import Source
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
     """Raw images [n, C, H, W] with labels [n], how they become inputs, and how they are changed while training."""
 
-    images: Images
+    images: Source
     labels: Labels
     preprocessing: Preprocessing
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -31,10 +32,10 @@ class TrainingSet:
         """Inputs [len(positions), channels, height, width] without augmentation."""
         return self.preprocessing.apply(self.images[positions])
 
-    def sample(self, n: int, seed: int) -> NDArray[np.float32]:
-        """Inputs of `n` images (all, if there are fewer) drawn without replacement, without augmentation."""
+    def sample(self, n: int, seed: int) -> NDArray[np.int64]:
+        """Ascending positions of `n` images (all, if there are fewer) drawn without replacement."""
         order = np.random.default_rng(seed).permutation(len(self))
-        return self.prepared(np.sort(order[:n]))
+        return np.sort(order[:n])
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,12 +35,17 @@ class _Running:
         self._most_bytes = 0
         self._released = -_RELEASED_EVERY_S
 
-    def prepare(self, working_bytes: int) -> None:
-        """Wait until the last one is done and its memory is free; see that the next one's is what there is already."""
-        # Results that a program was given to overwrite can't be waited for; the others are ready with them.
-        jax.block_until_ready([result for result in self._results if not result.is_deleted()])
+    def finish(self) -> None:
+        """Wait until the last one is done and its memory is free."""
         if self._results:
+            # Results that a program was given to overwrite can't be waited for; the others are ready with them.
+            jax.block_until_ready([result for result in self._results if not result.is_deleted()])
             heap.wait_until(self._in_use_bytes, _PATIENCE_S)
+            self._results = []
+
+    def prepare(self, working_bytes: int) -> None:
+        """Wait for the last one, and see that the next one works in the memory that there is already."""
+        self.finish()
         begin = heap.place_of(working_bytes)
         if begin is not None:
             self._most_bytes = max(self._most_bytes, working_bytes)
@@ -50,6 +55,12 @@ class _Running:
                 heap.release()
                 self._released, self._places = now, [(begin, begin + working_bytes)]
         self._in_use_bytes = heap.in_use() + working_bytes // 2
+
+    def compiled(self) -> None:
+        """Give back what a compiler worked in, which can be as much as the program, and what other programs left."""
+        self.finish()
+        heap.release()
+        self._places, self._most_bytes = [], 0
 
     def begin(self, results: Any) -> None:
         """Take note of what was handed over."""
@@ -84,6 +95,8 @@ class Program:
             self._compiled = self._function.lower(*arguments).compile()
             memory = self._compiled.memory_analysis()
             self._working_bytes = 0 if memory is None else int(memory.temp_size_in_bytes)
+            if self._working_bytes >= LARGE_BYTES:
+                _running.compiled()
         if self._working_bytes < LARGE_BYTES:
             return self._compiled(*arguments)
         _running.prepare(self._working_bytes)

@@ -20,6 +20,7 @@ from nas.nn.trainer import Choice, Teacher, Trainer
 from nas.nn.weights import Weights, initialise, residual_norms
 from nas.process.machine import breathe
 from nas.seeds import derive_seed
+from nas.tasks.image_classification.source import Source
 from search_spaces.ir import Network
 from search_spaces.operators import Weight
 
@@ -98,11 +99,13 @@ def _taught_by(network: Network, weights: Mapping[str, Any]) -> Teacher:
 def finish(network: Network, state: State, data: TrainingSet, seed: int) -> Weights:
     """The trained weights with running statistics measured on training images without augmentation."""
     name = network.inputs[0].name
-    images = data.sample(_STATISTICS_IMAGES, derive_seed(seed, "statistics"))
-    size = min(_TOGETHER, len(images))
+    chosen = data.sample(_STATISTICS_IMAGES, derive_seed(seed, "statistics"))
+    size = min(_TOGETHER, len(chosen))
     measure = Program(lambda params, x: interpreter.apply(network, params, {}, {name: x}, "calibrate").stats)
-    batches = np.split(images[: len(images) // size * size], len(images) // size)
-    found = [jax.tree.map(np.asarray, measure(state.params, jnp.asarray(batch))) for batch in batches]
+    found = []
+    for batch in np.split(chosen[: len(chosen) // size * size], len(chosen) // size):
+        found.append(jax.tree.map(np.asarray, measure(state.params, jnp.asarray(data.prepared(batch)))))
+        breathe()
     trained = {key: np.asarray(value) for key, value in state.params.items()}
     return trained | _pooled(found)
 
@@ -124,7 +127,7 @@ def _pooled(found: list[dict[str, NDArray[np.float32]]]) -> Weights:
 def network_logits(
     network: Network,
     weights: Mapping[str, Any],
-    images: NDArray[Any],
+    images: Source,
     prepare: Callable[[NDArray[Any]], NDArray[np.float32]],
 ) -> NDArray[np.float32]:
     """Logits [n, exits, classes] of a trained network in JAX, for images [n, ...] that `prepare` makes its inputs."""

@@ -32,6 +32,7 @@ from nas.run.measurements import measured
 from nas.run.verdict import Check, ExitRow, Verdict, Verdicts
 from nas.run.verdict_files import load_verdicts, write_tested
 from nas.run.winners import Winner, chosen_key, files_of, load_network, standing
+from nas.tasks.image_classification.source import Source
 
 Logits = NDArray[np.float32]
 #: The runtime that answers for accuracy: the models run on it everywhere.
@@ -132,7 +133,7 @@ def _answers(
 
 
 def _logits(
-    session: Session, images: NDArray[Any], prepare: Callable[[NDArray[Any]], NDArray[np.float32]], batch: int
+    session: Session, images: Source, prepare: Callable[[NDArray[Any]], NDArray[np.float32]], batch: int
 ) -> Logits:
     """Logits [n, exits, classes] of images as the data has them, by the artefact "" that is open, a batch a call."""
     parts = []

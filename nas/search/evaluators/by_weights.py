@@ -43,10 +43,9 @@ class SharedWeights:
 
     def _load(self, images: int) -> SupernetEvaluator:
         context = self._context
-        calibration = training_set(context, False).sample(
-            context.experiment.search.calibration_images, context.seed("batch-norm")
-        )
+        data = training_set(context, False)
+        chosen = data.sample(context.experiment.search.calibration_images, context.seed("batch-norm"))
         validation = context.data.raw_images("val")[context.order("val")[:images]]
         return SupernetEvaluator(
-            context.space, shared_weights(context), calibration, validation, context.data.preprocessing.apply
+            context.space, shared_weights(context), data.prepared(chosen), validation, data.preprocessing.apply
         )

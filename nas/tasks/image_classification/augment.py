@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from nas.tasks.image_classification.dataset import Augmentation, Images
+from nas.tasks.image_classification.dataset import Augmentation
+from nas.tasks.image_classification.source import Images
 
 
 def augment(images: Images, augmentation: Augmentation, rng: np.random.Generator) -> Images:

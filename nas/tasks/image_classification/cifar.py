@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from nas.errors import InputError
-from nas.tasks.image_classification.dataset import Augmentation, Images, Labels, RawData, check_labels
+from nas.tasks.image_classification.dataset import Augmentation, Labels, RawData, check_labels
 from nas.tasks.image_classification.files import existing_folder
 from nas.tasks.image_classification.safe_pickle import load_pickle
+from nas.tasks.image_classification.source import Images
 from nas.tasks.image_classification.splits import limit_training
 
 WHERE = "Get the python version from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it and give `path` its folder"
@@ -28,9 +29,9 @@ def cifar10(path: str, limit: int | None = None) -> RawData:
     batches = [_batch(folder / f"data_batch_{number}", "labels", names) for number in range(1, 6)]
     train_x = np.concatenate([x for x, _ in batches])
     train_y = np.concatenate([y for _, y in batches])
-    train_x, train_y = limit_training(train_x, train_y, limit, "cifar10")
+    kept_x, kept_y = limit_training(train_x, train_y, limit, "cifar10")
     test = _batch(folder / "test_batch", "labels", names)
-    return RawData(train_x, train_y, *test, names, "cifar10", augmentation=AUGMENTATION)
+    return RawData(kept_x, kept_y, *test, names, "cifar10", augmentation=AUGMENTATION)
 
 
 def cifar100(path: str, labels: Literal["fine", "coarse"] = "fine", limit: int | None = None) -> RawData:
@@ -38,9 +39,9 @@ def cifar100(path: str, labels: Literal["fine", "coarse"] = "fine", limit: int |
     folder = _folder(path, "cifar-100-python")
     names = _names(folder / "meta", f"{labels}_label_names")
     train_x, train_y = _batch(folder / "train", f"{labels}_labels", names)
-    train_x, train_y = limit_training(train_x, train_y, limit, "cifar100")
+    kept_x, kept_y = limit_training(train_x, train_y, limit, "cifar100")
     test = _batch(folder / "test", f"{labels}_labels", names)
-    return RawData(train_x, train_y, *test, names, "cifar100", augmentation=AUGMENTATION)
+    return RawData(kept_x, kept_y, *test, names, "cifar100", augmentation=AUGMENTATION)
 
 
 def _folder(path: str, name: str) -> Path:

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import InputError
+from nas.tasks.image_classification.source import Source, chunks
 
-Images: TypeAlias = npt.NDArray[np.uint8 | np.float32]
 Labels: TypeAlias = npt.NDArray[np.int32]
 
 
@@ -32,16 +32,17 @@ class Augmentation:
 
 @dataclass(frozen=True, eq=False)
 class RawData:
-    """A training and a test part: images uint8 or float32 [n, C, H, W], labels int32 [n] in 0..classes-1.
+    """A training and a test part: images uint8 or float32 [n, C, H, W], in memory or on disk, labels int32 [n]
+    in 0..classes-1.
 
     `scale` brings pixel values to [0, 1]: 1/255 for 8-bit images, 1 for floats that are in their units already.
     `augmentation` is what keeps these labels and helps; of images that nothing is known about, none does. `notes` tell
     the user what the loader left out or decided. Raises InputError when the parts don't fit together.
     """
 
-    train_x: Images
+    train_x: Source
     train_y: Labels
-    test_x: Images
+    test_x: Source
     test_y: Labels
     class_names: tuple[str, ...]
     name: str
@@ -74,7 +75,7 @@ class RawData:
         return channels, height, width
 
 
-def check_images(x: npt.NDArray[Any], where: str) -> None:
+def check_images(x: Source, where: str) -> None:
     """Raise InputError unless x is uint8 or float32 [n >= 1, C, H, W] without NaN and infinity."""
     if x.dtype not in (np.uint8, np.float32):
         raise InputError(f"{where}: type {x.dtype}; images must be uint8 or floating point")
@@ -82,11 +83,18 @@ def check_images(x: npt.NDArray[Any], where: str) -> None:
         hint = "transpose (0, 3, 1, 2) if channels are last; [n, 1, height, width] for grey images"
         raise InputError(f"{where}: shape {list(x.shape)}; expected [images, channels, height, width]: {hint}")
     if x.dtype == np.float32:
-        bad = ~np.isfinite(x)
-        if bad.any():
-            image, channel, row, column = np.argwhere(bad)[0]
+        values, images, first, begin = 0, 0, (0, 0, 0, 0), 0
+        for chunk in chunks(x):
+            bad = ~np.isfinite(chunk)
+            if bad.any():
+                image, channel, row, column = map(int, np.argwhere(bad)[0])
+                first = first if values else (begin + image, channel, row, column)
+                values, images = values + int(bad.sum()), images + int(bad.any(axis=(1, 2, 3)).sum())
+            begin += len(chunk)
+        if values:
+            image, channel, row, column = first
             raise InputError(
-                f"{where}: {int(bad.sum())} values in {int(bad.any(axis=(1, 2, 3)).sum())} images are NaN or infinite, "
+                f"{where}: {values} values in {images} images are NaN or infinite, "
                 f"the first at image {image}, channel {channel}, row {row}, column {column}; repair or remove them"
             )
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from nas.errors import InputError
-from nas.tasks.image_classification.dataset import Augmentation, Images, Labels, RawData, check_labels
+from nas.tasks.image_classification.dataset import Augmentation, Labels, RawData, check_labels
 from nas.tasks.image_classification.files import existing_folder
 from nas.tasks.image_classification.idx import read_idx
+from nas.tasks.image_classification.source import Images
 from nas.tasks.image_classification.splits import limit_training
 
 DEBIAN_FOLDER = "/usr/share/datasets/fashion-mnist"
@@ -29,8 +30,8 @@ def fashion_mnist(path: str = DEBIAN_FOLDER, limit: int | None = None) -> RawDat
     folder = existing_folder(path, EXPECTED)
     train_x, train_y = _part(folder, "train")
     test_x, test_y = _part(folder, "t10k")
-    train_x, train_y = limit_training(train_x, train_y, limit, "fashion_mnist")
-    return RawData(train_x, train_y, test_x, test_y, CLASS_NAMES, "fashion_mnist", augmentation=AUGMENTATION)
+    kept_x, kept_y = limit_training(train_x, train_y, limit, "fashion_mnist")
+    return RawData(kept_x, kept_y, test_x, test_y, CLASS_NAMES, "fashion_mnist", augmentation=AUGMENTATION)
 
 
 def _part(folder: Path, part: str) -> tuple[Images, Labels]:

@@ -2,7 +2,7 @@
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,22 +10,29 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import InputError
-from nas.tasks.image_classification.dataset import Augmentation, Images, Labels, RawData, check_class_names
+from nas.tasks.image_classification.dataset import Augmentation, Labels, RawData, check_class_names
 from nas.tasks.image_classification.files import existing_folder
 from nas.tasks.image_classification.preprocessing import resize
+from nas.tasks.image_classification.source import Images, Source
 from nas.tasks.image_classification.splits import split_off_test
+from nas.tasks.image_classification.stored import stored
 
 EXPECTED = "Expected PATH/<class>/<image> or PATH/train/<class>/<image> with PATH/test (or PATH/val)/<class>/<image>"
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 #: Photos are what they were when mirrored.
 AUGMENTATION = Augmentation(shift=4, flip=True)
+#: More than that stays on disk.
+IN_MEMORY_BYTES = 2**28
+#: Images that are decoded before the next are begun.
+_AHEAD = 1024
 
 
 def image_folder(path: str, size: int) -> RawData:
     """Images uint8 [n, 3, size, size], a class per folder, cropped centrally to a square and resized to `size` pixels.
 
     With PATH/train, the test part is PATH/test or else PATH/val; PATH/val beside PATH/test joins the training part, as
-    splits are made here. Without a test part a fifth is split off. All images are held in memory: 3 size^2 bytes each.
+    splits are made here. Without a test part a fifth is split off. Where the pixels, 3 size^2 bytes per image, are more
+    than 256 MB, they are kept in the user's cache folder and read from there when needed.
     """
     folder = existing_folder(path, EXPECTED)
     if size < 1:
@@ -74,13 +81,34 @@ def _files(folders: Sequence[Path], names: tuple[str, ...]) -> tuple[list[tuple[
     return sorted(images), found - len(images)
 
 
-def _read(files: Sequence[tuple[Path, int]], size: int) -> tuple[Images, Labels]:
-    x = np.empty((len(files), 3, size, size), np.uint8)
-    # Pillow's decoders and numpy's products release the interpreter's lock.
+def _read(files: Sequence[tuple[Path, int]], size: int) -> tuple[Source, Labels]:
+    shape = (len(files), 3, size, size)
+    labels = np.array([label for _, label in files], np.int32)
+    if np.prod(shape) > IN_MEMORY_BYTES:
+        made_of = [(str(file.absolute()), status.st_size, status.st_mtime_ns) for file, status in _statuses(files)]
+        return stored(f"{size} {made_of}", shape, lambda x: _fill(x, files, size)), labels
+    x = np.empty(shape, np.uint8)
+    _fill(x, files, size)
+    return x, labels
+
+
+def _statuses(files: Sequence[tuple[Path, int]]) -> Iterator[tuple[Path, os.stat_result]]:
+    for file, _ in files:
+        try:
+            yield file, file.stat()
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read: {error.strerror}; repair or remove it") from error
+
+
+def _fill(x: Images, files: Sequence[tuple[Path, int]], size: int) -> None:
+    """Decode the files into x [n, 3, size, size]."""
+    # Pillow's decoders and numpy's products release the interpreter's lock. A share of the files at a time, since what
+    # is decoded ahead of what is stored is held in memory.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for place, image in enumerate(pool.map(lambda entry: _decode(entry[0], size), files)):
-            x[place] = image
-    return x, np.array([label for _, label in files], np.int32)
+        for begin in range(0, len(files), _AHEAD):
+            some = files[begin : begin + _AHEAD]
+            for place, image in enumerate(pool.map(lambda entry: _decode(entry[0], size), some), begin):
+                x[place] = image
 
 
 def _decode(file: Path, size: int) -> npt.NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Arrays of your own in one .npz file."""
+"""Arrays of your own in one .npz file, or in a folder of .npy files."""
 
 import pickle
 import zipfile
@@ -10,21 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import InputError
-from nas.tasks.image_classification.dataset import Images, Labels, RawData, check_images
+from nas.tasks.image_classification.dataset import Labels, RawData, check_images
+from nas.tasks.image_classification.source import Images, Source
 from nas.tasks.image_classification.splits import split_off_test
 
 EXPECTED = (
-    "Expected np.savez(path, x_train=..., y_train=...) with x [n, channels, height, width] (or [n, height, width]) of "
-    "uint8 or floats and y [n] of class numbers from 0; x_test, y_test and class_names are optional"
+    "Expected np.savez(path, x_train=..., y_train=...), or a folder of such .npy, with x [n, channels, height, width] "
+    "(or [n, height, width]) of uint8 or floats and y [n] of class numbers from 0; x_test, y_test and class_names are "
+    "optional"
 )
 KEYS = ("x_train", "y_train", "x_test", "y_test", "class_names")
 
 
 def npz(path: str) -> RawData:
-    """Arrays x_train, y_train and optionally x_test, y_test, class_names from one .npz file.
+    """Arrays x_train, y_train and optionally x_test, y_test, class_names from an .npz file or a folder of .npy files.
 
-    Images are [n, channels, height, width] or [n, height, width]: integers 0 to 255, which the network gets divided by
-    255, or floats in their own units. Without a test part a fifth is split off.
+    Those of a folder stay on disk and are read when needed. Images are [n, channels, height, width] or
+    [n, height, width]: integers 0 to 255, which the network gets divided by 255, or floats in their own units. Without
+    a test part a fifth is split off.
     """
     file = Path(path).expanduser()
     arrays = _arrays(file)
@@ -41,6 +44,7 @@ def npz(path: str) -> RawData:
         names = _class_names(arrays["class_names"], file)
     else:
         names = tuple(str(number) for number in range(int(y.max()) + 1))
+    parts: tuple[Source, Labels, Source, Labels]
     if "x_test" in arrays:
         parts = (x, y, _images(arrays["x_test"], f"{file}: x_test"), _labels(arrays["y_test"], f"{file}: y_test"))
     else:
@@ -53,6 +57,8 @@ def npz(path: str) -> RawData:
 
 def _arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
     try:
+        if file.is_dir():
+            return {key.stem: np.load(key, mmap_mode="r", allow_pickle=False) for key in sorted(file.glob("*.npy"))}
         with file.open("rb") as stream:
             archive = np.load(stream, allow_pickle=False)
             if isinstance(archive, np.lib.npyio.NpzFile):
@@ -63,7 +69,8 @@ def _arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
         OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, pickle.UnpicklingError,
         zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip
-        raise InputError(f"{file}: is no .npz of plain arrays, or a damaged one ({error}). {EXPECTED}") from error
+        what = "holds a file that is no plain array" if file.is_dir() else "is no .npz of plain arrays"
+        raise InputError(f"{file}: {what}, or a damaged one ({error}). {EXPECTED}") from error
     raise InputError(f"{file}: is a single array. {EXPECTED}")
 
 

@@ -1,5 +1,6 @@
 """A data set ready for use: raw data, its splits, and the preprocessing fitted on its training images."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -7,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import InputError
-from nas.tasks.image_classification.dataset import Images, Labels, RawData
+from nas.tasks.image_classification.dataset import Labels, RawData
 from nas.tasks.image_classification.fractions import SplitFractions
 from nas.tasks.image_classification.preprocessing import Preprocessing, resize
-from nas.tasks.image_classification.splits import Indices, Splits, make_splits
+from nas.tasks.image_classification.source import Images, Indices, View, chunks, part_of
+from nas.tasks.image_classification.splits import Splits, make_splits
 
 Labelled: TypeAlias = Literal["train", "arch", "val", "cert"]
 
@@ -23,15 +25,15 @@ class Dataset:
     splits: Splits
     preprocessing: Preprocessing
 
-    def raw_images(self, part: Labelled | Literal["test"]) -> Images:
-        """A copy of the part's images [n, C, H, W] as the source gives them; augmentation works on these."""
+    def raw_images(self, part: Labelled | Literal["test"]) -> View:
+        """The part's images [n, C, H, W] as the source gives them; they are read when asked for."""
         if part == "test":
-            return self.raw.test_x[self.splits.test]
-        return self.raw.train_x[self._indices(part)]
+            return part_of(self.raw.test_x, self.splits.test)
+        return part_of(self.raw.train_x, self._indices(part))
 
     def images(self, part: Labelled | Literal["test"]) -> npt.NDArray[np.float32]:
         """The part as the network's input, float32 [n, channels, *size]."""
-        return self.preprocessing.apply(self.raw_images(part))
+        return self.preprocessing.apply(self.raw_images(part)[:])
 
     def labels(self, part: Labelled) -> Labels:
         """The part's labels [n]; those of the test part have a method of their own."""
@@ -65,8 +67,7 @@ def fit_preprocessing(raw: RawData, train: Indices, size: tuple[int, int] | None
     size = size or (height, width)
     if min(size) < 1:
         raise InputError(f"input size {size}; height and width must be at least 1 pixel")
-    pixels = resize(raw.train_x[train], size)
-    mean, std = zip(*(_moments(pixels[:, channel]) for channel in range(channels)), strict=True)
+    mean, std = _moments(part_of(raw.train_x, train), size)
     return Preprocessing(
         size=size,
         channels=channels,
@@ -78,15 +79,25 @@ def fit_preprocessing(raw: RawData, train: Indices, size: tuple[int, int] | None
     )
 
 
-def _moments(pixels: Images) -> tuple[float, float]:
-    """Mean and standard deviation in float64; 8-bit pixels by their exact histogram."""
-    if pixels.dtype == np.uint8:
-        count = np.zeros(256, np.int64)
-        # bincount widens what it is given to eight bytes a pixel; 1,024 images at a time keeps that in the cache.
-        for start in range(0, len(pixels), 1024):
-            count += np.bincount(pixels[start : start + 1024].ravel(), minlength=256)
-        share = count / pixels.size
-        values = np.arange(256)
-        mean = float(share @ values)
-        return mean, float(np.sqrt(share @ (values - mean) ** 2))
-    return float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
+def _moments(images: View, size: tuple[int, int]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel in float64; of 8-bit pixels by their exact histogram."""
+    if images.dtype == np.uint8:
+        values, found = np.arange(256), []
+        counts = np.zeros((images.shape[1], 256), np.int64)
+        for pixels in _resized(images, size):
+            # bincount widens what it is given to eight bytes a pixel; a channel of a chunk stays in the cache.
+            counts += [np.bincount(channel.ravel(), minlength=256) for channel in pixels.swapaxes(0, 1)]
+        for count in counts:
+            share = count / count.sum()
+            mean = float(share @ values)
+            found.append((mean, float(np.sqrt(share @ (values - mean) ** 2))))
+        return [mean for mean, _ in found], [std for _, std in found]
+    n = len(images) * size[0] * size[1]
+    means = sum(pixels.sum(axis=(0, 2, 3), dtype=np.float64) for pixels in _resized(images, size)) / n
+    centred = (pixels.astype(np.float64) - means[:, None, None] for pixels in _resized(images, size))
+    variances = sum(np.square(pixels).sum(axis=(0, 2, 3)) for pixels in centred) / n
+    return means.tolist(), np.sqrt(variances).tolist()
+
+
+def _resized(images: View, size: tuple[int, int]) -> Iterator[Images]:
+    return (resize(pixels, size) for pixels in chunks(images))

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.errors import InputError
-from nas.tasks.image_classification.dataset import Images, Labels, RawData
+from nas.tasks.image_classification.dataset import Labels, RawData
 from nas.tasks.image_classification.fractions import SplitFractions
+from nas.tasks.image_classification.source import Digests, Indices, Source, image_digests, kept
 
 Part: TypeAlias = Literal["train", "arch", "val", "cert", "test"]
-Indices: TypeAlias = npt.NDArray[np.int64]
-Digests: TypeAlias = npt.NDArray[np.bytes_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +74,7 @@ def make_splits(raw: RawData, seed: int, fractions: SplitFractions | None = None
     )
 
 
-def split_off_test(x: Images, y: Labels, share: float = 0.2) -> tuple[Images, Labels, Images, Labels]:
+def split_off_test(x: Source, y: Labels, share: float = 0.2) -> tuple[Source, Labels, Source, Labels]:
     """(train_x, train_y, test_x, test_y) for a source without a test part.
 
     The same for every run seed, so that results of different seeds are comparable; stratified, identical images
@@ -89,23 +87,18 @@ def split_off_test(x: Images, y: Labels, share: float = 0.2) -> tuple[Images, La
             f"{len(y)} images, {len(np.unique(digests))} of them different, are too few to split off a test part; "
             "add images or a test part"
         )
-    return x[train], y[train], x[test], y[test]
+    return kept(x, train), y[train], kept(x, test), y[test]
 
 
-def limit_training(x: Images, y: Labels, limit: int | None, where: str) -> tuple[Images, Labels]:
+def limit_training(x: Source, y: Labels, limit: int | None, where: str) -> tuple[Source, Labels]:
     """`limit` training images, the same share of every class and the same images in every run; None is all."""
     classes = len(np.unique(y))
     if limit is None:
         return x, y
     if not classes <= limit <= len(y):
         raise InputError(f"{where}: limit {limit}; it must be from {classes} (one per class) to {len(y)} images")
-    _, kept = _distribute(image_digests(x), y, [len(y) - limit], "limit")
-    return x[kept], y[kept]
-
-
-def image_digests(x: Images) -> Digests:
-    """The SHA-256 of every image's pixels, [n] of 32 bytes each."""
-    return np.array([hashlib.sha256(image.tobytes()).digest() for image in x], "S32")
+    _, chosen = _distribute(image_digests(x), y, [len(y) - limit], "limit")
+    return kept(x, chosen), y[chosen]
 
 
 def _distribute(digests: Digests, y: Labels, counts: Sequence[int], salt: str) -> list[Indices]:

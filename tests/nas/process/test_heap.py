@@ -37,3 +37,29 @@ def test_large_buffers_of_other_threads_are_not_mapped_anew_each_time() -> None:
         return int(run.stdout)
 
     assert faults("early") * 10 < faults("never")
+
+
+REUSED = """
+import numpy, threading
+from nas.process import heap
+assert heap.keep_heap()
+size = 64 * 2**20
+place, before = heap.place_of(size), heap.in_use()
+assert heap.place_of(size) == place
+held = numpy.ones(size, numpy.uint8)
+assert heap.in_use() >= before + size and heap.place_of(size) != place
+assert not heap.wait_until(before, 0.01)
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+threading.Timer(0.05, lambda: globals().pop("held")).start()
+assert heap.wait_until(before + size // 2, 5)
+assert heap.place_of(size) == place
+kept = resident()
+heap.release()
+assert resident() < kept - size // 2
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="glibc alone can be asked")
+def test_the_heap_says_what_is_in_use_and_where_the_next_buffer_goes() -> None:
+    subprocess.run([sys.executable, "-c", REUSED], check=True)

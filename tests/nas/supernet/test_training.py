@@ -1,5 +1,6 @@
 """Training: it learns, and a resumed training is the same training."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from nas.errors import InputError
 from nas.nn.batches import Batches, TrainingSet
@@ -14,12 +16,13 @@ from nas.nn.interpreter import apply, split
 from nas.nn.loop import Params, Recipe, State, load, run, save, start, steps_within
 from nas.nn.module import NetworkModule
 from nas.nn.static import finish, network_trainer
-from nas.nn.trainer import Trainer
+from nas.nn.trainer import Trainable, Trainer
 from nas.nn.weights import cut
-from nas.supernet.sampling import smallest
-from nas.supernet.training import shared_weights, supernet_trainer
+from nas.supernet.sampling import largest, smallest
+from nas.supernet.training import SharedNetworks, shared_weights, supernet_trainer
+from nas.tasks.image_classification import losses
 from nas.tasks.image_classification.dataset import Augmentation
-from search_spaces.slots import SearchSpace, with_exits
+from search_spaces.slots import SearchSpace, random_genomes, with_exits
 
 RECIPE = Recipe(20, batch_size=16, learning_rate=0.05)
 
@@ -192,3 +195,90 @@ def test_the_rate_warms_up_and_falls_to_nothing() -> None:
 def test_impossible_recipes_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError):
         replace(RECIPE, **wrong)
+
+
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    """Arithmetic in float64, so that what is equal is seen to be."""
+    with jax.enable_x64(True):
+        yield
+
+
+class _Given:
+    """Satisfies `trainer.Sampler` with networks that are fixed or drawn."""
+
+    def __init__(self, fixed: NDArray[np.int64], drawn: NDArray[np.int64]) -> None:
+        self.fixed, self._drawn = fixed, drawn
+        self.identity: dict[str, Any] = {}
+
+    def draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        return self._drawn
+
+
+class _Doubles:
+    """Networks whose images are float64, as their weights then are."""
+
+    def __init__(self, networks: Trainable) -> None:
+        self._networks = networks
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._networks, name)
+
+    def logits(self, params: Params, images: jax.Array, *rest: Any) -> jax.Array:
+        return self._networks.logits(params, images.astype(jnp.float64), *rest)
+
+
+def after_a_step(trainer: Trainer) -> Params:
+    """The weights after the first step, in float64."""
+    trainer.networks = _Doubles(trainer.networks)
+    start = trainer.start()
+    first = jax.tree.map(lambda value: jnp.asarray(value, jnp.float64), start.params)
+    return trainer.step(first, trainer.recipe.optimiser().init(first), 0)[0]
+
+
+@pytest.mark.usefixtures("doubles")
+def test_what_is_known_beforehand_is_trained_as_what_is_drawn(tiny: SearchSpace, pictures: TrainingSet) -> None:
+    genomes = np.stack([largest(tiny), smallest(tiny), *random_genomes(tiny, 2, np.random.default_rng(0))])
+    updated = [
+        after_a_step(Trainer(SharedNetworks(tiny), _Given(genomes[:n], genomes[n:]), pictures, RECIPE, 3))
+        for n in (0, 2, 4)
+    ]
+    for name, value in updated[0].items():
+        for other in updated[1:]:
+            np.testing.assert_allclose(value, other[name], rtol=0, atol=1e-10, err_msg=name)
+
+
+@pytest.mark.usefixtures("doubles")
+def test_a_network_alone_is_trained_as_one_of_a_space_is(tiny: SearchSpace, pictures: TrainingSet) -> None:
+    """The largest network has all the weights there are: one step of either kind of training changes them alike."""
+    genome = with_exits(tiny, largest(tiny), range(2))
+    alone = network_trainer(tiny.decode(genome), pictures, RECIPE, 3)
+    shared = Trainer(SharedNetworks(tiny), _Given(genome[None], genome[None][:0]), pictures, RECIPE, 3)
+    one, other = after_a_step(alone), after_a_step(shared)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(value, other[name], rtol=0, atol=1e-10, err_msg=name)
+
+
+@pytest.mark.usefixtures("doubles")
+def test_gradients_of_a_step_are_added_up(tiny: SearchSpace, pictures: TrainingSet) -> None:
+    """A step of one network, and the same through sums, which is how several are trained."""
+    genome = largest(tiny)[None]
+    trainer = Trainer(SharedNetworks(tiny), _Given(genome, genome[:0]), pictures, RECIPE, 3)
+    alone = after_a_step(trainer)
+    params = jax.tree.map(lambda value: jnp.asarray(value, jnp.float64), trainer.start().params)
+    images, labels = trainer.batches(0)
+    teacher = losses.Teacher(jnp.zeros((len(images), tiny.classes)), jnp.asarray(True))
+    [choice] = trainer.networks.choices(genome)
+    sums = jax.tree.map(jnp.zeros_like, params)
+    sums, _, _ = trainer._gradient(params, sums, jnp.asarray(images), jnp.asarray(labels), choice, teacher)
+    updated, _, left = trainer._update(params, trainer.recipe.optimiser().init(params), sums)
+    for name, value in alone.items():
+        np.testing.assert_allclose(value, updated[name], rtol=0, atol=1e-10, err_msg=name)
+        assert not np.any(left[name])
+
+
+def test_equilibrium_of_a_single_network_is_refused(tiny: SearchSpace, pictures: TrainingSet) -> None:
+    trainer = network_trainer(tiny.decode(smallest(tiny)), pictures, replace(RECIPE, equilibrium=True), 0)
+    with pytest.raises(InputError, match="trains without"):
+        trainer.run(trainer.start())

@@ -11,6 +11,7 @@ from PIL import Image
 from nas.errors import InputError
 from nas.tasks.image_classification.image_folder import image_folder
 from nas.tasks.image_classification.preprocessing import resize
+from nas.tasks.image_classification.source import View
 
 
 def picture(file: Path, seed: int = 0, size: tuple[int, int] = (10, 8), mode: str = "RGB") -> Any:
@@ -191,3 +192,54 @@ def test_a_missing_folder_and_a_size_of_nothing_are_refused(tmp_path: Path) -> N
 def test_too_few_images_to_split_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 images, 2 of them different, are too few to split off a test part"):
         image_folder(str(fill(tmp_path, 1)), size=8)
+
+
+@pytest.fixture
+def little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pixels go to disk from the first one on; returns the folder they go to."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("nas.tasks.image_classification.image_folder.IN_MEMORY_BYTES", 0)
+    return tmp_path / "cache" / "hwnas" / "images"
+
+
+def test_many_images_are_decoded_once_and_read_from_disk(
+    tmp_path: Path, little_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = fill(tmp_path / "photos", 20)
+    first = image_folder(str(photos), size=8)
+    monkeypatch.setattr("nas.tasks.image_classification.image_folder.IN_MEMORY_BYTES", 2**28)
+    held = image_folder(str(photos), size=8)
+    assert isinstance(first.train_x, View) and isinstance(first.train_x.of, np.memmap)
+    for part in ("train_x", "train_y", "test_x", "test_y"):
+        assert np.array_equal(getattr(first, part), getattr(held, part)), part
+    monkeypatch.setattr("nas.tasks.image_classification.image_folder.IN_MEMORY_BYTES", 0)
+    [kept] = little_memory.iterdir()
+    written = kept.stat().st_mtime_ns
+    assert np.array_equal(image_folder(str(photos), size=8).train_x, held.train_x)
+    assert kept.stat().st_mtime_ns == written
+    kept.write_bytes(kept.read_bytes()[:200])
+    assert np.array_equal(image_folder(str(photos), size=8).train_x, held.train_x)
+    picture(photos / "cat" / "0.png", seed=99)
+    assert not np.array_equal(image_folder(str(photos), size=8).train_x, held.train_x)
+    assert len(list(little_memory.iterdir())) == 2
+
+
+def test_a_damaged_image_leaves_nothing_on_disk_and_what_was_left_is_removed(
+    tmp_path: Path, little_memory: Path
+) -> None:
+    photos = fill(tmp_path / "photos", 5)
+    (photos / "cat" / "3.png").write_bytes(b"no image")
+    little_memory.mkdir(parents=True)
+    (little_memory / "0123.99.part").write_bytes(b"of a process that was killed")
+    with pytest.raises(InputError, match="is no image or a damaged one"):
+        image_folder(str(photos), size=8)
+    assert not list(little_memory.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_said(
+    tmp_path: Path, little_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = fill(tmp_path / "photos", 5)
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(InputError, match="make room, or set XDG_CACHE_HOME"):
+        image_folder(str(photos), size=8)

@@ -9,6 +9,7 @@ import pytest
 from nas.errors import InputError
 from nas.tasks.image_classification.files import existing_folder
 from nas.tasks.image_classification.npz import npz
+from nas.tasks.image_classification.source import View
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (40, 3, 5, 6), np.uint8)
@@ -142,7 +143,7 @@ def test_damaged_files_are_refused(tmp_path: Path, damage: str) -> None:
 def test_a_missing_file_says_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.npz: no such file. Expected np\.savez"):
         npz(str(tmp_path / "nowhere.npz"))
-    with pytest.raises(InputError, match=r"is no \.npz"):
+    with pytest.raises(InputError, match="lacks x_train and y_train; it holds nothing"):
         npz(str(tmp_path))
 
 
@@ -151,3 +152,24 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HOME", str(tmp_path))
     np.testing.assert_array_equal(npz("~/mine.npz").train_x, X)
     assert existing_folder("~", "") == tmp_path
+
+
+def test_arrays_of_a_folder_stay_on_disk(tmp_path: Path) -> None:
+    arrays = {"x_train": X, "y_train": Y, "x_test": X[:8] ^ 255, "y_test": Y[:8], "class_names": np.array(list("abcd"))}
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    raw, packed = npz(str(tmp_path)), npz(save(tmp_path, class_names=arrays["class_names"]))
+    assert isinstance(raw.train_x, np.memmap) and np.array_equal(raw.train_x, packed.train_x)
+    assert raw.class_names == packed.class_names and np.array_equal(raw.test_y, packed.test_y)
+    for name in ("x_test", "y_test"):
+        (tmp_path / f"{name}.npy").unlink()
+    split = npz(str(tmp_path))
+    assert isinstance(split.train_x, View) and (len(split.train_x), len(split.test_x)) == (32, 8)
+
+
+def test_folders_without_arrays_or_with_damaged_ones_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="lacks x_train and y_train; it holds nothing"):
+        npz(str(tmp_path))
+    (tmp_path / "x_train.npy").write_bytes(b"\x93NUMPY and then nothing")
+    with pytest.raises(InputError, match="holds a file that is no plain array, or a damaged one"):
+        npz(str(tmp_path))
