@@ -56,8 +56,8 @@ class _Running:
                 self._released, self._places = now, [(begin, begin + working_bytes)]
         self._in_use_bytes = heap.in_use() + working_bytes // 2
 
-    def compiled(self) -> None:
-        """Give back what a compiler worked in, which can be as much as the program, and what other programs left."""
+    def clear(self) -> None:
+        """Give back what programs and the compiler, which can need as much, have worked in."""
         self.finish()
         heap.release()
         self._places, self._most_bytes = [], 0
@@ -92,11 +92,11 @@ class Program:
     def __call__(self, *arguments: Any) -> Any:
         """What the function returns; shapes and types must be those of the first call."""
         if self._compiled is None:
+            _running.clear()
             self._compiled = self._function.lower(*arguments).compile()
             memory = self._compiled.memory_analysis()
             self._working_bytes = 0 if memory is None else int(memory.temp_size_in_bytes)
-            if self._working_bytes >= LARGE_BYTES:
-                _running.compiled()
+            _running.clear()
         if self._working_bytes < LARGE_BYTES:
             return self._compiled(*arguments)
         _running.prepare(self._working_bytes)
