@@ -7,6 +7,8 @@ Small programs are not waited for: for them the overlap is worth more than the m
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,7 +18,7 @@ import jax
 from nas.process import heap
 
 #: Working memory from which a program is run by itself.
-LARGE_BYTES: Final = 32 * 2**20
+LARGE_BYTES: Final = 256 * 2**20
 #: A large program's memory comes back within a millisecond or two after its results.
 _PATIENCE_S: Final = 0.02
 #: Free pages are given back where they are this much more than the largest program works in, and seldom: taking them
@@ -29,6 +31,8 @@ class _Running:
     """The large programs of this process: the one handed over last, and where on the heap there have been any."""
 
     def __init__(self) -> None:
+        #: Held by the thread that hands one over.
+        self.turn = threading.Lock()
         self._results: list[jax.Array] = []
         self._in_use_bytes = 0
         self._places: list[tuple[int, int]] = []
@@ -37,11 +41,15 @@ class _Running:
 
     def finish(self) -> None:
         """Wait until the last one is done and its memory is free."""
-        if self._results:
-            # Results that a program was given to overwrite can't be waited for; the others are ready with them.
-            jax.block_until_ready([result for result in self._results if not result.is_deleted()])
+        results, self._results = self._results, []
+        for result in results:
+            # One that a program was given to overwrite can't be waited for; the others are ready with it. One that
+            # could not be computed is for whoever reads it to hear of.
+            with contextlib.suppress(RuntimeError):
+                if not result.is_deleted():
+                    result.block_until_ready()
+        if results:
             heap.wait_until(self._in_use_bytes, _PATIENCE_S)
-            self._results = []
 
     def prepare(self, working_bytes: int) -> None:
         """Wait for the last one, and see that the next one works in the memory that there is already."""
@@ -92,14 +100,17 @@ class Program:
     def __call__(self, *arguments: Any) -> Any:
         """What the function returns; shapes and types must be those of the first call."""
         if self._compiled is None:
-            _running.clear()
+            with _running.turn:
+                _running.clear()
             self._compiled = self._function.lower(*arguments).compile()
             memory = self._compiled.memory_analysis()
             self._working_bytes = 0 if memory is None else int(memory.temp_size_in_bytes)
-            _running.clear()
+            with _running.turn:
+                _running.clear()
         if self._working_bytes < LARGE_BYTES:
             return self._compiled(*arguments)
-        _running.prepare(self._working_bytes)
-        results = self._compiled(*arguments)
-        _running.begin(results)
+        with _running.turn:
+            _running.prepare(self._working_bytes)
+            results = self._compiled(*arguments)
+            _running.begin(results)
         return results

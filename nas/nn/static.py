@@ -53,9 +53,9 @@ class OneNetwork:
     def logits(
         self, params: Params, images: Array, combination: Array, scales: tuple[Array, Array] | None = None
     ) -> Array:
-        """Logits [exits, n, classes] with the batch's statistics; raises InputError for `scales`."""
+        """Logits [exits, n, classes] with the batch's statistics; raises ValueError for `scales`."""
         if scales is not None:
-            raise InputError("equilibrium of gradients is for networks that share weights; a single one trains without")
+            raise ValueError("gradients between the exits of a single network are not scaled")
         inputs = {self.network.inputs[0].name: images}
         return jnp.stack(interpreter.apply(self.network, params, {}, inputs, "train").outputs)
 
@@ -82,7 +82,10 @@ def network_trainer(
 
     `teacher` is another network with its weights (running statistics included): all exits then learn
     `recipe.distillation` parts from its last exit; without one, early exits learn from the network's own last exit.
+    Raises InputError for a recipe that does not fit.
     """
+    if recipe.equilibrium:
+        raise InputError("equilibrium of gradients is for networks that share weights; a single one trains without")
     return Trainer(OneNetwork(network), Alone(), data, recipe, seed, None if teacher is None else _taught_by(*teacher))
 
 

@@ -61,7 +61,7 @@ class Trainable(Protocol):
     ) -> Array:
         """Logits [positions, n, classes] of images [n, channels, height, width] with the batch's statistics.
 
-        `scales` [positions] twice are `losses.equilibrium`'s; raises InputError where they cannot be heeded.
+        `scales` [positions] twice are `losses.equilibrium`'s; raises ValueError where they cannot be heeded.
         """
 
 
@@ -156,10 +156,6 @@ class Trainer:
     def time_steps(self, steps: int = 4) -> list[float]:
         """Seconds of each of the first `steps` steps, compilation excluded; for `loop.steps_within`."""
         return loop.time_steps(self.start(), self.step, steps)
-
-    def genomes(self, step: int) -> NDArray[np.int64]:
-        """The networks [n, genes] that a step trains, the one that teaches first."""
-        return np.concatenate([self.sampler.fixed, self.sampler.draw(self.batches.rng(step))])
 
     def step(self, params: Params, optimiser: Any, step: int) -> tuple[Params, Any, Array]:
         """One update; returns the first network's loss. The arrays given are used up."""

@@ -2,8 +2,9 @@
 
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", "
 AUGMENTATION = Augmentation(shift=4, flip=True)
 #: More than that stays on disk.
 IN_MEMORY_BYTES = 2**28
+#: Counts up when files are decoded to other pixels than before.
+_DECODING = 1
 #: Images that are decoded before the next are begun.
 _AHEAD = 1024
 
@@ -48,8 +51,9 @@ def image_folder(path: str, size: int) -> RawData:
     for part, files in ((train, train_files), (test, test_files)):
         if part and not files:
             raise InputError(f"{part[0]}: holds no images. {EXPECTED}; images are {', '.join(sorted(SUFFIXES))}")
-    x, y = _read(train_files, size)
-    parts = (x, y, *_read(test_files, size)) if test else split_off_test(x, y)
+    place = str(folder.absolute())
+    x, y = _read(train_files, size, f"{place} train")
+    parts = (x, y, *_read(test_files, size, f"{place} test")) if test else split_off_test(x, y)
     ignored += ignored_test
     notes = (f"{ignored} files that are no images in a folder of a class were ignored",) if ignored else ()
     name = f"image_folder {folder.name}"
@@ -81,23 +85,25 @@ def _files(folders: Sequence[Path], names: tuple[str, ...]) -> tuple[list[tuple[
     return sorted(images), found - len(images)
 
 
-def _read(files: Sequence[tuple[Path, int]], size: int) -> tuple[Source, Labels]:
+def _read(files: Sequence[tuple[Path, int]], size: int, name: str) -> tuple[Source, Labels]:
+    """The images of the files, and their labels; `name` says which part of what they are."""
     shape = (len(files), 3, size, size)
     labels = np.array([label for _, label in files], np.int32)
     if np.prod(shape) > IN_MEMORY_BYTES:
-        made_of = [(str(file.absolute()), status.st_size, status.st_mtime_ns) for file, status in _statuses(files)]
-        return stored(f"{size} {made_of}", shape, lambda x: _fill(x, files, size)), labels
+        made_of = f"{_DECODING} {metadata.version('pillow')} {size} {[_state(file) for file, _ in files]}"
+        return stored(f"{name} {size}", made_of, shape, lambda x: _fill(x, files, size)), labels
     x = np.empty(shape, np.uint8)
     _fill(x, files, size)
     return x, labels
 
 
-def _statuses(files: Sequence[tuple[Path, int]]) -> Iterator[tuple[Path, os.stat_result]]:
-    for file, _ in files:
-        try:
-            yield file, file.stat()
-        except OSError as error:
-            raise InputError(f"{file}: cannot be read: {error.strerror}; repair or remove it") from error
+def _state(file: Path) -> tuple[str | int, ...]:
+    """What changes when a file's content does, or when another takes its place."""
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}; repair or remove it") from error
+    return str(file), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
 
 
 def _fill(x: Images, files: Sequence[tuple[Path, int]], size: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.format import open_memmap
 
 from nas.errors import InputError
 from nas.tasks.image_classification.dataset import Labels, RawData, check_images
@@ -25,17 +26,17 @@ KEYS = ("x_train", "y_train", "x_test", "y_test", "class_names")
 def npz(path: str) -> RawData:
     """Arrays x_train, y_train and optionally x_test, y_test, class_names from an .npz file or a folder of .npy files.
 
-    Those of a folder stay on disk and are read when needed. Images are [n, channels, height, width] or
-    [n, height, width]: integers 0 to 255, which the network gets divided by 255, or floats in their own units. Without
-    a test part a fifth is split off.
+    Those of a folder stay on disk and are read when needed, if they are uint8 or float32. Images are
+    [n, channels, height, width] or [n, height, width]: integers 0 to 255, which the network gets divided by 255, or
+    floats in their own units. Without a test part a fifth is split off.
     """
     file = Path(path).expanduser()
-    arrays = _arrays(file)
+    arrays, unused = _arrays(file)
     missing = [key for key in KEYS[:2] if key not in arrays]
     if "x_test" in arrays or "y_test" in arrays:
         missing += [key for key in KEYS[2:4] if key not in arrays]
     if missing:
-        present = ", ".join(arrays) or "nothing"
+        present = ", ".join([*arrays, *unused]) or "nothing"
         raise InputError(f"{file}: lacks {' and '.join(missing)}; it holds {present}. {EXPECTED}")
     x, y = _images(arrays["x_train"], f"{file}: x_train"), _labels(arrays["y_train"], f"{file}: y_train")
     if len(y) != len(x):
@@ -49,20 +50,24 @@ def npz(path: str) -> RawData:
         parts = (x, y, _images(arrays["x_test"], f"{file}: x_test"), _labels(arrays["y_test"], f"{file}: y_test"))
     else:
         parts = split_off_test(x, y)
-    unused = [key for key in arrays if key not in KEYS]
     notes = (f"{file.name}: {', '.join(unused)} are not used",) if unused else ()
     scale = 1 / 255 if x.dtype == np.uint8 else 1.0
     return RawData(*parts, class_names=names, name=f"npz {file.name}", scale=scale, notes=notes)
 
 
-def _arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
+def _arrays(file: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
+    """The arrays of KEYS that there are, and the names of others."""
     try:
         if file.is_dir():
-            return {key.stem: np.load(key, mmap_mode="r", allow_pickle=False) for key in sorted(file.glob("*.npy"))}
+            names = [each.stem for each in sorted(file.glob("*.npy"))]
+            used = [name for name in names if name in KEYS]
+            found: dict[str, npt.NDArray[Any]] = {name: open_memmap(file / f"{name}.npy", mode="r") for name in used}
+            return found, [name for name in names if name not in KEYS]
         with file.open("rb") as stream:
             archive = np.load(stream, allow_pickle=False)
             if isinstance(archive, np.lib.npyio.NpzFile):
-                return {key: archive[key] for key in archive.files}
+                used = [key for key in archive.files if key in KEYS]
+                return {key: archive[key] for key in used}, [key for key in archive.files if key not in KEYS]
     except FileNotFoundError:
         raise InputError(f"{file}: no such file. {EXPECTED}") from None
     except (
@@ -80,11 +85,11 @@ def _images(x: npt.NDArray[Any], where: str) -> Images:
     if x.dtype.kind in "iu" and x.dtype != np.uint8:
         if x.size and not 0 <= int(x.min()) <= int(x.max()) <= 255:
             raise InputError(f"{where}: integers from {x.min()} to {x.max()}; 8-bit images are 0 to 255, others floats")
-        x = x.astype(np.uint8)
+        x = x.astype(np.uint8, subok=False)
     elif x.dtype.kind == "f":
         # What float32 can't hold becomes infinite, and check_images says where.
         with np.errstate(over="ignore"):
-            x = x.astype(np.float32)
+            x = x if x.dtype == np.float32 else x.astype(np.float32, subok=False)
     check_images(x, where)
     if x.shape[3] in (1, 3, 4) and x.shape[1] > 4:
         raise InputError(f"{where}: shape {list(x.shape)} has its channels last; transpose it by (0, 3, 1, 2)")

@@ -61,3 +61,19 @@ def test_where_the_heap_says_nothing_programs_run(heap: dict[str, Any]) -> None:
     heap["place"] = None
     program = Program(lambda a: a * 2)
     assert program(program(jnp.ones(3))).tolist() == [4.0] * 3
+
+
+class _Broken:
+    """A result that could not be computed: whoever reads it hears of it."""
+
+    def is_deleted(self) -> bool:
+        return False
+
+    def block_until_ready(self) -> None:
+        raise RuntimeError("RESOURCE_EXHAUSTED")
+
+
+def test_a_program_that_failed_leaves_the_next_ones_alone(heap: dict[str, Any]) -> None:
+    programs._running.begin([_Broken()])
+    program = Program(lambda a: a * 2)
+    assert program(jnp.ones(3)).tolist() == [2.0] * 3

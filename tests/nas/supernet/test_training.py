@@ -279,6 +279,5 @@ def test_gradients_of_a_step_are_added_up(tiny: SearchSpace, pictures: TrainingS
 
 
 def test_equilibrium_of_a_single_network_is_refused(tiny: SearchSpace, pictures: TrainingSet) -> None:
-    trainer = network_trainer(tiny.decode(smallest(tiny)), pictures, replace(RECIPE, equilibrium=True), 0)
     with pytest.raises(InputError, match="trains without"):
-        trainer.run(trainer.start())
+        network_trainer(tiny.decode(smallest(tiny)), pictures, replace(RECIPE, equilibrium=True), 0)

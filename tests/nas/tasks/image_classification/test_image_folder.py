@@ -1,6 +1,9 @@
 """Folders of images: layouts, other files, damage."""
 
+import errno
+import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 from PIL import Image
 
 from nas.errors import InputError
+from nas.tasks.image_classification import image_folder as image_folder_module
 from nas.tasks.image_classification.image_folder import image_folder
 from nas.tasks.image_classification.preprocessing import resize
 from nas.tasks.image_classification.source import View
@@ -213,7 +217,7 @@ def test_many_images_are_decoded_once_and_read_from_disk(
     for part in ("train_x", "train_y", "test_x", "test_y"):
         assert np.array_equal(getattr(first, part), getattr(held, part)), part
     monkeypatch.setattr("nas.tasks.image_classification.image_folder.IN_MEMORY_BYTES", 0)
-    [kept] = little_memory.iterdir()
+    [kept] = little_memory.rglob("*.npy")
     written = kept.stat().st_mtime_ns
     assert np.array_equal(image_folder(str(photos), size=8).train_x, held.train_x)
     assert kept.stat().st_mtime_ns == written
@@ -221,7 +225,8 @@ def test_many_images_are_decoded_once_and_read_from_disk(
     assert np.array_equal(image_folder(str(photos), size=8).train_x, held.train_x)
     picture(photos / "cat" / "0.png", seed=99)
     assert not np.array_equal(image_folder(str(photos), size=8).train_x, held.train_x)
-    assert len(list(little_memory.iterdir())) == 2
+    [replaced] = little_memory.rglob("*.npy")
+    assert replaced != kept
 
 
 def test_a_damaged_image_leaves_nothing_on_disk_and_what_was_left_is_removed(
@@ -229,11 +234,12 @@ def test_a_damaged_image_leaves_nothing_on_disk_and_what_was_left_is_removed(
 ) -> None:
     photos = fill(tmp_path / "photos", 5)
     (photos / "cat" / "3.png").write_bytes(b"no image")
-    little_memory.mkdir(parents=True)
-    (little_memory / "0123.99.part").write_bytes(b"of a process that was killed")
-    with pytest.raises(InputError, match="is no image or a damaged one"):
-        image_folder(str(photos), size=8)
-    assert not list(little_memory.iterdir())
+    for _ in range(2):
+        with pytest.raises(InputError, match="is no image or a damaged one"):
+            image_folder(str(photos), size=8)
+        assert not [*little_memory.rglob("*.npy"), *little_memory.rglob("*.part")]
+        [folder] = little_memory.iterdir()
+        (folder / "0123.part").write_bytes(b"of a process that was killed")
 
 
 def test_a_cache_that_cannot_be_written_is_said(
@@ -243,3 +249,41 @@ def test_a_cache_that_cannot_be_written_is_said(
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(InputError, match="make room, or set XDG_CACHE_HOME"):
         image_folder(str(photos), size=8)
+
+
+def test_files_that_trade_places_are_decoded_again(tmp_path: Path, little_memory: Path) -> None:
+    photos = tmp_path / "photos"
+    for place, name in enumerate(("cat", "dog")):
+        for number in range(10):
+            picture(photos / name / f"{number}.ppm", 100 * place + number)
+            os.utime(photos / name / f"{number}.ppm", (1, 1))
+    before = np.array(image_folder(str(photos), size=8).train_x)
+    for a, b in (("cat/3.ppm", "swap"), ("dog/3.ppm", "cat/3.ppm"), ("swap", "dog/3.ppm")):
+        (photos / a).rename(photos / b)
+    after = image_folder(str(photos), size=8)
+    assert not np.array_equal(after.train_x, before)
+
+
+def test_processes_that_want_the_same_images_wait_for_each_other(
+    tmp_path: Path, little_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, decoded = fill(tmp_path / "photos", 20), []
+    decode = vars(image_folder_module)["_decode"]
+    monkeypatch.setattr(image_folder_module, "_decode", lambda *of: decoded.append(of) or decode(*of))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: np.array(image_folder(str(photos), size=8).train_x), range(4)))
+    assert len(decoded) == 40 and all(np.array_equal(each, found[0]) for each in found)
+
+
+def test_a_disk_without_room_is_said_before_anything_is_decoded(
+    tmp_path: Path, little_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = fill(tmp_path / "photos", 5)
+
+    def full(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(InputError, match=r"cannot be written there \(No space left on device\); make room"):
+        image_folder(str(photos), size=8)
+    assert not [*little_memory.rglob("*.npy"), *little_memory.rglob("*.part")]

@@ -173,3 +173,18 @@ def test_folders_without_arrays_or_with_damaged_ones_are_refused(tmp_path: Path)
     (tmp_path / "x_train.npy").write_bytes(b"\x93NUMPY and then nothing")
     with pytest.raises(InputError, match="holds a file that is no plain array, or a damaged one"):
         npz(str(tmp_path))
+
+
+def test_floats_of_a_folder_stay_on_disk_and_what_has_to_be_converted_does_not(tmp_path: Path) -> None:
+    for name, dtype in (("x_train", np.float32), ("x_test", np.float64)):
+        np.save(tmp_path / f"{name}.npy", X[: 8 if name == "x_test" else None].astype(dtype))
+    np.save(tmp_path / "y_train.npy", Y)
+    np.save(tmp_path / "y_test.npy", Y[:8])
+    np.save(tmp_path / "ids.npy", np.array([{}, None], object), allow_pickle=True)
+    raw = npz(str(tmp_path))
+    assert isinstance(raw.train_x, np.memmap) and type(raw.test_x) is np.ndarray
+    assert raw.notes == (f"{tmp_path.name}: ids are not used",)
+    save(tmp_path)
+    (tmp_path / "mine.npz").rename(tmp_path / "x_train.npy")
+    with pytest.raises(InputError, match="holds a file that is no plain array"):
+        npz(str(tmp_path))
