@@ -75,6 +75,6 @@ def _make(path: Path, shape: tuple[int, ...], fill: Callable[[Images], None]) ->
             fill(images)
             images.flush()
         part.replace(path)
-    except BaseException:
+    finally:
+        # Where all went well it has its own name by now.
         part.unlink(missing_ok=True)
-        raise
