@@ -9,4 +9,5 @@ LATENCY_MODELS = {
     "roofline": "latency_models.roofline:Roofline",
     "flops": "latency_models.flops:Flops",
     "lookup": "latency_models.lookup:LookUp",
+    "table": "latency_models.tabular:Tabular",
 }

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hardware_profiles import Target
 from latency_models.additive import Additive
 from search_spaces.ir import Network
-from search_spaces.slots import SearchSpace
+from search_spaces.slots import Genomes, SearchSpace
 
 Floats = NDArray[np.float64]
 #: No standard deviation of a logarithm is less, so that a prediction that is certain divides by no 0.
@@ -191,6 +191,28 @@ class LatencyModel(Protocol):
 
         Without tables every network that is screened is predicted on its own, and there is no differentiable search.
         """
+
+
+class SpaceLatency(Protocol):
+    """Seconds over a space; methods take canonical genomes [n, genes]."""
+
+    @property
+    def target(self) -> Target:
+        """What the seconds hold for."""
+
+    def cumulative_s(self, genomes: Genomes) -> Floats:
+        """Seconds up to each exit position, the final one last [n, positions]; NaN where that exit is off."""
+
+    def latency_s(self, genomes: Genomes) -> Floats:
+        """Worst-case seconds [n]."""
+
+
+@runtime_checkable
+class LooksUp(LatencyModel, Protocol):
+    """A model that knows networks by their genomes, so that none need be decoded to be screened."""
+
+    def by_genome(self, space: SearchSpace) -> SpaceLatency | None:
+        """Seconds over a space; None where networks have to be asked for one by one."""
 
 
 @runtime_checkable

@@ -1,9 +1,10 @@
 """A latency table: measured seconds of many networks on several devices, in one file without pickles.
 
 The file is an `.npz` with `latency_ms` [n, devices] (NaN = not measured), `devices` [devices] and `ops` [n, positions],
-an integer encoding; optional are `op_names`, `arch_str` [n], `families` [devices] and `batch` [devices]. The order of
-the rows is part of it; a reading of 0 counts as half the device's least one, which is what a clock that rounds means by
-it. HELP (Lee et al., NeurIPS 2021) takes its measurements from the first rows, the pool, and its queries from the next
+an integer encoding; optional are `op_names`, `arch_str` [n], `families` [devices], `batch` [devices] and, of networks
+with early exits, `early_ms` [n, devices, early exits] (NaN = no such exit). The order of the rows is part of it; a
+reading of 0 counts as half the device's least one, which is what a clock that rounds means by it.
+HELP (Lee et al., NeurIPS 2021) takes its measurements from the first rows, the pool, and its queries from the next
 1,000.
 """
 
@@ -48,7 +49,8 @@ class LatencyTable:
 
     `latency_s` [n, devices] (NaN = not measured), `ops` [n, positions] the integer encoding, `op_names` the operator
     of each integer (may be empty), `families` the family of each device (may be empty), `batch` the batch size of each
-    device (may be empty), `arch_str` a name for each network (may be empty).
+    device (may be empty), `arch_str` a name for each network (may be empty), `early_s` [n, devices, early exits] the
+    seconds up to each early exit, NaN where a network has fewer (None: no network has any).
     """
 
     latency_s: Floats
@@ -58,6 +60,7 @@ class LatencyTable:
     families: tuple[str, ...] = ()
     batch: tuple[int, ...] = ()
     arch_str: tuple[str, ...] = ()
+    early_s: Floats | None = None
 
     def __post_init__(self) -> None:
         if problem := self._problem():
@@ -98,6 +101,8 @@ class LatencyTable:
             return f"there are {len(self.arch_str)} names for {shape[0]} networks; give one for each, or none"
         if not np.issubdtype(np.asarray(self.ops).dtype, np.integer):
             return f"ops are {np.asarray(self.ops).dtype}; they must be integers"
+        if self.early_s is not None and (np.ndim(self.early_s) != 3 or self.early_s.shape[:2] != shape):
+            return f"early exits have shape {np.shape(self.early_s)}; they must be [networks, devices, early exits]"
         if np.any(np.isinf(self.latency_s)) or np.any(np.asarray(self.latency_s) < 0):
             return "there is a negative or infinite latency; write NaN for what was not measured"
         return ""
@@ -122,6 +127,7 @@ def load_table(path: str | Path) -> LatencyTable:
             devices=_strings(arrays["devices"]),
             ops=ops.astype(np.int64) if np.issubdtype(ops.dtype, np.integer) else ops,
             batch=tuple(int(size) for size in arrays.get("batch", ())),
+            early_s=np.asarray(arrays["early_ms"], np.float64) / 1e3 if "early_ms" in arrays else None,
             **text,
         )
     except ValueError as problem:
@@ -150,6 +156,8 @@ def save_table(path: str | Path, table: LatencyTable) -> None:
     for name in ("op_names", "families", "batch", "arch_str"):
         if value := getattr(table, name):
             arrays[name] = np.array(value)
+    if table.early_s is not None:
+        arrays["early_ms"] = (table.early_s * 1e3).astype(np.float32)
     with open(path, "wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -48,12 +48,14 @@ class Segment:
 class Network:
     """A network: operators in execution order, and the indices of those that give answers, in order, the last always.
 
-    Raises ShapeError where the operators do not fit together.
+    `genome` is what a space decoded it from, None for others; it is no part of what the network is. Raises ShapeError
+    where the operators do not fit together.
     """
 
     ops: tuple[Op, ...]
     exits: tuple[int, ...]
     schema: int = SCHEMA
+    genome: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.ops or not self.exits:
@@ -271,6 +273,6 @@ class Builder:
         """The shape of a tensor that was added before."""
         return self._ops[ref[0]].shape
 
-    def network(self, *exits: Ref) -> Network:
-        """The finished network with the given answers, in order of execution."""
-        return Network(tuple(self._ops), tuple(index for index, _ in exits))
+    def network(self, *exits: Ref, genome: tuple[int, ...] | None = None) -> Network:
+        """The finished network with the given answers, in order of execution, and the `genome` it was decoded from."""
+        return Network(tuple(self._ops), tuple(index for index, _ in exits), genome=genome)

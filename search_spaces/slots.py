@@ -165,7 +165,7 @@ def fold(space: SearchSpace, genome: Genome) -> Network:
             outputs[slot.name] = inputs[0] if output is None else output
         elif output is not None:
             exits.append(output)
-    return builder.network(*exits)
+    return builder.network(*exits, genome=tuple(int(gene) for gene in genome))
 
 
 def random_genomes(space: SearchSpace, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -10,12 +10,12 @@ from typing import Any, Final
 import numpy as np
 
 from hardware_profiles import Target
-from latency_models.additive import Additive
-from latency_models.base import LatencyModel
+from latency_models.base import LatencyModel, LooksUp, SpaceLatency
 from latency_models.untabled import Untabled
 from nas.devices.measurement import Measurement
 from nas.process.files import atomic_write_bytes, understood
 from nas.run.context import Context
+from search_spaces.slots import SearchSpace
 
 #: The search uses the model as calibrated before it; later measurements correct the choice of winners only.
 MODEL_VERSION: Final = 0
@@ -44,13 +44,21 @@ def load_model(context: Context, target: Target) -> LatencyModel:
     return model
 
 
-def load_tables(context: Context) -> tuple[dict[Target, Additive | Untabled], dict[Target, float]]:
+def over_space(model: LatencyModel, space: SearchSpace) -> SpaceLatency:
+    """What a model says of the networks of a space: by tables, by looking genomes up, or network by network."""
+    found: SpaceLatency | None = model.additive(space)
+    if found is None and isinstance(model, LooksUp):
+        found = model.by_genome(space)
+    return Untabled(space, model) if found is None else found
+
+
+def load_tables(context: Context) -> tuple[dict[Target, SpaceLatency], dict[Target, float]]:
     """Seconds over the space for every target, and the relative error to allow for: of networks left out of the fit."""
-    tables: dict[Target, Additive | Untabled] = {}
+    tables: dict[Target, SpaceLatency] = {}
     safety_margin = {}
     for target in context.experiment.targets:
         model = load_model(context, target)
-        tables[target] = model.additive(context.space) or Untabled(context.space, model)
+        tables[target] = over_space(model, context.space)
         safety_margin[target] = model.error.relative if model.error.networks else UNMEASURED_SAFETY_MARGIN
     return tables, safety_margin
 

@@ -17,6 +17,7 @@ from hardware_profiles import HOST, DeviceProfile, cpuinfo
 from hardware_profiles import load as load_profile
 from hardware_profiles.host import detect, is_here
 from hardware_profiles.schema import parse as parse_profile
+from latency_models.base import LatencyModel, LooksUp
 from nas.config import dump, parse
 from nas.config.kinds import RUNNER
 from nas.config.plugins import Plugins
@@ -77,7 +78,7 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
     space = complete(space)
     _check_optimiser(experiment, len(data.splits.arch))
     if not begun:
-        _check_tables(experiment, space)
+        _check_latency_model(experiment, space)
     evaluator = experiment.search.evaluator
     with _making("search.evaluator", evaluator.name):
         # Of a run that is not there yet.
@@ -134,17 +135,17 @@ def _check_optimiser(experiment: Experiment, images: int) -> None:
         )
 
 
-def _check_tables(experiment: Experiment, space: SearchSpace) -> None:
-    """Refuse an optimiser where the latency model has no tables: it needs the seconds of millions of networks."""
+def _check_latency_model(experiment: Experiment, space: SearchSpace) -> None:
+    """Make the latency model of every target, and refuse what would fail when it is calibrated or searched with."""
     spec = experiment.latency_model
-    if experiment.search.optimiser is None:
-        return
     for target in experiment.targets:
-        try:
-            model = spec.load()(load_profile(target.device), target, **spec.arguments)
-        except ValueError as error:
-            raise InputError(f"latency_model: {error}") from error
-        if model.additive(space) is None:
+        # What this machine can do at most is not asked: measuring that takes a second.
+        profile = detect(measure=False) if target.device == HOST else load_profile(target.device)
+        with _making("latency_model", spec.name, ValueError):
+            model: LatencyModel = spec.load()(profile, target, **spec.arguments)
+            if isinstance(model, LooksUp):
+                model.by_genome(space)
+        if experiment.search.optimiser is not None and model.additive(space) is None:
             raise InputError(
                 f"search.optimiser: latency model {spec.name} has no tables over space {space.name} for {target.key}, "
                 "and a differentiable search needs them; leave the optimiser out, or give a model whose seconds add up"
@@ -223,9 +224,9 @@ def open_context(
 
 
 @contextmanager
-def _making(key: str, name: str) -> Iterator[None]:
+def _making(key: str, name: str, *told: type[Exception]) -> Iterator[None]:
     """What goes wrong while a part is made is said with its key; other people's code may raise what it likes."""
-    with Boundary(f"{key}: {name} cannot be made", InputError):
+    with Boundary(f"{key}: {name} cannot be made", InputError, *told):
         yield
 
 

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Final
 
-from latency_models.additive import Additive
+import numpy as np
+from numpy.typing import NDArray
+
+from latency_models.untabled import Untabled
 from nas.config.units import format_seconds
 from nas.search.problem import BudgetProblem
 from nas.searchers.fastest import fastest
+from search_spaces.slots import Genomes
 
-#: Starts and passes of the descent to the fastest network where each step costs a prediction.
-_FEW_PREDICTIONS: Final = {"starts": 2, "sweeps": 3}
+#: A space of so many genomes at most is looked through.
+_FEW_GENOMES: Final = 2**16
+
+
+def _nearest(problem: BudgetProblem, number: int, slow: bool) -> tuple[NDArray[np.int64], float]:
+    """The genome nearest to a budget and its violation; of all there are, where these are few and not `slow`."""
+
+    def violation(genomes: Genomes) -> NDArray[np.float64]:
+        return problem.free_objectives(genomes)[1][:, number]
+
+    # Each genome that is tried is a prediction then.
+    if slow:
+        return fastest(problem, violation, starts=2, sweeps=3)
+    if prod(problem.sizes.tolist()) > _FEW_GENOMES:
+        return fastest(problem, violation)
+    genomes = problem.canonical(np.indices(tuple(problem.sizes.tolist())).reshape(len(problem.sizes), -1).T)
+    amounts = violation(genomes)
+    return genomes[int(amounts.argmin())], float(amounts.min())
 
 
 def impossible(problem: BudgetProblem, number: int) -> str | None:
     """Why no network of the space can keep a budget, with the fastest one found; None where one may."""
     budget = problem.experiment.budgets[number]
     target = problem.experiment.target_of(budget)
-    # Without tables every genome that is tried is a prediction.
-    how = {} if isinstance(problem.tables[target], Additive) else _FEW_PREDICTIONS
-    genome, violation = fastest(problem, lambda genomes: problem.free_objectives(genomes)[1][:, number], **how)
+    genome, violation = _nearest(problem, number, isinstance(problem.tables[target], Untabled))
     if violation == 0:
         return None
     cumulative = problem.tables[target].cumulative_s(genome[None])[0]

@@ -20,6 +20,7 @@ from nas.run.trial import Trial
 from nas.search.evaluation import Asked, Evaluation
 from nas.search.evaluators.base import ScoresEveryExit
 from nas.search.problem import BudgetProblem, objective_columns
+from nas.search.regret import regrets
 from nas.searchers.pareto import pareto_rank
 from search_spaces.slots import with_exits
 
@@ -41,6 +42,7 @@ def front_of(
     return {
         "schema": SCHEMA,
         "model_version": MODEL_VERSION,
+        "regret": regrets(context, problem, evaluation.evaluator, complete),
         "pareto": [asdict(trial) for trial in pareto],
         "budgets": {
             budget.name: [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from latency_models.additive import Additive
-from latency_models.untabled import Untabled
+from latency_models.base import SpaceLatency
 from nas.config.budget import Budget
 from nas.config.settings import Experiment, Objective
 from nas.errors import InputError
@@ -37,7 +37,7 @@ class BudgetProblem:
 
     space: SearchSpace
     experiment: Experiment
-    tables: Mapping[Target, Additive | Untabled]
+    tables: Mapping[Target, SpaceLatency]
     safety_margin: Mapping[Target, float]
     seed: int
 

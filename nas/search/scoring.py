@@ -6,7 +6,8 @@ Thresholds are solved for each budget, not searched (`exits.thresholds`); they s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import replace
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from hardware_profiles import Target
 from nas.exits.scores import Scores
 from nas.exits.thresholds import Policies, Policy, last_exit
-from nas.run.trial import AtBudget
+from nas.run.trial import AtBudget, Trial
 from nas.search.problem import BudgetProblem
 
 Floats = NDArray[np.float64]
 
+#: Points of (share of a network's worst case, expected seconds, accuracy).
+Curve: TypeAlias = tuple[tuple[float, float, float], ...]
 #: Shares of a network's own worst case at which its curve is looked at.
 GRID: Final = (0.4, 0.6, 0.8, 1.0)
 
@@ -46,10 +49,8 @@ def at_budgets(
     return tuple(result)
 
 
-def metrics(
-    found: Scores, seconds: Floats, counts: Mapping[str, float]
-) -> tuple[dict[str, float], tuple[tuple[float, float, float], ...]]:
-    """Figures of one network, and its curve of (share of its worst case, expected seconds, accuracy).
+def metrics(found: Scores, seconds: Floats, counts: Mapping[str, float]) -> tuple[dict[str, float], Curve]:
+    """Figures of one network, and its curve.
 
     `seconds` are those to each exit on the experiment's target; `counts` are static costs, passed through.
     """
@@ -67,3 +68,13 @@ def metrics(
     }
     points = [(fraction, policies.best(fraction * float(seconds[-1]))) for fraction in GRID]
     return figures, tuple((fraction, best.expected_s, best.accuracy) for fraction, best in points if best)
+
+
+def with_accuracy(trial: Trial, accuracy: float) -> Trial:
+    """A trial of a network with one exit whose accuracy is known, instead of estimated on images."""
+    return replace(
+        trial,
+        metrics={**trial.metrics, "accuracy": accuracy, "final_accuracy": accuracy},
+        budgets=tuple(None if at is None else replace(at, accuracy=accuracy) for at in trial.budgets),
+        curve=tuple((fraction, seconds, accuracy) for fraction, seconds, _ in trial.curve),
+    )

@@ -39,7 +39,8 @@ def calibrate(context: Context) -> None:
             continue
         model = _profiled(context, target)
         if model is None:
-            model = refit(context, _uncalibrated(context, target), _trusted(context, target))
+            bare = _uncalibrated(context, target)
+            model = refit(context, bare, _trusted(context, target, bare.error.networks))
         save_model(context, target, model)
 
 
@@ -97,9 +98,12 @@ def _read(kind: type[LatencyModel], folder: Path) -> Transferable | None:
     return stored if type(stored) is kind and isinstance(stored, Transferable) else None
 
 
-def _trusted(context: Context, target: Target) -> tuple[Measurement, ...]:
-    """The readings to calibrate with, one of each network; says which are left out because they are unstable."""
-    readings = profile_store.counting(_calibration_rows(context, target))
+def _trusted(context: Context, target: Target, known: int) -> tuple[Measurement, ...]:
+    """The readings to calibrate with, one of each network; says which are left out because they are unstable.
+
+    `known` networks were measured before, as in a table.
+    """
+    readings = profile_store.counting(_calibration_rows(context, target, known))
     rows = profile_store.to_fit(readings)
     if unstable := sum(not reading.stable for reading in readings):
         left = "these are left out"
@@ -112,14 +116,15 @@ def _trusted(context: Context, target: Target) -> tuple[Measurement, ...]:
     return rows
 
 
-def _calibration_rows(context: Context, target: Target) -> tuple[Measurement, ...]:
+def _calibration_rows(context: Context, target: Target, known: int) -> tuple[Measurement, ...]:
     """All calibration readings on a target, after those that are missing were taken."""
     settings = context.experiment.calibration
     if settings.measurements is not None:
         return _borrowed(context, target, Path(settings.measurements))
     device = context.device(target)
     if device is None or settings.networks == 0:
-        context.voice.warning(f"{target.key} is predicted from its profile; nothing is measured there.")
+        source = f"{known:,} networks that were measured elsewhere" if known else "its profile"
+        context.voice.warning(f"{target.key} is predicted from {source}; nothing is measured there.")
         return ()
     untrained = context.untrained(target, "calibration")
     chosen = _chosen(context, settings.networks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import shutil
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -18,7 +19,7 @@ from nas.config.plugins import NO_PLUGINS
 from nas.exits.scores import Scores
 from nas.process.events import Voice
 from nas.run.context import Context
-from nas.search.evaluators.base import Evaluator, ScoresEveryExit
+from nas.search.evaluators.base import Evaluator, KnowsEveryNetwork, ScoresEveryExit
 from nas.testing.laws import laws, require
 from search_spaces.slots import random_genomes, with_exits
 
@@ -33,35 +34,49 @@ _EXPERIMENT: Final[Mapping[str, Any]] = {
     "calibration": {"networks": 0},
     "supernet": {"epochs": 1, "random_subnets": 1},
 }
+#: For one that knows every network: these have one exit each, and nothing is trained.
+_KNOWN: Final[Mapping[str, Any]] = {
+    **_EXPERIMENT,
+    "space": {"name": "nasbench201", "channels": 4, "cells": 1},
+    "search": {"evaluator": "train"},
+    "winners": {"training": "scratch"},
+}
 _IMAGES: Final = 50
+_MADE: Final[list[Path]] = []
 
 
-@lru_cache(maxsize=1)
-def _trained() -> Path:
-    """A run that has shared weights; it stays until the process ends."""
+@lru_cache(maxsize=2)
+def _run(known: bool) -> Path:
+    """A run that has shared weights, or none for what knows every network; it stays until the process ends."""
     from nas.run.folder import RunFolder
     from nas.run.opening import materials, open_context
     from nas.stages import supernet
 
-    experiment = parse.experiment(_EXPERIMENT)
+    experiment = parse.experiment(_KNOWN if known else _EXPERIMENT)
     path = Path(mkdtemp(prefix="judged-")) / "run"
+    _MADE.append(path.parent)
     atexit.register(forget)
     with RunFolder.open(path, resume=False) as folder:
-        supernet.train_supernet(open_context(experiment, materials(experiment), folder, Voice()))
+        context = open_context(experiment, materials(experiment), folder, Voice())
+        if not known:
+            supernet.train_supernet(context)
     return path
 
 
 def forget() -> None:
-    """Remove the run that laws are tried on; also where a process ends without looking back."""
-    if _trained.cache_info().currsize:
-        shutil.rmtree(_trained().parent, ignore_errors=True)
-        _trained.cache_clear()
+    """Remove the runs that laws are tried on; also where a process ends without looking back."""
+    _run.cache_clear()
+    while _MADE:
+        shutil.rmtree(_MADE.pop(), ignore_errors=True)
 
 
-def _context() -> Context:
+def _context(make: Make) -> Context:
     from nas.run.opening import reopen
 
-    return reopen(_trained(), NO_PLUGINS)
+    made: Any = make
+    while isinstance(made, functools.partial):
+        made = made.func
+    return reopen(_run(hasattr(made, "accuracy")), NO_PLUGINS)
 
 
 def _genomes(context: Context) -> list[NDArray[np.int64]]:
@@ -84,7 +99,7 @@ def _scores(evaluator: Evaluator, context: Context, genome: NDArray[np.int64]) -
 def it_has_what_a_run_uses(make: Make) -> None:
     """It says whether it needs shared weights, and scores"""
     # A run asks the class, before there is anything to make it with.
-    known = isinstance(getattr(type(make(_context())), "needs_weights", None), bool)
+    known = isinstance(getattr(type(make(_context(make))), "needs_weights", None), bool)
     require(
         known, "its class does not say `needs_weights`", "say True or False: whether shared weights are trained first"
     )
@@ -92,7 +107,7 @@ def it_has_what_a_run_uses(make: Make) -> None:
 
 def every_exit_of_a_network_is_scored(make: Make) -> None:
     """It gives finite scores and whether they are right, for each image at each exit of the network"""
-    context = _context()
+    context = _context(make)
     evaluator = make(context)
     for genome in _genomes(context):
         found, exits = _scores(evaluator, context, genome), len(context.space.decode(genome).exits)
@@ -108,7 +123,7 @@ def every_exit_of_a_network_is_scored(make: Make) -> None:
 
 def equal_questions_have_equal_answers(make: Make) -> None:
     """Asked again, and after other networks, it says the same"""
-    context = _context()
+    context = _context(make)
     evaluator = make(context)
     first, second = _genomes(context)
     before = _scores(evaluator, context, first)
@@ -120,7 +135,7 @@ def equal_questions_have_equal_answers(make: Make) -> None:
 
 def another_one_says_the_same(make: Make) -> None:
     """One that is made anew from the run's folder, as in another process, says the same"""
-    context, again = _context(), _context()
+    context, again = _context(make), _context(make)
     genome = _genomes(context)[-1]
     there = _scores(make(again), again, genome)
     same = _same(_scores(make(context), context, genome), there)
@@ -129,7 +144,7 @@ def another_one_says_the_same(make: Make) -> None:
 
 def exits_that_are_off_are_scored_as_if_they_were_on(make: Make) -> None:
     """Where it scores exits that a network does not have, it is as if it had them"""
-    context = _context()
+    context = _context(make)
     evaluator = make(context)
     if not isinstance(evaluator, ScoresEveryExit):
         return
@@ -142,13 +157,35 @@ def exits_that_are_off_are_scored_as_if_they_were_on(make: Make) -> None:
     )
 
 
+def what_is_known_is_what_is_scored(make: Make) -> None:
+    """Where it knows the accuracy of every network, as many images are right, to the nearest one"""
+    context = _context(make)
+    evaluator = make(context)
+    if not isinstance(evaluator, KnowsEveryNetwork):
+        return
+    genomes = evaluator.genomes
+    known = evaluator.accuracy(genomes)
+    require(
+        known.shape == (len(genomes),) and bool(((known >= 0) & (known <= 1)).all()),
+        f"accuracies {known.shape} of {len(genomes)} networks lie between {known.min()} and {known.max()}",
+        "return a fraction for each",
+    )
+    require(
+        np.array_equal(context.space.canonical(genomes), genomes), "a genome is not canonical", "give canonical ones"
+    )
+    for genome in genomes[:: max(1, len(genomes) // 5)]:
+        right = float(_scores(evaluator, context, genome).correct[:, -1].mean())
+        gap = abs(right - float(evaluator.accuracy(genome[None])[0]))
+        require(gap <= 0.5 / _IMAGES + 1e-9, f"{right:.3f} of the images are right, {gap:.3f} off", "round to images")
+
+
 def _same(one: Scores, other: Scores) -> bool:
     return np.array_equal(one.confidence, other.confidence) and np.array_equal(one.correct, other.correct)
 
 
 def subject(make: Make) -> tuple[Make, str]:
     """What laws take: what makes an evaluator of a run, tried once."""
-    make(_context())
+    make(_context(make))
     return make, ""
 
 
@@ -158,4 +195,5 @@ LAWS: Final = laws(
     equal_questions_have_equal_answers,
     another_one_says_the_same,
     exits_that_are_off_are_scored_as_if_they_were_on,
+    what_is_known_is_what_is_scored,
 )

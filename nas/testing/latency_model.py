@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from latency_models.additive import Additive
-from latency_models.base import ErrorBar, Prediction
+from latency_models.base import ErrorBar, LooksUp, Prediction
 from latency_models.errors import UnpricedOperator
 from nas.testing import latency_storage
 from nas.testing.latency_cases import FITTED, SLOWER, Make, fitted, measured, states
@@ -43,8 +43,9 @@ def it_has_what_a_run_uses(make: Make) -> None:
 
 
 def it_says_its_error(make: Make) -> None:
-    """`error` is a relative error, and how many networks it is known from: none before a fit"""
-    for (when, model), count in zip(states(make), (0, FITTED), strict=True):
+    """`error` is a relative error, and how many networks it is known from, which a fit adds to"""
+    known = make(profile(), TARGET).error.networks
+    for (when, model), count in zip(states(make), (known, known + FITTED), strict=True):
         error: Any = model.error
         require(isinstance(error, ErrorBar), f"{when} `error` is {error!r}", "return an ErrorBar(relative, networks)")
         require(
@@ -186,6 +187,19 @@ def measuring_helps(make: Make) -> None:
     )
 
 
+def what_is_looked_up_is_the_model(make: Make) -> None:
+    """Where a model knows a space by its genomes, it says of them what `predict` does"""
+    for when, model in states(make):
+        found = model.by_genome(space()) if isinstance(model, LooksUp) else None
+        if found is None:
+            continue
+        require(
+            np.allclose(found.latency_s(genomes()), model.predict(networks()).total_s, rtol=1e-9),
+            f"{when} a genome takes other seconds than its network",
+            "look both up in the same rows",
+        )
+
+
 def tables_are_the_model(make: Make) -> None:
     """Tables over a space give what `predict` gives; None says that seconds do not add up"""
     for when, model in states(make):
@@ -241,6 +255,7 @@ LAWS: Final = laws(
     exits_need_not_be_measured,
     measuring_helps,
     tables_are_the_model,
+    what_is_looked_up_is_the_model,
     latency_storage.a_stored_model_predicts_the_same,
     latency_storage.a_stored_model_loads_in_another_process,
 )

@@ -1,4 +1,4 @@
-"""What judges genomes before any of them is a winner: shared weights, or a short training each."""
+"""What judges genomes before any of them is a winner: shared weights, a short training each, or a table."""
 
 from __future__ import annotations
 
@@ -7,5 +7,6 @@ from typing import Final
 #: Evaluators by name.
 EVALUATORS: Final[dict[str, str]] = {
     "supernet": "nas.search.evaluators.by_weights:SharedWeights",
+    "table": "nas.search.evaluators.by_table:Tabulated",
     "train": "nas.search.evaluators.by_training:Trained",
 }

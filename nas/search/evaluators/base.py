@@ -31,3 +31,16 @@ class ScoresEveryExit(Protocol):
 
     def every_exit(self, genome: NDArray[np.int64], images: int) -> Scores:
         """As `scores`, [images, positions], with NaN where the genome can have no exit."""
+
+
+@runtime_checkable
+class KnowsEveryNetwork(Protocol):
+    """An evaluator to which accuracies are given, not estimated on images: those of all networks, with one exit each.
+
+    So the best network within a budget is known, and how much worse the one is that a search found: its regret.
+    """
+
+    genomes: NDArray[np.int64]
+
+    def accuracy(self, genomes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The accuracies of canonical genomes [n, genes] as fractions [n]; `genomes` are all that there are."""

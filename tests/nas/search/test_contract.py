@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from nas.exits.scores import Scores
 from nas.search.evaluators import EVALUATORS
+from nas.search.evaluators.by_table import Tabulated
 from nas.search.evaluators.by_training import Trained
 from nas.search.evaluators.by_weights import SharedWeights
 from nas.search.executors import EXECUTORS, Failure, Serial, attempted
@@ -17,9 +19,11 @@ from nas.testing import BrokenLaw, Law, laws_of
 
 
 @pytest.mark.parametrize("law", laws_of("evaluator"), ids=str)
-@pytest.mark.parametrize("make", [SharedWeights, pytest.param(partial(Trained, epochs=1), marks=pytest.mark.slow)])
-def test_evaluators(make: Any, law: Law[Any]) -> None:
-    law(make)
+@pytest.mark.parametrize(
+    "make", [SharedWeights, Tabulated, pytest.param(partial(Trained, epochs=1), marks=pytest.mark.slow)]
+)
+def test_evaluators(make: Any, law: Law[Any], accuracies: Path) -> None:
+    law(partial(Tabulated, accuracies=str(accuracies)) if make is Tabulated else make)
 
 
 @pytest.mark.parametrize("law", laws_of("executor"), ids=str)
@@ -28,7 +32,7 @@ def test_executors(law: Law[Any]) -> None:
 
 
 def test_all_of_ours_are_tried() -> None:
-    assert set(EVALUATORS) == {"supernet", "train"} and set(EXECUTORS) == {"serial"}
+    assert set(EVALUATORS) == {"supernet", "table", "train"} and set(EXECUTORS) == {"serial"}
 
 
 class Forgetful(SharedWeights):
