@@ -27,11 +27,12 @@ EXPANDED = 32
 STEPS = (1, 2, 4, 8)
 
 
-def frontier(levels: Levels, cumulative_s: Floats, sweeps: int = SWEEPS) -> tuple[Indices, Indices, Indices]:
-    """The policies [P, K - 1] that nothing found dominates, cheapest first, with counts [P, K] and right [P].
+def frontier(levels: Levels, cumulative_s: Floats, sweeps: int = SWEEPS) -> tuple[Indices, Indices, Indices, Floats]:
+    """The policies [P, K - 1] that nothing found dominates, cheapest first, with counts [P, K], right [P] and worth.
 
-    Cost and number of right answers both rise strictly. cumulative_s [K] is the cost of leaving at each exit, in
-    seconds. Exact on the grid of levels where that has at most ENUMERABLE policies.
+    Cost and worth [P], the number of right answers less its doubt (`Levels.doubt`), both rise strictly. cumulative_s
+    [K] is the cost of leaving at each exit, in seconds. Exact on the grid of levels where that has at most ENUMERABLE
+    policies.
     """
     exits, grid = levels.thresholds.shape
     if grid**exits <= ENUMERABLE:
@@ -112,20 +113,23 @@ class _Found:
         self._policies = np.empty((0, exits), dtype=np.int64)
         self._counts = np.empty((0, exits + 1), dtype=np.int64)
         self._right = np.empty(0, dtype=np.int64)
+        self._worth: Floats = np.empty(0)
 
     def add(self, policies: Indices) -> _Found:
         """Evaluate the policies [P, K - 1] that are new, and keep what nothing dominates."""
         keys, firsts = np.unique(self._keys(policies), return_index=True)
         policies = policies[firsts[~np.isin(keys, self._tried, assume_unique=True)]]
         self._tried = np.union1d(self._tried, keys)
-        counts, right = self._levels.evaluate(policies)
+        counts, right, worth = self._levels.evaluate(policies)
         policies = np.concatenate((self._policies, policies))
         counts, right = np.concatenate((self._counts, counts)), np.concatenate((self._right, right))
+        worth = np.concatenate((self._worth, worth))
         cost = expected_s(counts, self._cumulative_s)
-        order = np.lexsort((-right, cost))
-        best = np.maximum.accumulate(right[order])
-        kept = order[np.flatnonzero(np.diff(best, prepend=-1) > 0)]
-        self._policies, self._counts, self._right = policies[kept], counts[kept], right[kept]
+        order = np.lexsort((-worth, cost))
+        best = np.maximum.accumulate(worth[order])
+        kept = order[np.flatnonzero(np.diff(best, prepend=-np.inf) > 0)]
+        self._policies, self._counts = policies[kept], counts[kept]
+        self._right, self._worth = right[kept], worth[kept]
         return self
 
     def neighbours(self) -> Indices:
@@ -141,9 +145,9 @@ class _Found:
         inside: Indices = np.clip(moved, 0, self._grid - 1).reshape(-1, exits)
         return inside
 
-    def result(self) -> tuple[Indices, Indices, Indices]:
-        """The policies, counts and right answers of the frontier, cheapest first."""
-        return self._policies, self._counts, self._right
+    def result(self) -> tuple[Indices, Indices, Indices, Floats]:
+        """The policies, counts, right answers and their worth on the frontier, cheapest first."""
+        return self._policies, self._counts, self._right, self._worth
 
     def _keys(self, policies: Indices) -> NDArray[np.uint64]:
         keys: NDArray[np.uint64] = (policies.astype(np.uint64) * self._weights).sum(axis=1, dtype=np.uint64)

@@ -36,6 +36,7 @@ def grid_size(exits: int) -> int:
 class Levels:
     """Candidate thresholds of the K - 1 early exits of a network whose answers on n samples are known.
 
+    `doubt` is how many standard errors a policy's right answers count less, as far as they are not the final exit's.
     thresholds [K - 1, L] descend from inf (never) to one that takes every sample; leave [K - 1, L, W] are the samples
     at or above each and taken [K - 1, L] their numbers; order [K - 1, n] are the samples by descending confidence.
     correct [n, K], and the same as bits [K, W], include the final exit.
@@ -47,9 +48,10 @@ class Levels:
     order: Indices
     correct: NDArray[np.bool_]
     right: Bits
+    doubt: float = 0.0
 
     @classmethod
-    def of(cls, confidence: Floats, correct: NDArray[np.bool_]) -> Levels:
+    def of(cls, confidence: Floats, correct: NDArray[np.bool_], doubt: float = 0.0) -> Levels:
         """Make `grid_size` levels per exit at equal steps of rank, from confidence and correct, both [n, K].
 
         A threshold lies halfway between two neighbouring confidences, so that the small differences of another runtime
@@ -67,7 +69,7 @@ class Levels:
         everything = np.where(lowest >= 0, 0.0, lowest - 1.0)
         thresholds = np.concatenate((np.full((exits, 1), np.inf), middle, everything), axis=1)
         leave = early[:, None, :] >= thresholds[:, :, None]
-        return cls(thresholds, _pack(leave), leave.sum(axis=2), order, correct, _pack(correct.T))
+        return cls(thresholds, _pack(leave), leave.sum(axis=2), order, correct, _pack(correct.T), doubt)
 
     def subset(self, exits: Sequence[int]) -> Levels:
         """Keep only these early exits, and the final one."""
@@ -79,12 +81,18 @@ class Levels:
             self.order[early],
             self.correct[:, all_],
             self.right[all_],
+            self.doubt,
         )
 
-    def evaluate(self, policies: Indices) -> tuple[Indices, Indices]:
-        """How many samples leave at each exit [P, K], and how many are right [P], for policies [P, K - 1]."""
+    def evaluate(self, policies: Indices) -> tuple[Indices, Indices, Floats]:
+        """How many samples leave at each exit [P, K], how many are right [P], and what that counts for [P].
+
+        Of policies [P, K - 1]. Where an early answer is right and the final one wrong, or the other way round, a policy
+        gains or loses a sample; the standard error of the sum is the root of the number of such samples.
+        """
         counts = np.zeros((len(policies), len(self.right)), dtype=np.int64)
         right = np.zeros(len(policies), dtype=np.int64)
+        changed = np.zeros(len(policies), dtype=np.int64)
         # Every sample is inside at first; the bits behind the last sample are not samples.
         inside = np.broadcast_to(
             _pack(np.ones(len(self.correct), dtype=np.bool_)), (len(policies), self.right.shape[1])
@@ -93,8 +101,12 @@ class Levels:
             leaving = inside if k == len(self.leave) else inside & self.leave[k, policies[:, k]]
             counts[:, k] = _count(leaving)
             right += _count(leaving & self.right[k])
+            if self.doubt and k < len(self.leave):
+                changed += _count(leaving & (self.right[k] ^ self.right[-1]))
             inside = inside ^ leaving
-        return counts, right
+        # One more than was seen: what changes one answer in n may not show among n.
+        early = counts[:, :-1].any(axis=1)
+        return counts, right, right - self.doubt * np.sqrt(changed + early)
 
 
 def _count(bits: Bits) -> Indices:

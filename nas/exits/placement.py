@@ -14,9 +14,11 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nas.exits.cross_fit import folds, without
 from nas.exits.frontier import expected_s, frontier
 from nas.exits.levels import Levels
-from nas.exits.thresholds import Policies, Policy
+from nas.exits.scores import Scores
+from nas.exits.thresholds import Policies, Policy, exit_index
 
 MOST_SUBSETS = 5000
 POLISHED = 32
@@ -51,12 +53,13 @@ def best_placement(
     head_s: ArrayLike,
     budget_s: float,
     kmax: int,
+    doubt: float = 0.0,
 ) -> Placement | None:
     """The most accurate subset of early exits within budget_s seconds, the cheapest if several are equal.
 
     confidence and correct [n, P] are of heads at all P positions of which the last is the final exit; body_s [P] is the
     cost of the body up to each position, head_s [P] of each exit: its head, its decision and the call that continues;
-    kmax is the largest number of early exits. All subsets are ranked by a short
+    kmax is the largest number of early exits; `doubt` as in `Policies.of`. All subsets are ranked by a short
     search for thresholds, and the best POLISHED by the full one. None if no subset keeps the budget.
     Raises ValueError for more than MOST_SUBSETS subsets.
     """
@@ -68,27 +71,46 @@ def best_placement(
         raise ValueError(
             f"{early} positions with up to {kmax} exits have {number} subsets, more than {MOST_SUBSETS}: lower kmax"
         )
-    levels = Levels.of(scores, right)
+    levels = Levels.of(scores, right, doubt)
     ranked: list[tuple[float, float, tuple[int, ...]]] = []
     for positions in _subsets(early, kmax):
         cumulative = cumulative_of(positions, body, head)
         if cumulative[0] <= budget_s:
-            _, counts, hits = frontier(levels.subset(positions), cumulative, QUICK_SWEEPS)
+            _, counts, _, worth = frontier(levels.subset(positions), cumulative, QUICK_SWEEPS)
             cost = expected_s(counts, cumulative)
             row = int(np.searchsorted(cost, budget_s, side="right")) - 1
-            ranked.append((-float(hits[row]), float(cost[row]), positions))
-    best: Placement | None = None
+            ranked.append((-float(worth[row]), float(cost[row]), positions))
+    best: tuple[float, float] | None = None
+    found: Placement | None = None
     for _, _, positions in sorted(ranked)[:POLISHED]:
         cumulative = cumulative_of(positions, body, head)
         kept = [*positions, early]
-        policy = Policies.of(scores[:, kept], right[:, kept], cumulative).best(budget_s)
-        if policy and (best is None or _order(policy) < _order(best.policy)):
-            best = Placement(positions, tuple(cumulative.tolist()), policy)
-    return best
+        policies = Policies.of(scores[:, kept], right[:, kept], cumulative, doubt)
+        if (at := policies.row(budget_s)) is not None:
+            order = -float(policies.worth[at]), float(policies.expected_s[at])
+            if best is None or order < best:
+                best, found = order, Placement(positions, tuple(cumulative.tolist()), policies.at(at))
+    return found
 
 
-def _order(policy: Policy) -> tuple[float, float]:
-    return -policy.accuracy, policy.expected_s
+def placed_answers(
+    found: Scores, body_s: ArrayLike, head_s: ArrayLike, budget_s: float, kmax: int, doubt: float = 0.0
+) -> NDArray[np.bool_]:
+    """Which images [n] are answered rightly where exits are placed, and thresholds solved, on the other folds.
+
+    What the placement on all images is worth: the best of many subsets looks better than it is where it was chosen.
+    Arguments as of `best_placement`, of which the budget is one that some subset keeps.
+    """
+    right = np.empty(len(found.correct), np.bool_)
+    for held in folds(found):
+        rest = without(found, held)
+        best = best_placement(rest.confidence, rest.correct, body_s, head_s, budget_s, kmax, doubt)
+        if best is None:
+            raise AssertionError("whether a subset keeps the budget does not depend on the images")
+        kept = np.array([*best.positions, found.correct.shape[1] - 1])
+        leaving = kept[exit_index(best.policy.thresholds, found.confidence[held][:, kept])]
+        right[held] = found.correct[held][np.arange(len(leaving)), leaving]
+    return right
 
 
 def _subsets(early: int, kmax: int) -> Iterator[tuple[int, ...]]:

@@ -33,35 +33,47 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """The best policies of one network at all costs, cheapest first: cost and accuracy both rise strictly."""
+    """The best policies of one network at all costs, cheapest first: cost and worth both rise strictly.
+
+    `worth` is the accuracy, less the doubt that they were found with.
+    """
 
     thresholds: NDArray[np.float64]
     rates: NDArray[np.float64]
     accuracy: NDArray[np.float64]
     expected_s: NDArray[np.float64]
+    worth: NDArray[np.float64]
 
     @classmethod
-    def of(cls, confidence: ArrayLike, correct: ArrayLike, cumulative_s: ArrayLike) -> Policies:
+    def of(cls, confidence: ArrayLike, correct: ArrayLike, cumulative_s: ArrayLike, doubt: float = 0.0) -> Policies:
         """Find them from confidence and correct [n, K] and cumulative_s [K]; see `frontier`. Raises ValueError.
 
-        One search serves every budget, and a larger budget never gets a less accurate policy.
+        One search serves every budget. A larger budget never gets a policy whose accuracy, less `doubt` standard errors
+        of its difference to that of the last exit, is lower.
         """
         scores, right, cumulative = _checked(confidence, correct, cumulative_s)
-        levels = Levels.of(scores, right)
-        chosen, counts, hits = frontier(levels, cumulative)
+        levels = Levels.of(scores, right, doubt)
+        chosen, counts, hits, worth = frontier(levels, cumulative)
         thresholds = levels.thresholds[np.arange(len(cumulative) - 1), chosen]
         n = len(scores)
-        return cls(thresholds, counts / n, hits / n, expected_s(counts, cumulative))
+        return cls(thresholds, counts / n, hits / n, expected_s(counts, cumulative), worth / n)
 
     def best(self, budget_s: float) -> Policy | None:
-        """The most accurate policy that costs at most `budget_s` on average, the cheapest if several are equal.
+        """The policy that is worth most and costs at most `budget_s` on average, the cheapest if several are equal.
 
         It may cost much less, where running deeper gains nothing. None if even leaving always at the first exit
         breaks the budget.
         """
+        row = self.row(budget_s)
+        return None if row is None else self.at(row)
+
+    def row(self, budget_s: float) -> int | None:
+        """The number of the policy that `best` gives."""
         row = int(np.searchsorted(self.expected_s, budget_s, side="right")) - 1
-        if row < 0:
-            return None
+        return None if row < 0 else row
+
+    def at(self, row: int) -> Policy:
+        """The policy of that number."""
         return Policy(
             tuple(self.thresholds[row].tolist()),
             tuple(self.rates[row].tolist()),
@@ -70,13 +82,13 @@ class Policies:
         )
 
 
-def within_on_others(found: Scores, cumulative_s: NDArray[np.float64], limit_s: float) -> Policy:
-    """The most accurate policy whose mean cost, bounded for other images of the same kind, stays within `limit_s`.
+def within_on_others(found: Scores, cumulative_s: NDArray[np.float64], limit_s: float, doubt: float = 0.0) -> Policy:
+    """The policy that is worth most and whose mean cost, bounded for other images of the same kind, is in `limit_s`.
 
-    Where even leaving always at the first exit costs more, that is what is nearest. `cumulative_s` [K] as in
-    `Policies.of`.
+    Where even leaving always at the first exit costs more, that is what is nearest. `cumulative_s` [K] and `doubt` as
+    in `Policies.of`.
     """
-    policies = Policies.of(found.confidence, found.correct, cumulative_s)
+    policies = Policies.of(found.confidence, found.correct, cumulative_s, doubt)
     for cost_s in policies.expected_s[::-1]:
         policy = policies.best(float(cost_s))
         if policy is not None and expected_upper_s(found.confidence, policy.thresholds, cumulative_s) <= limit_s:

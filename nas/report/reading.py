@@ -6,7 +6,7 @@ A file that cannot be read does not stop the page: it is named on it, with the r
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -25,7 +25,7 @@ from nas.run.layout import RunFiles
 from nas.run.lenient_json import LenientJson
 from nas.run.trial import Trial
 from nas.run.verdict import BudgetRow, Verdict
-from nas.run.verdict_files import measured_hash, read_budget, read_verdicts
+from nas.run.verdict_files import measured_hash, read_budget, read_verdict, read_verdicts
 from search_spaces.operators import ShapeError
 from search_spaces.slots import SearchSpace, SpaceError
 
@@ -59,6 +59,7 @@ class ReportedRun:
     held_out_error: float | None
     verified: bool
     winners: tuple[Verdict, ...]
+    not_kept: tuple[tuple[str, Verdict], ...]
     unmet: dict[str, str]
     stages: tuple[StageTime, ...]
     statements: tuple[str, ...]
@@ -156,12 +157,21 @@ def read(folder: Path, space: SearchSpace) -> ReportedRun:
         held_out_error=held_out_error,
         verified=verdicts.tested,
         winners=verdicts.winners,
+        not_kept=tuple(_not_kept(files, at)),
         unmet={budget.name: statement for budget, statement in verdicts.unmet},
         stages=_stages(log),
         statements=tuple(row["statement"].text for row in log if row["statement"].text),
         reused=next((row["supernet"].text for row in log if row["event"].text == "reused"), ""),
         problems=tuple(files.problems),
     )
+
+
+def _not_kept(files: _Files, at: RunFiles) -> Iterator[tuple[str, Verdict]]:
+    """Networks that were trained and did not keep their budgets: the folder, and what was measured."""
+    for each in at.all_not_kept():
+        record = files.json(each.verdict)
+        if record:
+            yield files.name(each.root), read_verdict(record, LenientJson())
 
 
 def _target_key(record: LenientJson) -> str:

@@ -24,6 +24,7 @@ OPTIMISER: Final = "optimiser"
 
 _LATENCY_MODEL: Final = "latency_model"
 _WINNERS: Final = "winners"
+_NOT_KEPT: Final = "not_kept"
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class WinnerFiles:
     def thresholds(self) -> Path:
         """When to leave at each early exit."""
         return self.root / names.THRESHOLDS
+
+    @property
+    def verdict(self) -> Path:
+        """What was measured of a network that did not keep its budget, once another was chosen."""
+        return self.root / "verdict.json"
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,14 @@ class RunFiles:
     def winner(self, budget: str) -> WinnerFiles:
         """Everything about a budget's winner."""
         return WinnerFiles(self.root / _WINNERS / budget)
+
+    def not_kept(self, budget: str, key: str) -> WinnerFiles:
+        """Everything about a network that was trained for a budget and did not keep it."""
+        return WinnerFiles(self.root / _NOT_KEPT / budget / key[:16])
+
+    def all_not_kept(self) -> list[WinnerFiles]:
+        """Those that there are, by budget."""
+        return [WinnerFiles(path.parent) for path in sorted(self.root.glob(f"{_NOT_KEPT}/*/*/architecture.json"))]
 
     @property
     def verify(self) -> Path:

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nas.errors import InputError
 from nas.process.files import atomic_write_bytes, read_jsonl, to_line, understood
@@ -23,12 +27,18 @@ Status = Literal["complete", "infeasible", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class AtBudget:
-    """A network run under one budget: its K - 1 thresholds (inf: never leave here), exit rates, and what they give."""
+    """A network run under one budget: its K - 1 thresholds (inf: never leave here), exit rates, and what they give.
+
+    `right` packs which of `images` are answered rightly (`answers`), by thresholds that were solved on others; 0 and
+    empty where the accuracy is not of images, or of a release that did not note them.
+    """
 
     accuracy: float
     latency_s: float
     thresholds: tuple[float, ...]
     rates: tuple[float, ...]
+    images: int = 0
+    right: str = ""
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -42,6 +52,18 @@ class AtBudget:
             raise ValueError(f"thresholds {self.thresholds} must be numbers, or inf for an exit that is never taken")
         if len(self.rates) != len(self.thresholds) + 1 or not all(map(math.isfinite, self.rates)):
             raise ValueError(f"{len(self.thresholds)} thresholds need one finite rate more, not {self.rates}")
+        if len(self.right) != 4 * -(-self.images // 24):
+            raise ValueError(f"the answers on {self.images} images do not have {len(self.right)} letters")
+
+    def answers(self) -> NDArray[np.bool_]:
+        """Which images [images] are answered rightly; [0] where that is not known."""
+        octets = np.frombuffer(b64decode(self.right, validate=True), np.uint8)
+        return np.unpackbits(octets, count=self.images).astype(np.bool_)
+
+
+def packed(right: NDArray[np.bool_]) -> str:
+    """Booleans [n], eight to an octet, in base 64, as a line of JSON has them."""
+    return b64encode(np.packbits(right).tobytes()).decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class ExitRow:
 
 @dataclass(frozen=True)
 class Check:
-    """How an artefact's numbers compare with JAX; `skipped` says why there are none."""
+    """How an artefact's numbers compare with JAX, and its accuracy on as many images; or why there are none."""
 
     runtime: str
     max_difference: float | None = None
@@ -63,6 +63,7 @@ class Check:
     samples: float | None = None
     ok: bool | None = None
     skipped: str = ""
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)

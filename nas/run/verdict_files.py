@@ -58,7 +58,7 @@ def read_verdicts(measured: LenientJson, tested: LenientJson, measured_sha256: s
         tested = LenientJson()  # of an earlier verification
     about = {record["name"].text: record for record in tested["winners"].items}
     winners = tuple(
-        _verdict(record, about.get(record["name"].text, LenientJson())) for record in measured["winners"].items
+        read_verdict(record, about.get(record["name"].text, LenientJson())) for record in measured["winners"].items
     )
     unmet = tuple((read_budget(record["budget"]), record["statement"].text) for record in measured["unmet"].items)
     looks = int(measured["looks"].number or 0)
@@ -155,10 +155,12 @@ def _check_record(check: Check) -> dict[str, Any]:
         "disagreement": check.disagreement,
         "samples": check.samples,
         "ok": check.ok,
+        "accuracy": check.accuracy,
     }
 
 
-def _verdict(measured: LenientJson, tested: LenientJson) -> Verdict:
+def read_verdict(measured: LenientJson, tested: LenientJson) -> Verdict:
+    """A verdict from its records in verify.json and test.json."""
     budget = read_budget(measured["budget"], measured["target"].text)
     budget = budget if budget.name else replace(budget, name=measured["name"].text)
     accuracy = tested["accuracy"]
@@ -222,6 +224,7 @@ def _check(name: str, record: LenientJson) -> Check:
         record["samples"].number,
         record["ok"].flag,
         record["skipped"].text,
+        record["accuracy"].number,
     )
 
 

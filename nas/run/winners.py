@@ -100,7 +100,12 @@ def write_unmet(context: Context, unmet: Mapping[str, str]) -> None:
 
 def is_trained(files: WinnerFiles, winner: Winner) -> bool:
     """Whether the weights in a winner's folder are those of its network."""
-    return files.weights.exists() and _weights(files)[1].get("network") == winner.trial.key
+    return is_trained_for(files, winner.trial.key)
+
+
+def is_trained_for(files: WinnerFiles, key: str) -> bool:
+    """Whether a folder has the weights of the network of this key."""
+    return files.weights.exists() and _weights(files)[1].get("network") == key
 
 
 def write_weights(files: WinnerFiles, winner: Winner, weights: Mapping[str, Any]) -> None:

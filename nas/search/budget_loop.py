@@ -44,7 +44,8 @@ class Rules:
     """When the loop is content.
 
     `confidence`: how sure it must be that the network it returns keeps the budget. `gain`: the expected gain, in the
-    units of the accuracies, that is not worth a reading. `doubt`: a probability that is taken for none. `slack`:
+    units of the accuracies, that is not worth a reading; within `equal` accuracies are the same, and the faster network
+    is taken. `doubt`: a probability that is taken for none. `slack`:
     "nothing fits" is said only where a budget larger by this factor could not be kept either by what was not read, so
     that an error of the belief of that size cannot make it wrong; of what was read half of it.
     """
@@ -53,11 +54,12 @@ class Rules:
     gain: float = 0.01
     doubt: float = 0.03
     slack: float = 1.05
+    equal: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.5 < self.confidence < 1:
             raise ValueError(f"a confidence of {self.confidence} says nothing; give one between 0.5 and 1")
-        if self.gain < 0 or not 0 < self.doubt < 1 or self.slack < 1:
+        if min(self.gain, self.equal) < 0 or not 0 < self.doubt < 1 or self.slack < 1:
             raise ValueError("give a gain of at least 0, a doubt between 0 and 1 and a slack of at least 1")
 
 
@@ -83,7 +85,7 @@ def decide(accuracy: Floats, limit_s: float, belief: Distribution, readings: Obs
     if readings.noise > 0:
         kept &= belief.probability_within(limit_s) >= rules.confidence
     if kept.any():
-        best = _best(accuracy, kept, readings)
+        best = _best(accuracy, kept, readings, rules.equal)
         proof = _proof(belief, readings, readings.reachable(limit_s), rules.confidence)
         gain = np.where(kept | (proof <= rules.doubt), 0.0, proof * np.maximum(accuracy - accuracy[best], 0.0))
         candidate = int(np.argmax(gain))
@@ -201,10 +203,11 @@ def _proof(belief: Distribution, readings: Observed, limit_s: float, confidence:
     return best
 
 
-def _best(accuracy: Floats, kept: NDArray[np.bool_], readings: Observed) -> int:
+def _best(accuracy: Floats, kept: NDArray[np.bool_], readings: Observed, equal: float) -> int:
     """The most accurate network that keeps the budget, the faster one of equals."""
     able = np.flatnonzero(kept)
-    return int(able[np.lexsort((readings.mean[able], -accuracy[able]))[0]])
+    able = able[accuracy[able] >= accuracy[able].max() - equal]
+    return int(able[np.lexsort((-accuracy[able], readings.mean[able]))[0]])
 
 
 def _normal(z: Floats) -> Floats:

@@ -18,12 +18,11 @@ from nas.config.budget import Budget
 from nas.devices.measurement import Measurement
 from nas.run.trial import Trial
 from nas.search.budget_loop import Observed, Rules, Step, decide
+from nas.search.shrinkage import Estimates
 from search_spaces.slots import SearchSpace
 
 Floats = NDArray[np.float64]
 
-#: Expected gain in accuracy that is not worth measuring, and training, another network for.
-GAIN: Final = 0.0005
 #: A probability of keeping the budget that is taken for none.
 _DOUBT: Final = 0.04
 #: What a candidate that was seen to break its budget, or could not be measured, is taken to need, in multiples of it.
@@ -32,14 +31,14 @@ _FAR: Final = 1e3
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What the search found for a budget, `pool` [n], with validation `accuracy` [n].
+    """What the search found for a budget, `pool` [n], and the `estimates` of their accuracies [n].
 
     `rates` has the share of samples that leaves at each exit of each candidate.
     """
 
     pool: Sequence[Trial]
     rates: Sequence[tuple[float, ...]]
-    accuracy: Floats
+    estimates: Estimates
 
 
 def next_step(
@@ -64,7 +63,9 @@ def next_step(
         return Step(None, int(np.argmin(belief.mean_s)), 0.0) if left > 0 else Step("nothing fits", None, 0.0)
     # What a reading says is a bound already; nothing is taken for its noise.
     readings = Observed.of(np.array(known, np.intp), np.array(seconds, np.float64), len(pool))
-    return decide(candidates.accuracy, budget.latency_s, belief, readings, left, Rules(gain=GAIN, doubt=_DOUBT))
+    found = candidates.estimates
+    rules = Rules(gain=found.gain, equal=found.equal, doubt=_DOUBT)
+    return decide(found.accuracy, budget.latency_s, belief, readings, left, rules)
 
 
 def seconds_of(budget: Budget, rates: tuple[float, ...], row: Measurement) -> float:

@@ -61,8 +61,9 @@ class Evaluation:
             "weight_bytes": network.weight_bytes,
             "peak_memory_bytes": network.peak_memory,
         }
-        figures, curve = scoring.metrics(own, own_cumulative_s[experiment.target], counts)
-        budgets = scoring.at_budgets(problem, own, own_cumulative_s, violation)
+        thresholds = scoring.solved(own, own_cumulative_s)
+        figures, curve = scoring.metrics(own, thresholds[experiment.target], counts)
+        budgets = scoring.at_budgets(problem, own, thresholds, violation)
         found = replace(base, status="complete", metrics=figures, budgets=budgets, curve=curve)
         if isinstance(self.evaluator, KnowsEveryNetwork):
             return scoring.with_accuracy(found, float(self.evaluator.accuracy(genome[None])[0]))

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import comb
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latency_models.additive import Additive
 from nas.errors import NothingFits
-from nas.exits.placement import MOST_SUBSETS, best_placement
+from nas.exits.cross_fit import DOUBT
+from nas.exits.placement import best_placement, placed_answers
+from nas.exits.scores import Scores
 from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.latency import MODEL_VERSION
-from nas.run.trial import Trial
+from nas.run.trial import Trial, packed
 from nas.search.evaluation import Asked, Evaluation
 from nas.search.evaluators.base import ScoresEveryExit
 from nas.search.problem import BudgetProblem, objective_columns
 from nas.search.regret import regrets
+from nas.search.shrinkage import ranked
 from nas.searchers.pareto import pareto_rank
 from search_spaces.slots import with_exits
 
 SCHEMA = 1
+#: Placements are tried on all images and once per fold: more subsets take minutes.
+_MOST_SUBSETS: Final = 1000
 #: Trials of what is asked, in that order; one that cannot be judged has failed.
 Judged: TypeAlias = Callable[[Sequence[Asked]], Iterator[Trial]]
 
@@ -58,33 +63,40 @@ def _candidates(
 ) -> list[Trial]:
     """The most accurate networks at one budget, exits placed anew, judged on all validation images; the best first."""
     wanted = context.experiment.winners.candidates
-    able = [trial for trial in trials if trial.budgets[number] is not None]
-    able.sort(key=lambda trial: _accuracy_then_speed(trial, number))
+    able = ranked(context.space, [trial for trial in trials if trial.budgets[number] is not None], (), number)
     images = len(context.data.splits.val)
-    genomes = [np.array(trial.genome) for trial in able[:wanted]]
-    genomes += [
-        placed for genome in genomes if (placed := _placed(context, problem, evaluation, genome, number)) is not None
-    ]
-    different = list(dict.fromkeys(tuple(genome.tolist()) for genome in genomes))
+    searched = [trial.genome for trial in able[:wanted]]
+    placed = [_placed(context, problem, evaluation, np.array(genome), number) for genome in searched]
+    better = {genome: right for genome, right in filter(None, placed) if genome not in searched}
+    different = list(dict.fromkeys([*searched, *better]))
     found = list(judged([Asked(genome, number, slot, len(different), images) for slot, genome in enumerate(different)]))
     for trial in found:
         if trial.status == "failed":
             context.voice.warning(f"a candidate could not be judged on all images: {trial.error}")
-    found = [trial for trial in found if trial.budgets and trial.budgets[number] is not None]
-    return sorted(found, key=lambda trial: _accuracy_then_speed(trial, number))[:wanted]
+    found = [
+        _as_placed(trial, better.get(trial.genome), number)
+        for trial in found
+        if trial.budgets and trial.budgets[number] is not None
+    ]
+    return ranked(context.space, found, trials, number)[:wanted]
 
 
-def _accuracy_then_speed(trial: Trial, number: int) -> tuple[float, float]:
+def _as_placed(trial: Trial, right: NDArray[np.bool_] | None, number: int) -> Trial:
+    """A trial whose answers at a budget are those of exits that were placed on other images, if they were placed."""
     at = trial.budgets[number]
-    if at is None:
-        raise AssertionError("only trials that keep the budget are ranked by it")
-    return -at.accuracy, at.latency_s
+    if right is None or at is None:
+        return trial
+    known = replace(at, accuracy=float(right.mean()), images=len(right), right=packed(right))
+    return replace(trial, budgets=(*trial.budgets[:number], known, *trial.budgets[number + 1 :]))
 
 
 def _placed(
     context: Context, problem: BudgetProblem, evaluation: Evaluation, genome: NDArray[np.int64], number: int
-) -> NDArray[np.int64] | None:
-    """The same backbone with the best exits for a budget, found by enumeration; None where exits only cost time."""
+) -> tuple[tuple[int, ...], NDArray[np.bool_]] | None:
+    """The same backbone with the best exits for a budget, found by enumeration, and which images it is right on.
+
+    None where exits only cost time. Whether it is right on an image is told by a placement on others.
+    """
     budget = context.experiment.budgets[number]
     target = context.experiment.target_of(budget)
     # Without tables the seconds of single exits are not known, nor their scores where they depend on other exits: those
@@ -102,12 +114,14 @@ def _placed(
         found = evaluator.every_exit(genome, len(context.data.splits.val))
     legal = np.flatnonzero(~np.isnan(found.confidence[0]))
     body_s, head_s = problem.parts(genome, target)
-    while sum(comb(len(legal) - 1, size) for size in range(most + 1)) > MOST_SUBSETS:
+    while sum(comb(len(legal) - 1, size) for size in range(most + 1)) > _MOST_SUBSETS:
         most -= 1
-    best = best_placement(
-        found.confidence[:, legal], found.correct[:, legal], body_s[legal], head_s[legal],
-        problem.effective_budget_s(budget), most,
-    )  # fmt: skip
+    scores = Scores(found.confidence[:, legal], found.correct[:, legal])
+    how = body_s[legal], head_s[legal], problem.effective_budget_s(budget), most, DOUBT
+    best = best_placement(scores.confidence, scores.correct, *how)
     if best is None:
         return None
-    return with_exits(space, genome, {int(legal[position]) for position in best.positions})
+    with computing():
+        right = placed_answers(scores, *how)
+    genome = with_exits(space, genome, {int(legal[position]) for position in best.positions})
+    return tuple(genome.tolist()), right

@@ -1,6 +1,7 @@
 """From the logits of one network at all its exits to what it is worth: accuracy at every budget, and a curve.
 
-Thresholds are solved for each budget, not searched (`exits.thresholds`); they stand in the result.
+Thresholds are solved for each budget, not searched (`exits.thresholds`); they stand in the result. What they are worth
+is estimated on images that they were not solved on (`exits.cross_fit`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
+from nas.exits.cross_fit import CrossFitted
 from nas.exits.scores import Scores
-from nas.exits.thresholds import Policies, Policy, last_exit
-from nas.run.trial import AtBudget, Trial
+from nas.exits.thresholds import Policy, last_exit
+from nas.run.trial import AtBudget, Trial, packed
 from nas.search.problem import BudgetProblem
 
 Floats = NDArray[np.float64]
@@ -26,48 +28,53 @@ Curve: TypeAlias = tuple[tuple[float, float, float], ...]
 GRID: Final = (0.4, 0.6, 0.8, 1.0)
 
 
+def solved(found: Scores, cumulative: Mapping[Target, Floats]) -> dict[Target, CrossFitted]:
+    """Thresholds of one network for all limits per target; `cumulative` has the seconds to each own exit [exits]."""
+    return {target: CrossFitted.of(found, seconds) for target, seconds in cumulative.items()}
+
+
 def at_budgets(
-    problem: BudgetProblem, found: Scores, cumulative: Mapping[Target, Floats], violation: Floats
+    problem: BudgetProblem, found: Scores, thresholds: Mapping[Target, CrossFitted], violation: Floats
 ) -> tuple[AtBudget | None, ...]:
     """The network at each budget: thresholds and what they give; None where it cannot keep the budget.
 
-    `cumulative` has the seconds to each of the network's own exits per target [exits], `violation` an entry per budget.
+    `thresholds` are those that `solved` found, `violation` has an entry per budget.
     """
-    policies = {target: Policies.of(found.confidence, found.correct, seconds) for target, seconds in cumulative.items()}
     result: list[AtBudget | None] = []
     for budget, amount in zip(problem.experiment.budgets, violation, strict=True):
-        target = problem.experiment.target_of(budget)
-        policy: Policy | None = None
+        best: tuple[Policy, NDArray[np.bool_]] | None = None
         if amount == 0:
+            fitted = thresholds[problem.experiment.target_of(budget)]
             if budget.needs_thresholds:
-                policy = policies[target].best(problem.effective_budget_s(budget))
+                best = fitted.best(problem.effective_budget_s(budget))
             else:
-                policy = last_exit(found.correct, cumulative[target])
-        result.append(
-            None if policy is None else AtBudget(policy.accuracy, policy.expected_s, policy.thresholds, policy.rates)
-        )
+                best = last_exit(found.correct, fitted.cumulative_s), found.correct[:, -1]
+        result.append(None if best is None else _at_budget(*best))
     return tuple(result)
 
 
-def metrics(found: Scores, seconds: Floats, counts: Mapping[str, float]) -> tuple[dict[str, float], Curve]:
+def _at_budget(policy: Policy, right: NDArray[np.bool_]) -> AtBudget:
+    return AtBudget(policy.accuracy, policy.expected_s, policy.thresholds, policy.rates, len(right), packed(right))
+
+
+def metrics(found: Scores, thresholds: CrossFitted, counts: Mapping[str, float]) -> tuple[dict[str, float], Curve]:
     """Figures of one network, and its curve.
 
-    `seconds` are those to each exit on the experiment's target; `counts` are static costs, passed through.
+    `thresholds` are those on the experiment's target; `counts` are static costs, passed through.
     """
-    policies = Policies.of(found.confidence, found.correct, seconds)
-    free = policies.best(np.inf)
+    free, worst_s = thresholds.best(np.inf), float(thresholds.cumulative_s[-1])
     if free is None:
         raise AssertionError("every network keeps an infinite budget")
     figures = {
         **counts,
-        "accuracy": free.accuracy,
+        "accuracy": free[0].accuracy,
         "final_accuracy": float(found.correct[:, -1].mean()),
-        "expected_latency_s": free.expected_s,
-        "worst_case_latency_s": float(seconds[-1]),
-        "exits": float(len(seconds)),
+        "expected_latency_s": free[0].expected_s,
+        "worst_case_latency_s": worst_s,
+        "exits": float(len(thresholds.cumulative_s)),
     }
-    points = [(fraction, policies.best(fraction * float(seconds[-1]))) for fraction in GRID]
-    return figures, tuple((fraction, best.expected_s, best.accuracy) for fraction, best in points if best)
+    points = [(fraction, thresholds.best(fraction * worst_s)) for fraction in GRID]
+    return figures, tuple((fraction, best[0].expected_s, best[0].accuracy) for fraction, best in points if best)
 
 
 def with_accuracy(trial: Trial, accuracy: float) -> Trial:
@@ -75,6 +82,8 @@ def with_accuracy(trial: Trial, accuracy: float) -> Trial:
     return replace(
         trial,
         metrics={**trial.metrics, "accuracy": accuracy, "final_accuracy": accuracy},
-        budgets=tuple(None if at is None else replace(at, accuracy=accuracy) for at in trial.budgets),
+        budgets=tuple(
+            None if at is None else replace(at, accuracy=accuracy, images=0, right="") for at in trial.budgets
+        ),
         curve=tuple((fraction, seconds, accuracy) for fraction, seconds, _ in trial.curve),
     )

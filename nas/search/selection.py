@@ -7,7 +7,6 @@ shows that it breaks its budget.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -23,11 +22,13 @@ from nas.process.files import read_json, understood
 from nas.run.context import Context
 from nas.run.latency import load_model, refit
 from nas.run.measurements import append_measurements, candidate_rows, measured
+from nas.run.not_kept import set_aside, trained_before
 from nas.run.trial import Trial, load_batches
-from nas.run.winners import Winner, chosen_key, files_of, write_choice, write_unmet
+from nas.run.winners import Winner, chosen_key, write_choice, write_unmet
 from nas.search.candidates import Candidates, next_step, seconds_of
 from nas.search.feasibility import impossible
 from nas.search.problem import problem_of
+from nas.search.shrinkage import estimates, ranked
 
 
 def choose(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
@@ -47,15 +48,19 @@ def choose(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
     for number, budget in enumerate(context.experiment.budgets):
         with understood(path, remedy):
             candidates = [Trial.from_json(record) for record in candidates_of[budget.name]]
-        pool = _pool(candidates, logged, number)
+        pool = _pool(context, candidates, logged, number)
         found: Winner | str | None = _chosen_before(context, number, budget, pool)
         if found is None and not pool:
             found = impossible(problem_of(context), number)
         if found is None:
             found = _choose(context, number, budget, pool)
+        if isinstance(found, str) and (trained := trained_before(context, number, budget)):
+            # What was trained and is not kept is shown, and may be measured again; it is better than nothing.
+            context.voice.warning(found)
+            found = trained
         if isinstance(found, str):
             unmet[budget.name] = found
-            shutil.rmtree(context.files.winner(budget.name).root, ignore_errors=True)
+            set_aside(context, budget)
             continue
         winners[budget.name] = found
         _record(context, found)
@@ -63,16 +68,11 @@ def choose(context: Context) -> tuple[dict[str, Winner], dict[str, str]]:
     return winners, unmet
 
 
-def _pool(candidates: list[Trial], logged: list[Trial], number: int) -> list[Trial]:
+def _pool(context: Context, candidates: list[Trial], logged: list[Trial], number: int) -> list[Trial]:
     """Candidates that were judged on all validation images first, then every other network that may keep the budget."""
     known = {trial.key for trial in candidates}
     rest = [t for t in logged if t.status == "complete" and t.budgets[number] is not None and t.key not in known]
-    return candidates + sorted(rest, key=lambda trial: -_accuracy(trial, number))
-
-
-def _accuracy(trial: Trial, number: int) -> float:
-    at = trial.budgets[number]
-    return -1.0 if at is None else at.accuracy
+    return candidates + ranked(context.space, rest, candidates, number)
 
 
 def _chosen_before(context: Context, number: int, budget: Budget, pool: list[Trial]) -> Winner | None:
@@ -97,7 +97,7 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
     if not pool:
         return _unmet(budget, number, pool, {})
     rates = [_rates(trial, number) for trial in pool]
-    accuracy = np.array([_accuracy(trial, number) for trial in pool])
+    accuracies = estimates(context.space, pool, (), number)
     # What could not be measured before may be now; it was nobody's fault, and no attempt.
     refused = [row for row in candidate_rows(context, budget) if row.refused]
     while True:
@@ -113,7 +113,7 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
         ]
         # The first that keeps the budget is no failed attempt; others are read because they may be better still.
         left = context.experiment.winners.attempts - len(read) + any(read)
-        step = next_step(context.space, budget, Candidates(pool, rates, accuracy), rows, model, left)
+        step = next_step(context.space, budget, Candidates(pool, rates, accuracies), rows, model, left)
         if step.index is None:
             return _unmet(budget, number, pool, rows)
         if step.found is not None:
@@ -164,10 +164,8 @@ def _rates(trial: Trial, number: int) -> tuple[float, ...]:
 
 
 def _record(context: Context, winner: Winner) -> None:
-    """Write the choice; what belongs to a winner that was chosen before and now is not goes away."""
+    """Write the choice; what belongs to a winner that was chosen before and now is not is set aside."""
     if chosen_key(context, winner.budget) == winner.trial.key:
         return
-    folder = files_of(context, winner).root
-    if folder.exists():
-        shutil.rmtree(folder)
+    set_aside(context, winner.budget)
     write_choice(context, winner)

@@ -11,6 +11,7 @@ from nas.errors import NothingFits
 from nas.run.artefacts import tvm_ready, why_no_tvm
 from nas.run.context import Context
 from nas.run.verdict import Verdicts
+from nas.run.winners import chosen_key
 from nas.search.feasibility import impossible
 from nas.search.problem import problem_of
 
@@ -70,9 +71,14 @@ def run(context: Context) -> Ended:
         with context.timed("report"):
             _report(context)
         raise
+    chosen: Mapping[str, str | None] | None = None
     for _ in range(0 if test.is_settled(context) else context.experiment.winners.attempts):
+        before = chosen
         with context.timed("train"):
             train.train_winners(context)
+        chosen = {budget.name: chosen_key(context, budget) for budget in context.experiment.budgets}
+        if chosen == before:
+            break  # measured again until it happens to be within, a network would prove nothing
         with context.timed("export"):
             export.export_winners(context)
         with context.timed("verify"):
@@ -109,7 +115,7 @@ def _export(context: Context) -> Ended:
 def _verify(context: Context) -> Ended:
     from nas.stages import test, verify
 
-    verify.measure_winners(context)
+    verify.measure_again(context)
     return Ended(test.test_winners(context))
 
 

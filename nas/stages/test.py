@@ -7,7 +7,7 @@ test.json.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -85,21 +85,22 @@ def _test(context: Context, winner: Winner, verdict: Verdict) -> Verdict:
     found, folder = require_exported(context, winner), files_of(context, winner).root
     target = context.experiment.target_of(winner.budget)
     images, prepare = context.data.raw_images("test"), context.data.preprocessing.apply
-    chosen = context.order("test")[: context.experiment.verify.parity_samples]
+    settings = context.experiment.verify
+    chosen = context.order("test")[: max(settings.parity_samples, settings.samples)]
     few = prepare(images[chosen])
     here = Target(HOST, _HERE, target.threads, target.batch)
     with computing(), InProcess(here).open({"": shipped(context, winner, here)}) as session:
         exported = _logits(session, images, prepare, target.batch)
         whole = np.stack(runner_for(here).load(folder / found.model)(few), axis=1)
         jax_logits = network_logits(*load_network(context, winner), images, prepare)
-    few_jax = jax_logits[chosen]
-    both = _check("onnxruntime", few_jax, exported[chosen]), _check("whole_model", few_jax, whole)
-    own = _by_its_runner(context, winner, few, few_jax)
-    tvm, tvm_s = _tvm(context, winner, found, few, few_jax)
-    checks = (*both, *own, *tvm)
-    wrong = [check.runtime for check in checks if check.ok is False]
     labels, settled = context.data.test_labels(), thresholds.read(folder, found.architecture, len(found.exits))
     policy = context.experiment.policy
+    compared = _Compared(jax_logits[chosen], labels[chosen], policy, settled)
+    both = compared.check("onnxruntime", exported[chosen]), compared.check("whole_model", whole)
+    own = _by_its_runner(context, winner, few, compared)
+    tvm, tvm_s = _tvm(context, winner, found, few, compared)
+    checks = (*both, *own, *tvm)
+    wrong = [check.runtime for check in checks if check.ok is False]
     right, leaving = _answers(policy, exported, settled, labels)
     before, _ = _answers(policy, jax_logits, settled, labels)
     return replace(
@@ -146,22 +147,34 @@ def _logits(
     return np.concatenate(parts)
 
 
-def _check(runtime: str, reference: Logits, other: Logits) -> Check:
-    """The worst of all exits."""
-    exits = range(reference.shape[1])
-    compared = compare_exits({"a": [reference[:, k] for k in exits], "b": [other[:, k] for k in exits]})["b"]
-    worst = max(compared, key=lambda found: found.relative)
-    return Check(
-        runtime,
-        max_difference=worst.relative,
-        disagreement=max(found.changed for found in compared) / worst.samples,
-        samples=worst.samples,
-        ok=all(found.same for found in compared),
-    )
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """What artefacts are compared with: JAX's logits [n, exits, classes] of some images, and what is right."""
+
+    reference: Logits
+    labels: NDArray[np.int32]
+    policy: ExitPolicy
+    settled: Sequence[float]
+
+    def check(self, runtime: str, other: Logits) -> Check:
+        """The worst of all exits, and the accuracy on these images under the thresholds."""
+        exits, reference = range(other.shape[1]), self.reference[: len(other)]
+        pairs = {"a": [reference[:, k] for k in exits], "b": [other[:, k] for k in exits]}
+        compared = compare_exits(pairs)["b"]
+        worst = max(compared, key=lambda found: found.relative)
+        right, _ = _answers(self.policy, other, self.settled, self.labels[: len(other)])
+        return Check(
+            runtime,
+            max_difference=worst.relative,
+            disagreement=max(found.changed for found in compared) / worst.samples,
+            samples=worst.samples,
+            ok=all(found.same for found in compared),
+            accuracy=float(right.mean()),
+        )
 
 
 def _tvm(
-    context: Context, winner: Winner, found: manifest.Manifest, images: Logits, reference: Logits
+    context: Context, winner: Winner, found: manifest.Manifest, images: Logits, compared: _Compared
 ) -> tuple[tuple[Check, ...], float | None]:
     """Parity of the TVM libraries, in this process and through an RPC server on loopback, and what they take."""
     from nas.devices.loopback import Loopback
@@ -175,7 +188,7 @@ def _tvm(
         with InProcess(target).open(libraries) as session:
             with computing():
                 answers = [_each(session, image, target.batch) for image in images]
-            inside = _check("tvm", reference, np.concatenate(answers))
+            inside = compared.check("tvm", np.concatenate(answers))
             plan = replace(plan_of(context, target), block_s=0.05)
             wanted = Wanted("", winner.trial.genome, len(found.exits))
             seconds = session.time([wanted], [images[:1]], plan)[""].to_exits[-1].median_s
@@ -185,13 +198,13 @@ def _tvm(
         return (Check("tvm", skipped=reason), Check("tvm_rpc", skipped=reason)), None
     try:
         with Loopback(target).open(libraries) as session:
-            remotely = _check("tvm_rpc", reference[:1], _each(session, images[0], target.batch))
+            remotely = compared.check("tvm_rpc", _each(session, images[0], target.batch))
     except TVM_FAILURES as error:
         remotely = Check("tvm_rpc", skipped=f"TVM failed: {error}")
     return (inside, remotely), seconds
 
 
-def _by_its_runner(context: Context, winner: Winner, images: Logits, reference: Logits) -> tuple[Check, ...]:
+def _by_its_runner(context: Context, winner: Winner, images: Logits, compared: _Compared) -> tuple[Check, ...]:
     """Parity of what the budget was measured with, where that is another runtime than those compared anyway."""
     target = context.experiment.target_of(winner.budget)
     device = context.device(target)
@@ -199,7 +212,7 @@ def _by_its_runner(context: Context, winner: Winner, images: Logits, reference: 
         return ()
     with computing(), device.open({"": shipped(context, winner, target)}) as session:
         answers = np.concatenate([_each(session, image, target.batch) for image in images])
-    return (_check(target.runner, reference, answers),)
+    return (compared.check(target.runner, answers),)
 
 
 def _each(session: Session, image: Logits, batch: int) -> Logits:

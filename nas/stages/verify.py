@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +16,20 @@ from hardware_profiles import Target
 from latency_models.energy import call_energy_j, peak_memory_bytes
 from nas.config.budget import Budget
 from nas.deploy import thresholds
-from nas.deploy.artefact import Artefact
 from nas.devices.base import Device, Session, Times, Wanted
 from nas.devices.conditions import Conditions
-from nas.devices.measurement import ExitTime, Measurement, Purpose
-from nas.exits.thresholds import Policy, evaluate, last_exit, within_on_others
+from nas.devices.measurement import ExitTime, Measurement
+from nas.exits.thresholds import evaluate
 from nas.process.machine import computing
 from nas.run.artefacts import measured_files, plan_of, prepared_samples, require_exported, shipped
 from nas.run.context import Context
 from nas.run.latency import load_model
-from nas.run.measurements import append_measurements, candidate_rows, measured
+from nas.run.measurements import append_measurements, candidate_rows, measured, readings_needed
+from nas.run.settling import exit_seconds, settle_thresholds, val_accuracy_of, wanted_of
 from nas.run.verdict import Attempt, BudgetRow, ExitRow, Verdict, Verdicts
 from nas.run.verdict_files import load_verdicts, write_measured
 from nas.run.winners import Winner, files_of, standing, val_scores
 
-#: Of an expected budget, what thresholds may use up: the rest is for exit rates that differ on other images.
-_SHARE = 0.97
-#: How often thresholds of an expected budget are tightened after a measured mean above it.
-_TIGHTENINGS = 3
 #: Rest between rounds of blocks, so that they see the machine at different times.
 _GAP_S = 1.5
 
@@ -51,7 +46,7 @@ def measure_winners(context: Context) -> bool:
         require_exported(context, winner)
     for winner in winners.values():
         with context.voice.doing(f"thresholds of {winner.budget.name}"):
-            _settle_thresholds(context, winner)
+            settle_thresholds(context, winner)
     taken: dict[str, _Taken] = {}
     with context.voice.doing("measuring the winners"):
         for target in context.experiment.targets:
@@ -68,40 +63,18 @@ def measure_winners(context: Context) -> bool:
     return all(verdict.within_budget is not False for verdict in found)
 
 
-def _settle_thresholds(context: Context, winner: Winner) -> None:
-    """Write down the thresholds of a winner's budget; where it is here, lowered while the measured mean is above it."""
-    budget, target = winner.budget, context.experiment.target_of(winner.budget)
-    device, folder, allowed_s = context.device(target), files_of(context, winner).root, budget.latency_s
-    solve = partial(_solve, context, winner)
-    policy = solve(allowed_s)
-    if budget.needs_thresholds and device is not None:
-        samples = prepared_samples(context, "val")
-        for _ in range(_TIGHTENINGS):
-            artefact = shipped(context, winner, target, policy.thresholds)
-            with device.open({budget.name: artefact}) as session:
-                times = session.time([_wanted(winner, artefact, None)], samples, plan_of(context, target))
-            taken = times[budget.name].stream
-            if taken is None or taken.refused or taken.upper_95_s <= budget.latency_s:
-                break
-            allowed_s *= min(0.98, budget.latency_s / taken.upper_95_s)
-            policy = solve(allowed_s)
-    thresholds.write(folder, winner.trial.key, policy.thresholds)
-
-
-def _solve(context: Context, winner: Winner, allowed_s: float) -> Policy:
-    """The most accurate thresholds on validation data for a mean of `allowed_s`; the last exit's in the worst case."""
-    found, seconds = val_scores(context, winner), _exit_seconds(context, winner)
-    if not winner.budget.needs_thresholds:
-        return last_exit(found.correct, seconds)
-    return within_on_others(found, seconds, _SHARE * allowed_s)
-
-
-def _exit_seconds(context: Context, winner: Winner) -> NDArray[np.float64]:
-    """Seconds to each exit of a winner [exits]: measured, or predicted for a device that is not here."""
-    if winner.measurement is not None:
-        return np.maximum.accumulate(winner.measurement.cumulative_s)
-    model = load_model(context, context.experiment.target_of(winner.budget))
-    return np.asarray(model.predict([context.space.decode(winner.genome)]).cumulative_s()[0])
+def measure_again(context: Context) -> bool:
+    """Time every winner, as often as those need it that were above their budgets before; True when all keep them."""
+    winners, _ = standing(context)
+    most = max((readings_needed(context, each.budget, each.trial.key) for each in winners.values()), default=1)
+    settled = measure_winners(context)
+    for left in range(most - 1, 0, -1):
+        needed = [readings_needed(context, each.budget, each.trial.key) for each in winners.values()]
+        # Above a budget once more it needs more than there were to be, and another day.
+        if settled or max(needed) > left:
+            break
+        settled = measure_winners(context)
+    return settled
 
 
 @dataclass(frozen=True)
@@ -113,18 +86,13 @@ class _Taken:
     conditions: Conditions
 
 
-def _wanted(winner: Winner, artefact: Artefact, purpose: Purpose | None) -> Wanted:
-    exits, stream = len(artefact.segments), winner.budget.needs_thresholds
-    return Wanted(winner.budget.name, winner.trial.genome, exits, purpose, stream)
-
-
 def _timed(context: Context, device: Device, target: Target, winners: Sequence[Winner]) -> dict[str, _Taken]:
     """The readings of all winners on one target, taken together, by budget name."""
     mine = [winner for winner in winners if context.experiment.target_of(winner.budget) == target]
     if not mine:
         return {}
     artefacts = {winner.budget.name: shipped(context, winner, target) for winner in mine}
-    wanted = [_wanted(winner, artefacts[winner.budget.name], "winner") for winner in mine]
+    wanted = [wanted_of(winner, artefacts[winner.budget.name], "winner") for winner in mine]
     samples, plan = prepared_samples(context, "test"), replace(plan_of(context, target), gap_s=_GAP_S)
     with device.open(artefacts) as session:
         times = session.time(wanted, samples, plan)
@@ -159,7 +127,7 @@ def _upper_s(taken: _Taken) -> tuple[float, str]:
 def _judged(context: Context, winner: Winner, taken: _Taken | None) -> Verdict:
     """What was found of a winner; its readings, if any, go to the measurements."""
     if taken is None:
-        target, seconds = context.experiment.target_of(winner.budget), _exit_seconds(context, winner)
+        target, seconds = context.experiment.target_of(winner.budget), exit_seconds(context, winner)
         return replace(
             _described(context, winner, seconds),
             reason=f"{target.device} is not this machine: run `run.py` of the winner's folder there",
@@ -174,7 +142,7 @@ def _judged(context: Context, winner: Winner, taken: _Taken | None) -> Verdict:
     decisive: ExitTime = times.to_exits[-1] if times.stream is None else times.stream
     if refused and not before:
         return replace(
-            _described(context, winner, _exit_seconds(context, winner)),
+            _described(context, winner, exit_seconds(context, winner)),
             contended=decisive.contended,
             disturbed=decisive.disturbed,
             reason=f"not measurable: {refused}; end other programs and run `nas verify {context.run.path}`",
@@ -217,7 +185,7 @@ def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float6
     network = context.space.decode(winner.genome)
     scores = val_scores(context, winner)
     settled = thresholds.read(files.root, winner.trial.key, len(network.exits))
-    policy = evaluate(settled, scores.confidence, scores.correct, _exit_seconds(context, winner))
+    policy = evaluate(settled, scores.confidence, scores.correct, exit_seconds(context, winner))
     believed = budget.believed(load_model(context, target).predict([network]), [policy.rates])
     energy_j, no_energy = _energy(context, winner, cumulative_s, policy.rates if budget.needs_thresholds else None)
     return Verdict(
@@ -242,7 +210,7 @@ def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float6
                 network.exits, cumulative_s, policy.rates, [*policy.thresholds, None], strict=True
             )
         ),
-        val_accuracy=policy.accuracy,
+        val_accuracy=val_accuracy_of(winner, scores, policy, exit_seconds(context, winner)),
         counts=_counts(network.params, network.macs, network.weight_bytes, network.peak_memory),
         energy_j=energy_j,
         no_energy=no_energy,

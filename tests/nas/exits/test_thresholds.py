@@ -118,7 +118,7 @@ def test_it_is_better_than_either_of_its_families_alone(network: Network, exits:
     levels = Levels.of(confidence, correct)
     ours = Policies.of(confidence, correct, cumulative_s)
     for family in (geometric(levels, 400), stopping(levels, cumulative_s, 200)):
-        counts, right = levels.evaluate(family)
+        counts, right, _ = levels.evaluate(family)
         cost = expected_s(counts, cumulative_s)
         gains = []
         for fraction in (0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0):

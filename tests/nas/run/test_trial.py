@@ -71,7 +71,7 @@ def test_numpy_values_are_stored_as_numbers() -> None:
     assert fields["metrics"] == {"bad": None, "loss": 0.5, "macs": 5.0}
     assert fields["violation"] == [0.0, None]
     assert fields["budgets"] == [
-        {"accuracy": 0.5, "latency_s": 0.25, "thresholds": [None], "rates": [0.0, 1.0]},
+        {"accuracy": 0.5, "latency_s": 0.25, "thresholds": [None], "rates": [0.0, 1.0], "images": 0, "right": ""},
         None,
     ]
     assert Trial.from_json(fields).budgets[0] == AtBudget(0.5, 0.25, (math.inf,), (0.0, 1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,8 @@ from nas.config.budget import Budget
 from nas.devices.measurement import ExitTime, Measurement
 from nas.run.trial import Trial
 from nas.search.budget_loop import Step
-from nas.search.candidates import GAIN, Candidates, next_step, seconds_of
+from nas.search.candidates import Candidates, next_step, seconds_of
+from nas.search.shrinkage import LEAST_GAIN, Estimates
 from search_spaces.slots import random_genomes
 from search_spaces.toy import toy
 
@@ -44,7 +46,8 @@ def reading(number: int, seconds: float, broken: tuple[str, ...] = ()) -> Measur
 
 def step(limit_s: float, rows: list[Measurement], left: int = 4) -> Step:
     budget = Budget(limit_s, "worst_case", "b")
-    return next_step(SPACE, budget, Candidates(POOL, RATES, ACCURACY), {row.key: row for row in rows}, MODEL, left)
+    candidates = Candidates(POOL, RATES, Estimates(ACCURACY, math.nan))
+    return next_step(SPACE, budget, candidates, {row.key: row for row in rows}, MODEL, left)
 
 
 def test_the_most_accurate_network_is_taken_where_everything_fits() -> None:
@@ -56,7 +59,7 @@ def test_the_most_accurate_network_is_taken_where_everything_fits() -> None:
 
 def test_a_more_accurate_network_is_read_while_one_that_fits_is_known() -> None:
     worst, best = int(np.argmin(ACCURACY)), int(np.argmax(ACCURACY))
-    assert ACCURACY[best] - ACCURACY[worst] > GAIN
+    assert ACCURACY[best] - ACCURACY[worst] > LEAST_GAIN
     found = step(1.0, [reading(worst, 0.1)])
     assert (found.found, found.index) == (None, best)
     assert step(1.0, [reading(worst, 0.1)], left=0).index == worst

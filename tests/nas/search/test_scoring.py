@@ -16,8 +16,10 @@ from tests.nas.opened_runs import HERE, opened
 def test_a_network_at_a_budget_that_it_cannot_keep_is_nothing(run: Path) -> None:
     with opened(run) as context:
         problem = problem_of(context)
-        found = Scores(np.array([[0.9, 0.8], [0.4, 0.7]]), np.array([[True, False], [False, True]]))
-        reach = {HERE: np.array([1e-5, 3e-5])}
+        pattern = np.array([[0.9, 0.8], [0.4, 0.7]]), np.array([[True, False], [False, True]])
+        # Of 40 images 5 decide each fold's thresholds too.
+        found = Scores(*(np.tile(half, (20, 1)) for half in pattern))
+        reach = scoring.solved(found, {HERE: np.array([1e-5, 3e-5])})
         worst, mean = scoring.at_budgets(problem, found, reach, np.array([0.5, 0.0]))
         assert worst is None and mean is not None
         assert mean.accuracy == 1.0 and mean.rates == (0.5, 0.5)

@@ -14,11 +14,12 @@ from nas.config import dump, parse
 from nas.devices.base import Times
 from nas.devices.local import InProcessSession
 from nas.devices.measurement import ExitTime
-from nas.process.files import atomic_write_text, read_jsonl
+from nas.process.files import append_jsonl, atomic_write_text, read_jsonl
 from nas.run.layout import EXPERIMENT, RunFiles
 from nas.run.verdict_files import load_verdicts
+from nas.search.selection import choose
 from nas.stages import train, verify
-from tests.nas.opened_runs import HERE, rewind, taking, told, untrained
+from tests.nas.opened_runs import HERE, opened, rewind, taking, told, untrained
 from tests.nas.small_runs import SMALL, Command, small, write
 
 
@@ -68,6 +69,44 @@ def test_winners_that_break_their_budget_in_the_end_are_not_called_kept(
         tried = [row["key"] for row in rows if row["purpose"] == "winner"]
         assert len(tried) == len(set(tried)) == SMALL["winners"]["attempts"]
         assert all(row["broken"] == [name] for row in rows if row["purpose"] == "winner")
+        # What was trained is still there, the last one as the budget's network, with what was measured of each.
+        last = next(verdict for verdict in verdicts.winners if verdict.name == name)
+        folders = list((run / "not_kept" / name).iterdir())
+        assert {folder.name for folder in folders} == {key[:16] for key in tried if key != last.key}
+        for folder in folders:
+            record = json.loads((folder / "verdict.json").read_text())
+            assert record["within_budget"] is False and record["upper_95_s"] > record["budget_s"]
+            assert (folder / "weights.safetensors").exists() and (folder / "model.onnx").exists()
+        assert (run / "winners" / name / "weights.safetensors").exists() and last.test_accuracy is not None
+        assert all(f"not_kept/{name}/{folder.name}" in (run / "report.html").read_text() for folder in folders)
+
+
+def test_a_network_that_did_not_keep_its_budget_keeps_it_after_one_more_reading_than_were_above(
+    run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(row for row in reversed(read_jsonl(run / "measurements.jsonl")) if row["budget"] == "worst")
+    append_jsonl(run / "measurements.jsonl", [row | {"broken": ["worst"]}])
+    monkeypatch.setattr(verify, "_GAP_S", 0.0)
+    before = len(read_jsonl(run / "measurements.jsonl"))
+    assert nas("verify", str(run)).code == 0
+    taken = [row for row in read_jsonl(run / "measurements.jsonl")[before:] if row["budget"] == "worst"]
+    assert len(taken) == 2 and not any(row["broken"] for row in taken)
+    assert next(v for v in load_verdicts(RunFiles(run)).winners if v.name == "worst").kept
+
+
+def test_where_nothing_else_is_left_what_was_trained_stays_as_not_kept(
+    run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound was just above the budget once: weights, accuracy and readings stay, and the run ends with 3."""
+    with opened(run) as context:
+        rows = read_jsonl(run / "measurements.jsonl")
+        keys = {row["key"] for row in rows if row["budget"] == "worst" and row["purpose"] == "winner"}
+        chosen = [row for row in rows if row["key"] in keys and row["budget"] == "worst"][-1]
+        append_jsonl(run / "measurements.jsonl", [chosen | {"broken": ["worst"]}])
+        monkeypatch.setattr("nas.search.selection._choose", lambda *_: "nothing else keeps it")
+        winners, unmet = choose(context)
+    assert not unmet and winners["worst"].trial.key == chosen["key"]
+    assert (run / "winners/worst/weights.safetensors").exists()
 
 
 def test_a_device_elsewhere_is_predicted_and_its_winner_is_not_called_measured(
