@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,8 +60,8 @@ def test_a_device_that_was_never_measured_is_corrected_and_uncertain(kind: type[
 @pytest.mark.parametrize(
     "measured", [{"id": HOST}, {"id": "mine", "machine": {"cpu": "one"}}], ids=["host", "profiled"]
 )
-def test_profiles_that_were_measured_are_not_corrected(kind: type[LinearModel], measured: dict[str, object]) -> None:
-    profile: DeviceProfile = replace(load("rpi4b"), **measured)  # type: ignore[arg-type]
+def test_profiles_that_were_measured_are_not_corrected(kind: type[LinearModel], measured: dict[str, Any]) -> None:
+    profile: DeviceProfile = replace(load("rpi4b"), **measured)
     model = kind(profile, Target(profile.id, "onnxruntime"))
     assert model.error.devices == 0
     raw = kind(None, model.target, of_the_sheet(model)).predict(NETWORKS)
@@ -82,9 +83,9 @@ def test_readings_count_the_bias_once(device: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("more", [{"threads": 4}, {"dtype": "int8"}])
-def test_what_a_sheet_promises_beyond_one_thread_in_float32_is_less_certain(more: dict[str, object]) -> None:
+def test_what_a_sheet_promises_beyond_one_thread_in_float32_is_less_certain(more: dict[str, Any]) -> None:
     one = Roofline(load("rpi4b"), Target("rpi4b", "onnxruntime"))
-    other = Roofline(load("rpi4b"), Target("rpi4b", "onnxruntime", **more))  # type: ignore[arg-type]
+    other = Roofline(load("rpi4b"), Target("rpi4b", "onnxruntime", **more))
     assert other.error.relative > 1.2 * one.error.relative
     assert (other.predict(NETWORKS).total_s <= one.predict(NETWORKS).total_s).all()
 
