@@ -15,6 +15,7 @@ from nas.config.settings import Experiment
 from nas.config.units import format_seconds
 from nas.devices import profile_store
 from nas.devices.family import with_family_prior
+from nas.run.latency import origin
 from nas.run.verdict import likely
 from search_spaces.slots import SearchSpace, random_genomes
 
@@ -40,9 +41,8 @@ def forecasts(experiment: Experiment, space: SearchSpace) -> Iterator[str]:
         middle, low, high = (format_seconds(float(believed.quantile_s(q)[one])) for q in (0.5, 0.05, 0.95))
         chance = likely(float(believed.probability_within(budget.latency_s)[one]))
         yield (
-            f"{budget.name}: nothing was measured on {target.device}, which is predicted by its profile and by how far "
-            f"those of {model.error.devices} other devices are off; the middle one of {NETWORKS} random networks: "
-            f"{middle}; 90 %: {low} to {high}; {chance} within the budget"
+            f"{budget.name}: nothing was measured on {target.device}, which is predicted by {origin(model.error)}; the "
+            f"middle one of {NETWORKS} random networks: {middle}; 90 %: {low} to {high}; {chance} within the budget"
         )
 
 

@@ -76,6 +76,16 @@ def factors_90(context: Context) -> dict[Target, float]:
     return {target: float(each.quantile_s(0.95)[0] / each.mean_s[0]) for target, each in believed.items()}
 
 
+def origin(error: ErrorBar) -> str:
+    """By what a device is predicted that nothing was measured on, for people."""
+    if error.networks:
+        return f"{error.networks:,} networks that were measured elsewhere"
+    if not error.devices:
+        return "its profile"
+    others = "that of one other device is" if error.devices == 1 else f"those of {error.devices} other devices are"
+    return f"its profile and by how far {others} off"
+
+
 def _safety_margin(error: ErrorBar) -> float:
     if error.networks:
         return error.relative

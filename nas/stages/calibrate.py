@@ -25,7 +25,7 @@ from nas.devices.measurement import Measurement, read_rows
 from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes, time_networks
 from nas.errors import InputError
 from nas.run.context import Context
-from nas.run.latency import UNMEASURED_SAFETY_MARGIN, model_path, refit, save_model
+from nas.run.latency import UNMEASURED_SAFETY_MARGIN, model_path, origin, refit, save_model
 from nas.run.measurements import append_measurements, read_measurements
 
 #: How often a network is measured again because the machine was not the same.
@@ -123,10 +123,7 @@ def _calibration_rows(context: Context, target: Target, known: ErrorBar) -> tupl
         return _borrowed(context, target, Path(settings.measurements))
     device = context.device(target)
     if device is None or settings.networks == 0:
-        source = f"{known.networks:,} networks that were measured elsewhere" if known.networks else "its profile"
-        if known.devices:
-            source += f" and by how far those of {known.devices} other devices are off"
-        context.voice.warning(f"{target.key} is predicted by {source}; nothing is measured there.")
+        context.voice.warning(f"{target.key} is predicted by {origin(known)}; nothing is measured there.")
         return ()
     untrained = context.untrained(target, "calibration")
     chosen = _chosen(context, settings.networks)

@@ -58,6 +58,19 @@ def test_that_nothing_fits_is_said_with_how_sure_it_is(nas: Command, tmp_path: P
     assert "is predicted by its profile and by how far those of" in done.out
 
 
+def test_same_family_devices_that_were_measured_come_before_the_class(nas: Command, tmp_path: Path) -> None:
+    """The cousin takes twice its corrected sheet, and the new device is no more certain than one of its class."""
+    store(tmp_path / "hardware_profiles", "cousin", 10, profile={"aliases": ()})
+    path = write(tmp_path, away("rpi4b"))
+    told = nas("check", path).out
+    (tmp_path / "hardware_profiles" / "cousin.yaml").unlink()
+    alone = nas("check", path).out
+    assert "by how far that of one other device is off" in told and "those of 5 other devices are off" in alone
+    found = [re.search(SAID, out) for out in (told, alone)]
+    (middle, low), (before, low_before) = ([parse_quantity(t, "s") for t in f.group(1, 2)] for f in found if f)
+    assert middle == pytest.approx(2 * before, rel=0.2) and middle / low == pytest.approx(before / low_before, rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("error", "margin"),
     [
