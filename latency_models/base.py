@@ -75,11 +75,13 @@ class LogStudent:
 class ErrorBar:
     """How far a model is off: its `relative` error (a standard deviation), known from `networks` that were measured.
 
-    Without networks nothing was measured, and the error is believed at best.
+    Without networks nothing was measured on this device: what is known comes from other `devices`, by which predictions
+    are corrected, or is believed at best.
     """
 
     relative: float
     networks: int
+    devices: int = 0
 
 
 @dataclass(frozen=True, eq=False)

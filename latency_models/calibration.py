@@ -12,7 +12,7 @@ import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -24,7 +24,8 @@ from latency_models.base import Floats
 from latency_models.errors import UnpricedOperator
 from latency_models.features import CALLS, DECISIONS, FEATURES, KERNELS, FeatureSet, Machine, Prior, counts, machine
 from latency_models.kernels import KernelTable, signature
-from latency_models.linear import Fit, Rows, fit, fit_either, unmeasured
+from latency_models.linear import Fit, Rows, fit, fit_either, unmeasured, unseen
+from latency_models.sheets import SheetError, sheet_error
 from search_spaces.ir import Network
 from search_spaces.passes import OP_CLASSES, Kernel
 
@@ -43,7 +44,8 @@ class Calibration:
     """The fitted coefficients of `features` on `target`, and the rows behind them.
 
     `table` holds the seconds of kernels measured alone, for a model that looks them up. `prior` is what the
-    calibrations of `same_family`, keys of their targets, say of the coefficients; None where there are none.
+    calibrations of `same_family`, keys of their targets, say of the coefficients; None where there are none. `sheet` is
+    how far sheets like this one are off, which counts where nothing was measured; None in files of earlier releases.
     """
 
     features: FeatureSet
@@ -54,6 +56,7 @@ class Calibration:
     table: KernelTable | None = None
     prior: Prior | None = None
     same_family: tuple[str, ...] = ()
+    sheet: SheetError | None = None
 
     @property
     def model(self) -> str:
@@ -64,6 +67,18 @@ class Calibration:
     def networks(self) -> int:
         """Number of networks measured; 0 for an uncalibrated model."""
         return self.rows.networks
+
+    @property
+    def devices(self) -> int:
+        """Number of other devices that say how long an uncalibrated one takes; 0 where none do, or it was measured."""
+        if self.networks or self.sheet is None or not self.sheet.devices:
+            return 0
+        return len(self.same_family) or self.sheet.devices
+
+    @cached_property
+    def unseen(self) -> Floats:
+        """What the error of each coefficient lacks that the rows say nothing of; see `linear.unseen`."""
+        return unseen(self.rows, self.features.prior(self.machine), self.fit, self.sheet)
 
     @property
     def coefficients(self) -> dict[str, float]:
@@ -79,6 +94,7 @@ class Calibration:
             "freedom": None if math.isinf(self.fit.degrees_of_freedom) else self.fit.degrees_of_freedom,
             "target": asdict(self.target),
             "machine": asdict(self.machine),
+            "sheet": None if self.sheet is None else asdict(self.sheet),
         }
         arrays = {name: getattr(self.rows, name) for name in _ARRAYS}
         if self.table is not None:
@@ -145,6 +161,7 @@ class Calibration:
             table=KernelTable.of_arrays(arrays),
             prior=_stored_prior(features.prior(on), arrays, place),
             same_family=tuple(header.get("relatives", ())),
+            sheet=None if header.get("sheet") is None else SheetError(**header["sheet"]),
         )
 
 
@@ -172,11 +189,15 @@ def uncalibrated(
     decision_s: float | None = None,
     table: KernelTable | None = None,
 ) -> Calibration:
-    """The model as the profile alone gives it; `call_s` and `decision_s` replace the estimated overheads."""
+    """The model as the profile alone gives it, corrected by how far such profiles are off.
+
+    `call_s` and `decision_s` replace the estimated overheads of the machine.
+    """
     on = machine(profile, target, call_s, decision_s)
     columns = len(features.columns)
     rows = Rows(np.zeros((0, columns)), np.zeros(0), np.zeros(0, np.intp), np.zeros(0))
-    return Calibration(features, target, on, rows, unmeasured(features.prior(on)), table)
+    sheet = sheet_error(features.name, profile, target)
+    return Calibration(features, target, on, rows, unmeasured(features.prior(on), sheet), table, sheet=sheet)
 
 
 def features_of(calibration: Calibration, network: Network) -> Floats:
@@ -239,4 +260,13 @@ def fitted(calibration: Calibration, rows: Rows) -> Calibration:
     it."""
     own = calibration.features.prior(calibration.machine)
     prior = calibration.prior
+    if not rows.networks:
+        return replace(calibration, rows=rows, fit=_uncalibrated(calibration.sheet, own, prior))
     return replace(calibration, rows=rows, fit=fit(rows, own) if prior is None else fit_either(rows, prior, own))
+
+
+def _uncalibrated(sheet: SheetError | None, own: Prior, prior: Prior | None) -> Fit:
+    """The fit to nothing; what same-family devices were measured at has their bias in it already."""
+    if prior is None:
+        return unmeasured(own, sheet)
+    return unmeasured(prior, None if sheet is None else replace(sheet, median=1.0))

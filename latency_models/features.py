@@ -25,7 +25,7 @@ from search_spaces.passes import OP_CLASSES
 
 __all__ = [
     "CALLS", "CALL_S", "DECISIONS", "DECISION_S", "EFFICIENCY", "FEATURES", "KERNELS", "REORDERED", "REORDERS",
-    "RUNNER_EFFICIENCY", "UNHIDDEN", "Counts", "FeatureSet", "Machine", "Prior", "counts", "machine",
+    "RUNNER_EFFICIENCY", "UNHIDDEN", "Counts", "FeatureSet", "Machine", "Prior", "counts", "is_arm", "machine",
 ]  # fmt: skip
 
 #: Share of the peak that a tuned kernel of each class reaches; estimates, replaced by calibration.
@@ -119,10 +119,14 @@ def _channel_block(profile: DeviceProfile, target: Target) -> int:
     https://onnxruntime.ai/docs/performance/model-optimizations/graph-optimizations.html, layout optimizations; the
     sizes are those of its library of kernels.
     """
-    described = profile.tvm_target or {}
-    if target.runner != "onnxruntime" or profile.kind != "cpu" or _ARM.match(str(described.get("mtriple", ""))):
+    if target.runner != "onnxruntime" or profile.kind != "cpu" or is_arm(profile):
         return 1
-    return 16 if described.get("mcpu") in _AVX512 else 8
+    return 16 if (profile.tvm_target or {}).get("mcpu") in _AVX512 else 8
+
+
+def is_arm(profile: DeviceProfile) -> bool:
+    """Whether a profile names an Arm target for TVM."""
+    return bool(_ARM.match(str((profile.tvm_target or {}).get("mtriple", ""))))
 
 
 @dataclass(frozen=True, eq=False)

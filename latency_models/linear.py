@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from latency_models.base import Floats, Prediction, stack
 from latency_models.features import Prior
+from latency_models.sheets import SheetError
 
 #: Relative errors of tiny latencies are measured against this share of the median.
 FLOOR_OF_MEDIAN: Final = 0.1
@@ -31,6 +32,8 @@ _FACTOR_RIDGE: Final = 1e-2
 LEAST_SHRINK: Final = 0.3
 #: More networks than this are left out in groups, which bounds the time of a fit.
 _MAX_FOLDS: Final = 20
+#: What took less of all seconds in every measured network has not been measured.
+LEAST_SEEN: Final = 0.002
 #: Squared errors of left-out networks count up to so many times their median.
 _OUTLYING: Final = 6.0
 #: With fewer networks there is nothing to be learnt from leaving one out.
@@ -69,15 +72,25 @@ class Fit:
     degrees_of_freedom: float = math.inf
 
 
-def unmeasured(prior: Prior) -> Fit:
-    """The fit to nothing: the prior itself, with errors to match."""
+def unmeasured(prior: Prior, sheet: SheetError | None = None) -> Fit:
+    """The fit to nothing: the prior itself, or `sheet.median` times that where it is known how far sheets are off.
+
+    What is common to all networks of a device is in the covariance, as one factor; the rest is noise.
+    """
+    if sheet is not None and sheet.devices:
+        mean, noise = sheet.median * prior.mean, sheet.relative_within
+        common = (sheet.relative**2 - noise**2) * np.outer(mean, mean)
+        return Fit(mean, common, noise, sheet.degrees_of_freedom)
     mean = prior.mean
     covariance = _UNMEASURED_COMMON**2 * np.outer(mean, mean) + np.diag((_UNMEASURED_EACH * prior.std) ** 2)
     return Fit(mean, covariance, _UNMEASURED_NOISE)
 
 
 def fit(rows: Rows, prior: Prior) -> Fit:
-    """The coefficients that explain the rows best without leaving the prior needlessly."""
+    """The coefficients that explain the rows best without leaving the prior needlessly.
+
+    The prior is that of the sheet as it is: how far it is off is what a common factor finds out.
+    """
     if not len(rows.seconds):
         return unmeasured(prior)
     ridge, noise = _by_leaving_out(rows, prior)
@@ -98,17 +111,21 @@ def fit_either(rows: Rows, prior: Prior, other: Prior) -> Fit:
     return found if found.noise**2 <= _SLACK * alternative.noise**2 else alternative
 
 
-def predict(segments: list[Floats], fitted: Fit) -> Prediction:
+def predict(segments: list[Floats], fitted: Fit, unseen: Floats | None = None) -> Prediction:
     """Seconds of networks given their features [exits, p] each, with the joint covariance of their segments.
 
     The covariance has two parts: the coefficients' own, and the noise, which is taken as common to all segments of a
-    network, so that the error up to any exit is as large as the left-out networks showed it to be.
+    network, so that the error up to any exit is as large as the left-out networks showed it to be. A third are the
+    seconds of columns that nothing was measured of, with the relative errors `unseen` [p], 0 for all others.
     """
     means = [features @ fitted.coefficients for features in segments]
     covariances = [
         _symmetric(features @ fitted.covariance @ features.T) + fitted.noise**2 * np.outer(mean, mean)
         for features, mean in zip(segments, means, strict=True)
     ]
+    if unseen is not None and unseen.any():
+        doubtful = [features @ (unseen * fitted.coefficients) for features in segments]
+        covariances = [known + np.outer(off, off) for known, off in zip(covariances, doubtful, strict=True)]
     return stack(means, covariances, fitted.degrees_of_freedom)
 
 
@@ -149,6 +166,23 @@ def learned(rows: Rows, prior: Prior, noise: float) -> Floats:
     left, _ = _equations(rows)
     before = (noise / scaled.std) ** 2
     return np.clip(1.0 - before * np.diag(_inverse(left.T @ left + np.diag(before))), 0.0, 1.0)
+
+
+def unseen(rows: Rows, prior: Prior, fitted: Fit, sheet: SheetError | None) -> Floats:
+    """What each coefficient that the rows say nothing of lacks of the relative error of sheets [p]; 0 for all others.
+
+    Nothing is said of what takes less than LEAST_SEEN of every row's seconds by the prior. What the ridge leaves of
+    such a coefficient's error has to do with others. Without rows the fit itself has all errors.
+    """
+    lacking = np.zeros(len(prior.mean))
+    if sheet is None or not len(rows.seconds):
+        return lacking
+    shares = rows.features * prior.mean
+    most = np.max(shares / shares.sum(axis=1, keepdims=True), axis=0)
+    (columns,) = np.nonzero((prior.mean > 0) & (most < LEAST_SEEN))
+    has = np.diag(fitted.covariance)[columns] / fitted.coefficients[columns] ** 2
+    lacking[columns] = np.sqrt(np.maximum(sheet.relative**2 - has, 0.0))
+    return lacking
 
 
 def _solve(rows: Rows, prior: Prior, ridge: float) -> Floats:

@@ -59,8 +59,11 @@ class LinearModel:
 
     @property
     def error(self) -> ErrorBar:
-        """The error on networks left out of the fit; of an unfitted model, what is believed of a profile."""
-        return ErrorBar(float(self.calibration.fit.noise), self.calibration.networks)
+        """The error on networks left out of the fit; of an unfitted model, how far sheets are off."""
+        known, sheet = self.calibration, self.calibration.sheet
+        if known.devices and sheet is not None:
+            return ErrorBar(sheet.relative, 0, known.devices)
+        return ErrorBar(float(known.fit.noise), known.networks)
 
     @property
     def family(self) -> tuple[str, ...]:
@@ -79,7 +82,7 @@ class LinearModel:
 
     def predict(self, networks: Sequence[Network]) -> Prediction:
         """Seconds of each network, segment by segment; raises UnpricedOperator."""
-        return predict([self._of(network) for network in networks], self.calibration.fit)
+        return predict([self._of(network) for network in networks], self.calibration.fit, self.calibration.unseen)
 
     def body_s(self, networks: Sequence[Network]) -> Floats:
         """Seconds of the operators alone, without calls and decisions [n]; raises UnpricedOperator."""

@@ -70,6 +70,7 @@ def _laws(args: argparse.Namespace) -> Iterator[str]:
 
 def _experiment(args: argparse.Namespace) -> None:
     from nas.config import parse
+    from nas.run.forecast import forecasts
     from nas.run.opening import materials
 
     if args.kind or args.set:
@@ -78,12 +79,15 @@ def _experiment(args: argparse.Namespace) -> None:
     found = materials(experiment)
     images = len(found.data.splits.train)
     budgets = "; ".join(f"{budget.name}: {budget.describe()}" for budget in experiment.budgets)
-    open_console().print(
+    console = open_console()
+    console.print(
         _ok(
             f"{args.subject}: {images:,} training images of {found.space.input_shape}, "
             f"space {found.space.name} with {len(found.space.genes)} genes, {budgets}"
         )
     )
+    for line in forecasts(experiment, found.space):
+        console.print(line)
 
 
 def _ok(line: str) -> Text:

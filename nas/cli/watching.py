@@ -83,7 +83,8 @@ def show(console: Console, ended: Ended) -> None:
 
 
 def _line(verdict: Verdict) -> Text:
-    measured = "" if verdict.measured_s is None else f", measured {format_seconds(verdict.measured_s)}"
+    predicted = f", {verdict.prediction}" if verdict.prediction else ""
+    measured = predicted if verdict.measured_s is None else f", measured {format_seconds(verdict.measured_s)}"
     bound = "" if verdict.upper_95_s is None else f" (95 %: below {format_seconds(verdict.upper_95_s)})"
     limit = "" if verdict.budget_s is None else f", budget {format_seconds(verdict.budget_s)}"
     accuracy = "" if verdict.test_accuracy is None else f", test accuracy {verdict.test_accuracy:.2%}"

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from hardware_profiles import Target
-from latency_models.base import LatencyModel, LooksUp, SpaceLatency
+from latency_models.base import ErrorBar, LatencyModel, LooksUp, SpaceLatency
 from latency_models.untabled import Untabled
 from nas.devices.measurement import Measurement
 from nas.process.files import atomic_write_bytes, understood
@@ -19,7 +19,7 @@ from search_spaces.slots import SearchSpace
 
 #: The search uses the model as calibrated before it; later measurements correct the choice of winners only.
 MODEL_VERSION: Final = 0
-#: Relative error granted to a model that nothing was measured for: a profile alone is a guess.
+#: Least relative error granted to a calibration of another space, and to a model that no device says anything of.
 UNMEASURED_SAFETY_MARGIN: Final = 0.25
 
 
@@ -53,14 +53,43 @@ def over_space(model: LatencyModel, space: SearchSpace) -> SpaceLatency:
 
 
 def load_tables(context: Context) -> tuple[dict[Target, SpaceLatency], dict[Target, float]]:
-    """Seconds over the space for every target, and the relative error to allow for: of networks left out of the fit."""
+    """Seconds over the space for every target, and the relative error to allow for: of networks left out of the fit.
+
+    Where nothing was measured but the sheet is corrected by what other devices took, its median is what counts: with
+    an error of several times that, the least that is certain would fit no budget, and a verdict is not given there.
+    """
     tables: dict[Target, SpaceLatency] = {}
     safety_margin = {}
     for target in context.experiment.targets:
         model = load_model(context, target)
         tables[target] = over_space(model, context.space)
-        safety_margin[target] = model.error.relative if model.error.networks else UNMEASURED_SAFETY_MARGIN
+        safety_margin[target] = _safety_margin(model.error)
     return tables, safety_margin
+
+
+def factors_90(context: Context) -> dict[Target, float]:
+    """Of every target that nothing was measured on: the factor that 90 % of its predictions are right within."""
+    one = [context.space.decode(context.space.canonical(np.zeros((1, len(context.space.genes)), np.int64))[0])]
+    models = {target: load_model(context, target) for target in context.experiment.targets}
+    # One factor is in doubt, the same for all networks.
+    believed = {target: model.predict(one).believed() for target, model in models.items() if model.error.devices}
+    return {target: float(each.quantile_s(0.95)[0] / each.mean_s[0]) for target, each in believed.items()}
+
+
+def origin(error: ErrorBar) -> str:
+    """By what a device is predicted that nothing was measured on, for people."""
+    if error.networks:
+        return f"{error.networks:,} networks that were measured elsewhere"
+    if not error.devices:
+        return "its profile"
+    others = "that of one other device is" if error.devices == 1 else f"those of {error.devices} other devices are"
+    return f"its profile and by how far {others} off"
+
+
+def _safety_margin(error: ErrorBar) -> float:
+    if error.networks:
+        return error.relative
+    return 0.0 if error.devices else UNMEASURED_SAFETY_MARGIN
 
 
 def refit(context: Context, model: LatencyModel, rows: Sequence[Measurement]) -> LatencyModel:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nas.config.budget import Budget
+from nas.config.units import format_seconds
 
 State = Literal["kept", "not kept", "not measured"]
 
@@ -108,6 +109,9 @@ class Verdict:
     memory_bytes: float | None
     attempts: tuple[Attempt, ...]
     files: tuple[str, ...]
+    #: What the prediction has within 90 %, and its probability of being within the budget.
+    predicted_90_s: tuple[float, float] | None = None
+    probability_within: float | None = None
     #: Of what was measured, by name; empty in verdicts of releases that did not note them.
     sha256: Mapping[str, str] = field(default_factory=dict)
     kept: bool | None = None
@@ -127,6 +131,15 @@ class Verdict:
     def state(self) -> State:
         """Whether the budget is kept, in a word."""
         return "not measured" if self.kept is None else "kept" if self.kept else "not kept"
+
+    @property
+    def prediction(self) -> str:
+        """The prediction and how sure it is, for people; empty in verdicts of releases that did not say."""
+        if self.predicted_s is None or self.predicted_90_s is None or self.probability_within is None:
+            return ""
+        low, high = map(format_seconds, self.predicted_90_s)
+        chance = likely(self.probability_within)
+        return f"predicted {format_seconds(self.predicted_s)}; 90 %: {low} to {high}; {chance} within the budget"
 
     @property
     def headroom(self) -> float | None:
@@ -150,6 +163,13 @@ class Verdicts:
     tested: bool = False
     kept: bool = False
     found: bool = True
+
+
+def likely(probability: float) -> str:
+    """A probability in whole percent, for people; nothing is certain."""
+    if 0.01 <= probability <= 0.99:
+        return f"{100 * probability:.0f} % likely"
+    return "less than 1 % likely" if probability < 0.5 else "more than 99 % likely"
 
 
 def exit_label(number: int, count: int) -> str:

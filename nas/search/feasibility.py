@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware_profiles import Target
 from latency_models.untabled import Untabled
 from nas.config.units import format_seconds
 from nas.search.problem import BudgetProblem
@@ -45,6 +46,15 @@ def impossible(problem: BudgetProblem, number: int) -> str | None:
     seconds = budget.lower_bound(cumulative)
     return (
         f"Budget {budget.name} allows {budget.describe()} on {target.key}, but the fastest network of space "
-        f"{problem.space.name} needs {format_seconds(float(seconds))} (predicted, "
-        f"+-{problem.safety_margin[target]:.0%}): genome {genome.tolist()}. Raise the budget or choose a smaller space."
+        f"{problem.space.name} needs {format_seconds(float(seconds))} ({_how_sure(problem, target, float(seconds))}): "
+        f"genome {genome.tolist()}. Raise the budget or choose a smaller space."
     )
+
+
+def _how_sure(problem: BudgetProblem, target: Target, seconds: float) -> str:
+    """How a prediction may be off; where nothing was measured it is no more than likely."""
+    factor = problem.factor_90.get(target)
+    if factor is None:
+        return f"predicted, +-{problem.safety_margin[target]:.0%}"
+    low, high = format_seconds(seconds / factor), format_seconds(seconds * factor)
+    return f"predicted, 90 %: {low} to {high}; nothing was measured there"

@@ -6,7 +6,7 @@ Where a latency model has additive tables, a million genomes can be judged befor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from nas.config.budget import Budget
 from nas.config.settings import Experiment, Objective
 from nas.errors import InputError
 from nas.run.context import Context
-from nas.run.latency import load_tables
+from nas.run.latency import factors_90, load_tables
 from nas.run.trial import AtBudget
 from search_spaces.slots import Genomes, SearchSpace, sizes, switched
 
@@ -40,6 +40,8 @@ class BudgetProblem:
     tables: Mapping[Target, SpaceLatency]
     safety_margin: Mapping[Target, float]
     seed: int
+    #: Of targets that nothing was measured on: 90 % of them take at most that many times as long, or as short.
+    factor_90: Mapping[Target, float] = field(default_factory=dict)
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -112,7 +114,9 @@ class BudgetProblem:
 def problem_of(context: Context) -> BudgetProblem:
     """The search problem of a run, with the latency model that the run began with."""
     tables, safety_margin = load_tables(context)
-    return BudgetProblem(context.space, context.experiment, tables, safety_margin, context.seed("search"))
+    return BudgetProblem(
+        context.space, context.experiment, tables, safety_margin, context.seed("search"), factors_90(context)
+    )
 
 
 def objective_columns(

@@ -2,7 +2,7 @@
 
 Appends readings to measurements.jsonl and writes the latency model that the search uses. Where `nas profile` has
 measured the target already, its calibration is taken. A device that is not within reach and was never measured is
-predicted from its profile alone, and said to be.
+predicted from its profile and from how far those of other devices are off, and said to be.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hardware_profiles import HOST, ProfileError, Target
 from hardware_profiles.registry import locate
-from latency_models.base import LatencyModel, TakesFamilyPrior, Transferable
+from latency_models.base import ErrorBar, LatencyModel, TakesFamilyPrior, Transferable
 from nas.config import registry
 from nas.config.plugins import NO_PLUGINS
 from nas.devices import profile_store
@@ -25,7 +25,7 @@ from nas.devices.measurement import Measurement, read_rows
 from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes, time_networks
 from nas.errors import InputError
 from nas.run.context import Context
-from nas.run.latency import UNMEASURED_SAFETY_MARGIN, model_path, refit, save_model
+from nas.run.latency import UNMEASURED_SAFETY_MARGIN, model_path, origin, refit, save_model
 from nas.run.measurements import append_measurements, read_measurements
 
 #: How often a network is measured again because the machine was not the same.
@@ -40,7 +40,7 @@ def calibrate(context: Context) -> None:
         model = _profiled(context, target)
         if model is None:
             bare = _uncalibrated(context, target)
-            model = refit(context, bare, _trusted(context, target, bare.error.networks))
+            model = refit(context, bare, _trusted(context, target, bare.error))
         save_model(context, target, model)
 
 
@@ -98,10 +98,10 @@ def _read(kind: type[LatencyModel], folder: Path) -> Transferable | None:
     return stored if type(stored) is kind and isinstance(stored, Transferable) else None
 
 
-def _trusted(context: Context, target: Target, known: int) -> tuple[Measurement, ...]:
+def _trusted(context: Context, target: Target, known: ErrorBar) -> tuple[Measurement, ...]:
     """The readings to calibrate with, one of each network; says which are left out because they are unstable.
 
-    `known` networks were measured before, as in a table.
+    `known` is what the model knows before: networks may have been measured, as in a table.
     """
     readings = profile_store.counting(_calibration_rows(context, target, known))
     rows = profile_store.to_fit(readings)
@@ -116,15 +116,14 @@ def _trusted(context: Context, target: Target, known: int) -> tuple[Measurement,
     return rows
 
 
-def _calibration_rows(context: Context, target: Target, known: int) -> tuple[Measurement, ...]:
+def _calibration_rows(context: Context, target: Target, known: ErrorBar) -> tuple[Measurement, ...]:
     """All calibration readings on a target, after those that are missing were taken."""
     settings = context.experiment.calibration
     if settings.measurements is not None:
         return _borrowed(context, target, Path(settings.measurements))
     device = context.device(target)
     if device is None or settings.networks == 0:
-        source = f"{known:,} networks that were measured elsewhere" if known else "its profile"
-        context.voice.warning(f"{target.key} is predicted from {source}; nothing is measured there.")
+        context.voice.warning(f"{target.key} is predicted by {origin(known)}; nothing is measured there.")
         return ()
     untrained = context.untrained(target, "calibration")
     chosen = _chosen(context, settings.networks)

@@ -194,6 +194,8 @@ def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float6
         budget_s=budget.latency_s,
         predicted_s=float(believed.mean_s[0]),
         predicted_std_s=float(believed.std_s[0]),
+        predicted_90_s=(float(believed.quantile_s(0.05)[0]), float(believed.quantile_s(0.95)[0])),
+        probability_within=float(believed.probability_within(budget.latency_s)[0]),
         measured_s=None,
         upper_95_s=None,
         contended=False,

@@ -184,11 +184,13 @@ def test_threads_and_smaller_types_help() -> None:
 
 def test_overheads_can_be_given() -> None:
     target = Target("rpi4b", "onnxruntime")
-    model = Roofline(None, target, uncalibrated(Roofline.features, RPI4, target, call_s=1e-3, decision_s=2e-3))
-    assert (model.call_s, model.decision_s) == (1e-3, 2e-3)
+    bare = uncalibrated(Roofline.features, RPI4, target, call_s=1e-3, decision_s=2e-3)
+    assert (bare.machine.call_s, bare.machine.decision_s) == (1e-3, 2e-3)
+    # They are the profile's, and as far off as the rest of it.
+    assert bare.sheet is not None and Roofline(None, target, bare).call_s == pytest.approx(1e-3 * bare.sheet.median)
     # A core at half of 3 GHz takes twice the estimate.
-    assert Roofline(RPI4, target).call_s == pytest.approx(2 * CALL_S)
-    assert Roofline(load("rtx_4090"), Target("rtx_4090", "onnxruntime")).call_s > CALL_S
+    assert machine(RPI4, target).call_s == pytest.approx(2 * CALL_S)
+    assert machine(load("rtx_4090"), Target("rtx_4090", "onnxruntime")).call_s > CALL_S
 
 
 def test_every_op_class_has_an_efficiency() -> None:

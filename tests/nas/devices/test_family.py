@@ -122,7 +122,9 @@ def test_a_model_is_told_by_same_family_devices(tmp_path: Path) -> None:
     told = with_family_prior(model, NEW, SPACE, (tmp_path,))
     assert told.calibration.same_family == ("cousin-onnxruntime-t1-b1-float32",) and told.target == TARGET
     conv = FEATURES["roofline"].columns.index("conv")
-    assert told.calibration.fit.coefficients[conv] == pytest.approx(2.0, rel=0.05)
+    # The cousin's readings have in them how far sheets are off, which is not counted twice.
+    before = model.calibration.fit.coefficients[conv]
+    assert told.calibration.fit.coefficients[conv] == pytest.approx(2 * before, rel=0.05)
     networks = [SPACE.decode(genome) for genome in random_genomes(SPACE, 4, np.random.default_rng(1))]
     np.testing.assert_allclose(told.predict(networks).total_s, 2 * model.predict(networks).total_s, rtol=0.1)
 

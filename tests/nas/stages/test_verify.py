@@ -15,7 +15,7 @@ from nas.devices.base import Times
 from nas.devices.local import InProcessSession
 from nas.devices.measurement import ExitTime
 from nas.process.files import append_jsonl, atomic_write_text, read_jsonl
-from nas.run.layout import EXPERIMENT, RunFiles
+from nas.run.layout import EXPERIMENT, REPORT, RunFiles
 from nas.run.verdict_files import load_verdicts
 from nas.search.selection import choose
 from nas.stages import train, verify
@@ -124,10 +124,17 @@ def test_a_device_elsewhere_is_predicted_and_its_winner_is_not_called_measured(
     done = nas("run", write(tmp_path, away), "--out", str(run), "--resume")
     assert done.code == 3 and "not measured" in done.out
     verdicts = load_verdicts(RunFiles(run))
+    page = (run / REPORT).read_text()
     assert verdicts.winners and not verdicts.kept
     for verdict in verdicts.winners:
         assert verdict.kept is None and verdict.measured_s is None
         assert "rpi4b is not this machine" in verdict.reason
+        # Five boards were several times slower than their sheets, and not all alike.
+        assert verdict.predicted_s is not None and verdict.predicted_90_s is not None
+        low, high = verdict.predicted_90_s
+        assert verdict.predicted_s / low == pytest.approx(high / verdict.predicted_s) and high > 2.5 * low
+        assert verdict.prediction.endswith("; more than 99 % likely within the budget")
+        assert verdict.prediction in done.out and f"Not measured: {verdict.prediction}." in page
         assert verdict.target == "rpi4b-onnxruntime-t1-b1-float32"
         # At least what the board uses when idle, at most what it is sold for.
         seconds = verdict.expected_s if verdict.budget.needs_thresholds else verdict.worst_case_s
