@@ -84,8 +84,12 @@ def show(console: Console, ended: Ended) -> None:
 
 def _line(verdict: Verdict) -> Text:
     predicted = f", {verdict.prediction}" if verdict.prediction else ""
-    measured = predicted if verdict.measured_s is None else f", measured {format_seconds(verdict.measured_s)}"
+    measured = predicted
+    if verdict.measured_s is not None:
+        measured = f", measured {format_seconds(verdict.measured_s)}, {verdict.statistic}"
     bound = "" if verdict.upper_95_s is None else f" (95 %: below {format_seconds(verdict.upper_95_s)})"
+    if verdict.p95_s is not None and verdict.p99_s is not None:
+        bound += f"; of single calls 95 % below {format_seconds(verdict.p95_s)}, 99 % {format_seconds(verdict.p99_s)}"
     limit = "" if verdict.budget_s is None else f", budget {format_seconds(verdict.budget_s)}"
     accuracy = "" if verdict.test_accuracy is None else f", test accuracy {verdict.test_accuracy:.2%}"
     reason = f"; {verdict.reason}" if verdict.reason else ""

@@ -22,7 +22,7 @@ from nas.devices.conditions import Conditions
 from nas.devices.measurement import ExitTime
 from nas.devices.runners import runner_for
 from nas.devices.runners.base import Runner, load_cascade
-from nas.devices.timing.measuring import measure_together
+from nas.devices.timing.measuring import measure_together, single_calls
 from nas.devices.timing.plan import Plan
 from nas.process.machine import measuring
 
@@ -87,13 +87,15 @@ class InProcessSession:
             watch = partial(watched.run_to, batch, len(watched) - 1)
         with measuring():
             readings = measure_together(calls, streams, samples, plan, reference=watch)
+            single_s = {each.name: _single(cascades[each.name], each.stream, samples, batch, plan) for each in wanted}
         found = {}
         for each in wanted:
-            to_exits = [readings[f"{each.name}/{k}"] for k in range(len(cascades[each.name]))]
-            usual_s = to_exits[-1].reference_s
+            of_each = [readings[f"{each.name}/{k}"] for k in range(len(cascades[each.name]))]
+            usual_s, single = of_each[-1].reference_s, single_s[each.name]
+            *early, last = of_each
             found[each.name] = Times(
-                tuple(map(ExitTime.of, to_exits)),
-                ExitTime.of(readings[each.name]) if each.stream else None,
+                (*map(ExitTime.of, early), ExitTime.of(last, () if each.stream else single)),
+                ExitTime.of(readings[each.name], single) if each.stream else None,
                 None if math.isnan(usual_s) else usual_s,
             )
         return found
@@ -109,6 +111,15 @@ class InProcessSession:
                 del self._ready[next(iter(self._ready))]
             self._ready[name] = loaded
         return self._ready[name]
+
+
+def _single(
+    cascade: Cascade, stream: bool, samples: Sequence[NDArray[np.float32]], batch: NDArray[np.float32], plan: Plan
+) -> NDArray[np.float64]:
+    """Seconds of single calls [n]: over the samples as they leave, or to the last exit."""
+    if stream:
+        return single_calls(cascade, samples, plan)
+    return single_calls(lambda one: cascade.run_to(one, len(cascade) - 1), [batch], plan)
 
 
 def filled(sample: NDArray[np.float32], batch: int) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -31,7 +31,8 @@ class ExitTime:
     had moved. `drift` is the largest relative move of the reference next to the blocks that were kept, and `drifted`
     whether that is more than `nas.tolerances` allows. `disturbed` is the share of readings beside which a probe found
     the core shared. `refused` says why the time could not be measured and is empty where it could; then `median_s` is
-    more than it and the bound is infinite. `cpu_s` is empty where the clock is too coarse.
+    more than it and the bound is infinite. `cpu_s` is empty where the clock is too coarse. `p95_s` and `p99_s` are the
+    seconds that 95 and 99 % of `calls` single calls stayed within, by the wall clock and none left out; else NaN.
     """
 
     median_s: float
@@ -44,10 +45,14 @@ class ExitTime:
     drifted: bool = False
     disturbed: float = 0.0
     refused: str = ""
+    p95_s: float = math.nan
+    p99_s: float = math.nan
+    calls: int = 0
 
     @staticmethod
-    def of(readings: Readings) -> ExitTime:
-        """What is kept of readings."""
+    def of(readings: Readings, single_s: Sequence[float] | NDArray[np.float64] = ()) -> ExitTime:
+        """What is kept of readings, and of the seconds of single calls."""
+        p95_s, p99_s = np.quantile(single_s, (0.95, 0.99), method="higher") if len(single_s) else (math.nan, math.nan)
         centre = np.median if readings.statistic == "median" else np.mean
         return ExitTime(
             median_s=readings.value_s,
@@ -60,6 +65,9 @@ class ExitTime:
             drifted=readings.drifted,
             disturbed=readings.disturbed,
             refused=readings.refused,
+            p95_s=float(p95_s),
+            p99_s=float(p99_s),
+            calls=len(single_s),
         )
 
     @staticmethod
@@ -67,7 +75,9 @@ class ExitTime:
         """Read back what JSON made of it; an infinite bound became null."""
         bound = math.inf if record["upper_95_s"] is None else float(record["upper_95_s"])
         clocks: dict[str, Any] = {name: tuple(record.get(name, ())) for name in ("wall_s", "cpu_s")}
-        later = {k: record[k] for k in ("repeated", "drift", "drifted", "disturbed", "refused") if k in record}
+        names = ("repeated", "drift", "drifted", "disturbed", "refused", "calls")
+        later = {name: record[name] for name in names if name in record}
+        later |= {name: float(record[name]) for name in ("p95_s", "p99_s") if record.get(name) is not None}
         return ExitTime(float(record["median_s"]), bound, record["contended"], **clocks, **later)
 
 

@@ -121,6 +121,10 @@ class Verdict:
     test_images: float | None = None
     checks: tuple[Check, ...] = ()
     tvm_s: float | None = None
+    #: What 95 and 99 % of so many single calls stayed within, by the wall clock and none of them left out.
+    p95_s: float | None = None
+    p99_s: float | None = None
+    single_calls: float | None = None
 
     @property
     def name(self) -> str:
@@ -140,6 +144,11 @@ class Verdict:
         low, high = map(format_seconds, self.predicted_90_s)
         chance = likely(self.probability_within)
         return f"predicted {format_seconds(self.predicted_s)}; 90 %: {low} to {high}; {chance} within the budget"
+
+    @property
+    def statistic(self) -> str:
+        """What `measured_s` is, in words."""
+        return "mean over images" if self.budget.needs_thresholds else "median of calls in a row"
 
     @property
     def headroom(self) -> float | None:

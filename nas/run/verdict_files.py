@@ -98,6 +98,7 @@ def _measured_record(verdict: Verdict) -> dict[str, Any]:
         "probability_within": verdict.probability_within,
         "measured_s": verdict.measured_s,
         "upper_95_s": verdict.upper_95_s,
+        "single_calls": {"p95_s": verdict.p95_s, "p99_s": verdict.p99_s, "calls": verdict.single_calls},
         "contended": verdict.contended,
         "disturbed": verdict.disturbed,
         "within_budget": verdict.within_budget,
@@ -201,6 +202,9 @@ def read_verdict(measured: LenientJson, tested: LenientJson) -> Verdict:
         test_images=accuracy["images"].number,
         checks=tuple(_check(name, item) for name, item in tested["parity"].pairs.items()),
         tvm_s=tested["tvm_s"].number,
+        p95_s=measured["single_calls"]["p95_s"].number,
+        p99_s=measured["single_calls"]["p99_s"].number,
+        single_calls=measured["single_calls"]["calls"].number,
     )
 
 

@@ -6,6 +6,7 @@ measurements.jsonl, thresholds to thresholds.json of each winner, the findings t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,6 +33,8 @@ from nas.run.winners import Winner, files_of, standing, val_scores
 
 #: Rest between rounds of blocks, so that they see the machine at different times.
 _GAP_S = 1.5
+#: Single calls of each winner, for the percentiles that stand beside its bound.
+_SINGLE_CALLS = 1000
 
 
 def measure_winners(context: Context) -> bool:
@@ -93,7 +96,10 @@ def _timed(context: Context, device: Device, target: Target, winners: Sequence[W
         return {}
     artefacts = {winner.budget.name: shipped(context, winner, target) for winner in mine}
     wanted = [wanted_of(winner, artefacts[winner.budget.name], "winner") for winner in mine]
-    samples, plan = prepared_samples(context, "test"), replace(plan_of(context, target), gap_s=_GAP_S)
+    samples, plan = (
+        prepared_samples(context, "test"),
+        replace(plan_of(context, target), gap_s=_GAP_S, single_calls=_SINGLE_CALLS),
+    )
     with device.open(artefacts) as session:
         times = session.time(wanted, samples, plan)
         conditions = session.conditions()
@@ -159,7 +165,14 @@ def _judged(context: Context, winner: Winner, taken: _Taken | None) -> Verdict:
         within_budget=within and not before,
         reason=reason,
         worst_case_s=times.to_exits[-1].median_s,
+        p95_s=_known(decisive.p95_s),
+        p99_s=_known(decisive.p99_s),
+        single_calls=decisive.calls or None,
     )
+
+
+def _known(seconds: float) -> float | None:
+    return None if math.isnan(seconds) else seconds
 
 
 def _row(context: Context, winner: Winner, taken: _Taken) -> Measurement:

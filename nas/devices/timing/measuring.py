@@ -32,6 +32,8 @@ from nas.tolerances import CONTENDED_WALL_TO_CPU
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from nas.devices.timing.clocks import Clock, Precision
     from nas.devices.timing.probe import Probe
     from nas.devices.timing.readings import Readings
@@ -108,6 +110,27 @@ def measure_stream(
     Raises ValueError without inputs.
     """
     return measure_together({}, calls, inputs, plan, clocks)
+
+
+def single_calls(
+    call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, wall: Clock = time.perf_counter
+) -> NDArray[np.float64]:
+    """Seconds of calls one by one, over the inputs in turn, as an array [n] of which nothing is left out.
+
+    Disturbed ones belong to it: what is asked is how long a caller waits. `plan` says how many.
+    """
+    for sample in inputs[:10]:
+        call(sample)
+    seconds, begin, least = [], wall(), plan.single_calls // 5
+    with _no_garbage_collection():
+        for number in range(plan.single_calls):
+            if number >= least and wall() - begin > plan.single_s:
+                break
+            sample = inputs[number % len(inputs)]
+            w = wall()
+            call(sample)
+            seconds.append(wall() - w)
+    return np.array(seconds)
 
 
 def _repeated(call: Callable[[], object], plan: Plan, clocks: Clocks, probe: Probe, known: Precision) -> Job:

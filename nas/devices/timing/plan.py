@@ -15,7 +15,8 @@ class Plan:
     Half of a block's readings are kept: those that did not wait for the core, and beside which it was least disturbed;
     where too few are quiet, a block takes longer.
     Contended blocks are repeated in up to `repeats` further rounds. Between two rounds there are `gap_s` seconds of
-    rest, so that the blocks of one thing see the machine at different times.
+    rest, so that the blocks of one thing see the machine at different times. `single_calls` calls are taken afterwards,
+    each on its own and all of them counted: fewer where they last longer than `single_s`, but a fifth of them.
     """
 
     blocks: int = 5
@@ -28,6 +29,8 @@ class Plan:
     threads: int = 1
     seed: int = 0
     gap_s: float = 0.0
+    single_calls: int = 0
+    single_s: float = 5.0
 
     def calls_and_readings(self, per_call_s: float) -> tuple[int, int]:
         """Calls per reading and readings per block of something that takes so many seconds."""
