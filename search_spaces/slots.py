@@ -25,7 +25,7 @@ Genomes = NDArray[np.integer[Any]]
 Genome = Sequence[int] | Genomes
 IMAGE = "image"
 #: A table of more blocks than that in a row, or of more channels, is a slip of the pen, and would not come to its end.
-MOST_BLOCKS: Final = 1_000
+MOST_BLOCKS: Final = 256
 MOST_CHANNELS: Final = 2**20
 
 

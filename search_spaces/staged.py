@@ -56,7 +56,7 @@ class Stage:
             raise SpaceError(f"a stage needs widths, depths and stride of at least 1, got {self}")
         for name, values, most in (("widths", self.widths, MOST_CHANNELS), ("depths", self.depths, MOST_BLOCKS)):
             if max(values) > most:
-                raise SpaceError(f"a stage's {name} are at most {most:,}, got {max(values)}; give smaller ones")
+                raise SpaceError(f"a stage's {name} are at most {most:,}, got {max(values)!s:.20}; give smaller ones")
 
 
 class Block(Protocol):

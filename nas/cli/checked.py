@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -76,10 +77,10 @@ def _space(found: Rehearsed) -> str:
     written = spec.arguments.get("table")
     table = f" (table: {written})" if written and spec.arguments.get("stages") is None else ""
     shape = " x ".join(map(str, space.input_shape))
-    genomes = float(np.prod([float(len(gene.options)) for gene in space.genes]))
+    digits = sum(math.log10(len(gene.options)) for gene in space.genes)
     return (
-        f"space {space.name}{table}: images of {shape}, {len(space.genes)} genes, {genomes:.3g} genomes; the largest "
-        f"network has {largest.params:,} weights, {largest.macs / 1e6:,.1f} million MACs and {len(largest.exits)} exits"
+        f"space {space.name}{table}: images of {shape}, {len(space.genes)} genes, about 10^{digits:.0f} networks; "
+        f"the largest has {largest.params:,} weights, {largest.macs / 1e6:,.1f} million MACs and {len(largest.exits)} exits"
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from latency_models.untabled import Untabled
+from nas.devices.networks import reference_genomes
 from nas.outlook.rehearsal import Rehearsed
 from nas.searchers.fastest import fastest
 from search_spaces.ir import Network
@@ -16,6 +18,11 @@ from search_spaces.slots import Genomes
 
 #: Bounds of the interval that a time is believed to lie in, with 90 %.
 _LOW, _HIGH = 0.05, 0.95
+#: A descent over more genes takes longer than anyone waits for an answer.
+_MOST_GENES: Final = 150
+#: Networks that are looked at instead: by tables, or by asking a model for each.
+_LOOKED_AT: Final = 1_000
+_ASKED: Final = 16
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Span:
 
 
 def span_of(found: Rehearsed, target: Target) -> Span:
-    """The span of a target's latencies; of models that are asked network by network only a few are."""
+    """The span of a target's latencies; exact where seconds add up over few genes, else of some networks."""
     problem, tables = found.problem, found.problem.tables[target]
 
     def quick(genomes: Genomes) -> NDArray[np.float64]:
@@ -47,9 +54,10 @@ def span_of(found: Rehearsed, target: Target) -> Span:
         # A network that a table does not know takes infinitely long, and is no network to speak of.
         return np.where(np.isfinite(seconds), -seconds, np.inf)
 
-    if isinstance(tables, Untabled):
-        corner = problem.canonical(np.asarray(problem.sizes)[None] - 1)[0]
-        genomes = (fastest(problem, quick, starts=2, sweeps=1)[0], corner)
+    if isinstance(tables, Untabled) or len(problem.sizes) > _MOST_GENES:
+        some = reference_genomes(problem.space, _ASKED if isinstance(tables, Untabled) else _LOOKED_AT, problem.seed)
+        seconds = quick(np.stack(some))
+        genomes = (some[int(seconds.argmin())], some[int(slow(np.stack(some)).argmin())])
     else:
         genomes = (fastest(problem, quick, starts=8)[0], fastest(problem, slow, starts=8)[0])
     first, last = (_believed(found, target, found.context.space.decode(genome)) for genome in genomes)

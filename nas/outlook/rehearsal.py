@@ -40,7 +40,7 @@ from search_spaces.operators import ShapeError
 from search_spaces.slots import SearchSpace, SpaceError, sizes
 
 #: Every choice of every slot is priced and compared beforehand, at about half a millisecond each.
-MOST_CHOICES: Final = 20_000
+MOST_CHOICES: Final = 10_000
 #: Arrays of its weights' size that a training holds: the weights, their momentum and their gradients.
 _COPIES_TRAINED: Final = 3
 _FLOAT_BYTES: Final = 4

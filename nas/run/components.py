@@ -108,16 +108,23 @@ def make_space(experiment: Experiment, input_shape: tuple[int, ...], classes: in
 
 def require_lengths(experiment: Experiment, images: int) -> None:
     """Refuse trainings on so many images that cannot fill a batch, or have more steps than can be counted."""
-    for section, each in (("supernet", experiment.supernet), ("winners", experiment.winners)):
-        if each.batch_size > images:
+    trainings = [
+        ("supernet", experiment.supernet.epochs, experiment.supernet.batch_size),
+        ("winners", experiment.winners.epochs, experiment.winners.batch_size),
+    ]
+    judged = experiment.search.evaluator.arguments
+    if judged.keys() >= {"epochs", "batch_size"}:
+        trainings.append(("search.evaluator", judged["epochs"], judged["batch_size"]))
+    for section, epochs, batch_size in trainings:
+        if batch_size > images:
             raise InputError(
-                f"{section}.batch_size is {each.batch_size}, but only {images} images are left to train on; "
+                f"{section}.batch_size is {batch_size}, but only {images} images are left to train on; "
                 "give a smaller one"
             )
-        steps = each.epochs * (images // each.batch_size)
+        steps = epochs * (images // max(batch_size, 1))
         if steps > _MOST_STEPS:
             raise InputError(
-                f"{section}.epochs is {each.epochs}: these are {steps} steps, and {_MOST_STEPS} are the most; "
+                f"{section}.epochs is {epochs}: these are {steps} steps, and {_MOST_STEPS} are the most; "
                 "give fewer epochs"
             )
 
