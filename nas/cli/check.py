@@ -87,6 +87,9 @@ def _experiment(args: argparse.Namespace) -> None:
         )
     )
     show(console, found)
+    out = Path("runs") / experiment.name
+    if out.is_dir() and any(out.iterdir()):
+        console.print(f"{out} is not empty: `nas run` goes on there with --resume, or begins anew with another --out")
 
 
 def _ok(line: str) -> Text:

@@ -80,7 +80,8 @@ def _space(found: Rehearsed) -> str:
     digits = sum(math.log10(len(gene.options)) for gene in space.genes)
     return (
         f"space {space.name}{table}: images of {shape}, {len(space.genes)} genes, about 10^{digits:.0f} networks; "
-        f"the largest has {largest.params:,} weights, {largest.macs / 1e6:,.1f} million MACs and {len(largest.exits)} exits"
+        f"the largest has {largest.params:,} weights, {largest.macs / 1e6:,.1f} million MACs and "
+        f"{len(largest.exits)} exits"
     )
 
 
