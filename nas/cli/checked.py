@@ -90,7 +90,7 @@ def _latencies(found: Rehearsed, spans: dict[Target, Span]) -> Table:
     for target, span in spans.items():
         belief = found.beliefs[target]
         error = belief.model.error
-        known = f"{error.relative:.0%} of {error.networks} networks left out" if error.networks else "never measured"
+        known = f"{error.relative:.0%} ({error.networks:,} networks)" if error.networks else "never measured"
         table.add_row(Text(target.key), _time(span.fastest), _time(span.slowest), Text(belief.basis), known)
     return table
 
@@ -109,7 +109,7 @@ def _budgets(found: Rehearsed, spans: dict[Target, Span]) -> Table:
         share = spans[target].fastest.seconds / budget.latency_s
         table.add_row(
             Text(budget.name), f"{format_seconds(budget.latency_s)} {budget.how}", Text(target.key), how,
-            f"{share:.0%} of it",
+            f"{100 * share:.2g} % of it",
         )  # fmt: skip
     return table
 

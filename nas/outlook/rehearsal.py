@@ -18,8 +18,10 @@ from hardware_profiles import Target
 from hardware_profiles.host import detect, is_here
 from latency_models.base import LatencyModel, LooksUp, SpaceLatency
 from nas.config.settings import Experiment
+from nas.devices.networks import reference_genomes
 from nas.devices.profile_store import counting, to_fit
 from nas.errors import InputError
+from nas.exits.scores import scores
 from nas.optimisers.exits_cost import ExpectedExits
 from nas.process.boundary import Boundary
 from nas.process.events import Voice
@@ -44,6 +46,9 @@ MOST_CHOICES: Final = 10_000
 #: Arrays of its weights' size that a training holds: the weights, their momentum and their gradients.
 _COPIES_TRAINED: Final = 3
 _FLOAT_BYTES: Final = 4
+#: Networks that a model is fitted to beforehand at most, and samples that a policy judges.
+_MOST_FITTED: Final = 32
+_JUDGED: Final = 4
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ def rehearsed(experiment: Experiment) -> Rehearsed:
     profiles = {target.device: profile_before(target) for target in experiment.targets}
     # Of a run that is not there yet.
     context = Context(experiment, RunFolder.shared(Path()), found.data, space, profiles, Voice())
+    _require_scores(context, len(largest.exits))
     beliefs = {target: _belief(context, target) for target in experiment.targets}
     problem = _problem(context, beliefs)
     _make_searcher(experiment, problem)
@@ -171,6 +177,8 @@ def _belief(context: Context, target: Target) -> Belief:
     stored = stored_calibration(experiment, space, target, here)
     if stored is not None:
         return Belief(stored.model, stored.statement, here, True)
+    if here and experiment.calibration.networks > 0:
+        _require_fit(context, bare)
     known = bare.error.networks
     basis = f"{known:,} networks that were measured before" if known else "its profile alone"
     return Belief(bare, basis, here, False)
@@ -184,6 +192,36 @@ def _require_stored(experiment: Experiment, model: LatencyModel) -> None:
         with path.open("wb") as file:
             model.save(file)
         kind.load(path)
+
+
+def _require_fit(context: Context, bare: LatencyModel) -> None:
+    """Fit the model to as many networks as will be measured, by seconds that are made up."""
+    space, wanted = context.space, min(context.experiment.calibration.networks, _MOST_FITTED)
+    networks = [space.decode(genome) for genome in reference_genomes(space, wanted, context.seed("rehearsal"))]
+    # As a run has them: seconds up to each exit, NaN where a network has none.
+    seconds = np.full((len(networks), max(len(network.exits) for network in networks)), np.nan)
+    for row, network in zip(seconds, networks, strict=True):
+        row[: len(network.exits)] = 1e-9 * (network.macs + 1e4) * np.linspace(0.5, 1, len(network.exits))
+    with Boundary(
+        f"latency_model: {context.experiment.latency_model.name} cannot be fitted to {len(networks)} networks, as many "
+        "as calibration.networks allows", ValueError
+    ):  # fmt: skip
+        bare.fit(networks, seconds)
+
+
+def _require_scores(context: Context, exits: int) -> None:
+    """Let the exit policy judge logits of as many exits and classes as the largest network has."""
+    shape = (_JUDGED, exits, context.space.classes)
+    logits = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    name = context.experiment.exit_policy.name
+    with Boundary(f"exit_policy: {name} cannot judge {exits} exits of {context.space.classes} classes", InputError):
+        policy = context.experiment.policy
+        found = scores(policy, logits, np.zeros(_JUDGED, np.int32))
+        state = policy.start()
+        for exit_ in range(exits):
+            state, score = policy.step(state, {"logits": logits[:1, exit_]})
+            if not np.isfinite([score, *found.confidence[:, exit_]]).all():
+                raise InputError(f"the score of exit {exit_} is not finite; see `nas check` on it")
 
 
 def _problem(context: Context, beliefs: Mapping[Target, Belief]) -> BudgetProblem:

@@ -43,6 +43,23 @@ from latency_models.roofline import Roofline
 from search_spaces.staged import Stage, StagedSpace
 from search_spaces.mobile import conv_bn, linear_exit
 
+class Ample(Roofline):
+    def fit(self, networks, seconds):
+        raise ValueError(f"{len(networks)} networks are too few for me")
+
+class Blunt:
+    needs, has_history = ("logits",), False
+    def scores(self, outputs):
+        return outputs["logits"].max(-1)[:, 0]
+    def start(self):
+        return None
+    def step(self, state, outputs):
+        return None, 0.0
+
+class Endless(Blunt):
+    def scores(self, outputs):
+        return outputs["logits"].max(-1) / 0.0
+
 class Shy(RandomSearch):
     def __init__(self, problem):
         raise KeyError("problem")
@@ -87,9 +104,14 @@ CASES: Mapping[str, tuple[Changes, str]] = {
     ),
     # Runtimes and what builds for them.
     "version": (target(runtime_version="0.1"), "the target asks for ONNX Runtime 0.1, here is "),
+    "runner_of_a_gpu": (
+        {"target": {"device": "jetson_orin_nano_8gb", "runner": "tvm"}},
+        "target.runner: tvm cannot be built here for jetson_orin_nano_8gb: ",
+    ),
     # Names that become those of files and folders.
     "name": ({"name": "n" * 300}, "becomes a folder, and it has 300 bytes: 220 are the most"),
     "name_of_a_budget": ({"budgets": [{"name": "é" * 150, "latency": "1 ms"}]}, "and it has 300 bytes"),
+    "power_mode_of_no_text": (target(power_mode="\ud800"), "give a text, or leave it out"),
     "power_mode": (target(power_mode="X" * 80), "becomes a file's name of 276 bytes"),
     # Tables of stages.
     "expansion": (stage({"expansion": ["x"]}), "stage 0 has expansion 'x'; it takes numbers above 0"),
@@ -132,6 +154,12 @@ CASES: Mapping[str, tuple[Changes, str]] = {
         "search.searcher: own_parts:Shy cannot be made: it raised KeyError",
     ),
     "own_model": ({"latency_model": "own_parts:Forgetful"}, "cannot be made: what was stored?"),
+    "own_fit": (
+        {"latency_model": "own_parts:Ample"},
+        "cannot be fitted to 4 networks, as many as calibration.networks",
+    ),
+    "own_scores": ({"exit_policy": "own_parts:Blunt"}, "exit_policy: own_parts:Blunt"),
+    "own_endless_scores": ({"exit_policy": "own_parts:Endless"}, "exit_policy: own_parts:Endless"),
     "own_prices": ({"latency_model": "own_parts:Dear"}, "it raised ZeroDivisionError: priced by nothing"),
     "own_data": ({"data": "own_parts:nothing"}, "data: own_parts:nothing cannot be loaded: it raised IndexError"),
     "own_space": ({"space": "own_parts:torn"}, "such combinations cannot share weights"),
