@@ -119,11 +119,12 @@ def _costs(effort: Effort) -> Table:
     table = _table("cost", "about")
     for training in effort.trainings:
         table.add_row(training.what, _duration(training.seconds(rate.flops_per_s)))
+    table.add_row("compiling", _duration(effort.compiling_s))
     table.add_row("measuring", _duration(effort.measuring_s))
     table.add_row("all of it", _duration(effort.seconds(rate.flops_per_s)))
     table.add_row("memory", f"{effort.memory_bytes / 2**30:,.1f} GiB")
-    beside = ", ".join(("compiling", "exporting", *effort.left_out))
-    table.caption = f"An estimate, from {rate.basis}; not in it: {beside}."
+    beside = f"; not in it: {', '.join(effort.left_out)}" if effort.left_out else ""
+    table.caption = f"An estimate, from {rate.basis}{beside}."
     table.caption_justify = "left"
     return table
 

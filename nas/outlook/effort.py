@@ -25,6 +25,10 @@ _STEP: Final = 3
 _ALWAYS_TRAINED: Final = 2
 #: Times that the plan of a reading is carried out: to warm up, and beside probes and repetitions.
 _READING: Final = 2.0
+#: What compiling takes per operator of the largest network, for each program: those of the shared weights train and
+#: judge, that of each winner trains.
+_COMPILING_S: Final = 0.1
+_SHARED_PROGRAMS: Final = 1.5
 #: What Python, JAX and ONNX Runtime take before they compute, in bytes.
 _PROGRAMS: Final = 0.9e9
 #: Copies of the weights (with momentum, gradients and a checkpoint), and of a batch's activations in training.
@@ -49,16 +53,17 @@ class Training:
 
 @dataclass(frozen=True)
 class Effort:
-    """What a run takes: trainings, seconds of measuring, bytes of memory, and what is in none of these."""
+    """What a run takes: trainings, seconds of compiling and measuring, bytes of memory, and what is in none of them."""
 
     trainings: tuple[Training, ...]
+    compiling_s: float
     measuring_s: float
     memory_bytes: float
     left_out: tuple[str, ...] = ()
 
     def seconds(self, flops_per_s: float) -> float:
         """Seconds of it all at a rate of training."""
-        return self.measuring_s + sum(training.seconds(flops_per_s) for training in self.trainings)
+        return self.compiling_s + self.measuring_s + sum(training.seconds(flops_per_s) for training in self.trainings)
 
 
 def step_flops(experiment: Experiment, space: SearchSpace) -> float:
@@ -82,7 +87,9 @@ def effort_of(found: Rehearsed) -> Effort:
     each = winners.epochs * (images // winners.batch_size) * winners.batch_size * _STEP * largest.flops
     most_s = None if winners.max_time_s is None else budgets * winners.max_time_s
     trainings.append(Training("winners", float(budgets * each), most_s))
-    return Effort(tuple(trainings), _measuring_s(found), _memory_bytes(found), left_out)
+    programs = budgets + (_SHARED_PROGRAMS if experiment.search.needs_weights else 0)
+    compiling_s = _COMPILING_S * len(largest.ops) * programs
+    return Effort(tuple(trainings), compiling_s, _measuring_s(found), _memory_bytes(found), left_out)
 
 
 def _judging(experiment: Experiment, train: int, val: int, largest: Network) -> tuple[float, tuple[str, ...]]:
