@@ -31,7 +31,7 @@ class Target:
     runtime_version: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.device, str) or not self.device:
+        if not isinstance(self.device, str) or not self.device or not _is_unicode(self.device):
             raise ProfileError(f"target device is {self.device!r}; give the id of a device profile, or 'host'")
         if not isinstance(self.runner, str) or not _RUNNER.fullmatch(self.runner):
             raise ProfileError(f"target runner is {self.runner!r}; give the name of one, such as onnxruntime")
@@ -43,7 +43,7 @@ class Target:
                 raise ProfileError(f"target {name} is {count!r}; give a whole number of at least 1")
         for name in ("power_mode", "runtime_version"):
             text = getattr(self, name)
-            if text is not None and (not isinstance(text, str) or not text):
+            if text is not None and (not isinstance(text, str) or not text or not _is_unicode(text)):
                 raise ProfileError(f"target {name} is {text!r}; give a text, or leave it out")
 
     @property
@@ -59,6 +59,11 @@ class Target:
         if self.runtime_version is not None:
             parts.append("version_" + _escape(self.runtime_version))
         return "-".join(parts)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written down: halves of a pair of code units, which YAML can spell, cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _escape(text: str) -> str:

@@ -158,11 +158,12 @@ def load_winner(run: Run | str | Path, budget: str) -> NetworkModule:
 
 @contextmanager
 def _opened(experiment: Experiment, path: Path, resume: bool, progress: Watcher) -> Iterator[Context]:
+    from nas.outlook.rehearsal import opened
     from nas.run.folder import RunFolder
-    from nas.run.opening import materials, open_context
+    from nas.run.opening import open_context
 
     begun = resume and path.is_dir() and any(path.iterdir())
-    found = materials(experiment, begun=begun)
+    found = opened(experiment, begun)
     with RunFolder.open(path, resume=begun) as folder:
         yield open_context(experiment, found, folder, Voice(progress))
 

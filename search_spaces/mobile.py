@@ -17,6 +17,10 @@ from search_spaces.operators import Shape
 from search_spaces.slots import SpaceError
 from search_spaces.staged import Stage, StagedSpace
 
+#: A larger window or expansion is a slip of the pen.
+_LARGEST_KERNEL: Final = 255
+_LARGEST_EXPANSION: Final = 1_000
+
 
 def round_channels(channels: float, divisor: int = 8) -> int:
     """The nearest multiple of `divisor`, at least `divisor`, and never more than 10 % below the request."""
@@ -169,8 +173,7 @@ def mobile(
     for number, stage in enumerate(row.stages):
         if set(stage.options) != wanted:
             raise SpaceError(f"stage {number} has the options {sorted(stage.options)}; mobile needs {sorted(wanted)}")
-        if any(kernel % 2 == 0 for kernel in stage.options["kernel"]):
-            raise SpaceError(f"stage {number} has the kernels {stage.options['kernel']}; they must be odd")
+        _check_options(number, stage)
     _check_expansions(row)
     return StagedSpace(
         name=f"mobile-{table}",
@@ -183,6 +186,25 @@ def mobile(
         final_head=partial(_final, row.head_features, row.head_hidden, row.activation),
         max_exits=max_exits,
     )
+
+
+def _check_options(number: int, stage: Stage) -> None:
+    """What a YAML may hold is more than what a block can be made of."""
+    for name, wanted, right in (
+        ("kernel", f"odd whole numbers up to {_LARGEST_KERNEL}", _is_kernel),
+        ("expansion", f"numbers above 0 and up to {_LARGEST_EXPANSION}", _is_expansion),
+        ("se", "true or false", lambda value: isinstance(value, bool)),
+    ):
+        if wrong := [value for value in stage.options[name] if not right(value)]:
+            raise SpaceError(f"stage {number} has {name} {wrong[0]!r:.40}; it takes {wanted}")
+
+
+def _is_kernel(value: object) -> bool:
+    return type(value) is int and 1 <= value <= _LARGEST_KERNEL and value % 2 == 1
+
+
+def _is_expansion(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _LARGEST_EXPANSION
 
 
 def _check_expansions(row: MobileTable) -> None:

@@ -26,7 +26,19 @@ from numpy.typing import NDArray
 from search_spaces.ir import Builder, Network
 from search_spaces.op import Ref
 from search_spaces.operators import Shape
-from search_spaces.slots import IMAGE, ExitSite, Gene, Genome, Genomes, Slot, SpaceError, check, fold
+from search_spaces.slots import (
+    IMAGE,
+    MOST_BLOCKS,
+    MOST_CHANNELS,
+    ExitSite,
+    Gene,
+    Genome,
+    Genomes,
+    Slot,
+    SpaceError,
+    check,
+    fold,
+)
 
 #: Order of the genes, which is that of the benchmark's architecture strings: edge (source, target).
 EDGES: Final = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -185,5 +197,10 @@ def nasbench201(input_shape: Shape, classes: int, channels: int = 16, cells: int
         raise SpaceError(
             f"space nasbench201 needs channels and cells of at least 1 and classes of at least 2, got channels "
             f"{channels}, cells {cells} and classes {classes}"
+        )
+    if channels > MOST_CHANNELS or cells > MOST_BLOCKS:
+        raise SpaceError(
+            f"space nasbench201 has at most {MOST_CHANNELS:,} channels and {MOST_BLOCKS:,} cells per stage, got "
+            f"{channels} and {cells}"
         )
     return CellSpace(tuple(input_shape), classes, channels, cells)

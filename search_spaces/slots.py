@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ Genomes = NDArray[np.integer[Any]]
 #: One genome: any sequence or row of integers.
 Genome = Sequence[int] | Genomes
 IMAGE = "image"
+#: A table of more blocks than that in a row, or of more channels, is a slip of the pen, and would not come to its end.
+MOST_BLOCKS: Final = 256
+MOST_CHANNELS: Final = 2**20
 
 
 class SpaceError(ValueError):

@@ -18,7 +18,19 @@ from search_spaces.effects import Keep, active, canonical
 from search_spaces.ir import Builder, Network
 from search_spaces.op import Ref
 from search_spaces.operators import Shape
-from search_spaces.slots import IMAGE, ExitSite, Gene, Genome, Genomes, Slot, SpaceError, check, fold
+from search_spaces.slots import (
+    IMAGE,
+    MOST_BLOCKS,
+    MOST_CHANNELS,
+    ExitSite,
+    Gene,
+    Genome,
+    Genomes,
+    Slot,
+    SpaceError,
+    check,
+    fold,
+)
 
 
 @dataclass(frozen=True)
@@ -38,10 +50,13 @@ class Stage:
 
     def __post_init__(self) -> None:
         for name, values in (("widths", self.widths), ("depths", self.depths), *self.options.items()):
-            if not values or len(set(values)) != len(values):
+            if not values or any(value in values[:place] for place, value in enumerate(values)):
                 raise SpaceError(f"a stage's {name} {values} must be a list of different values")
         if min(self.widths) < 1 or min(self.depths) < 1 or self.stride < 1:
             raise SpaceError(f"a stage needs widths, depths and stride of at least 1, got {self}")
+        for name, values, most in (("widths", self.widths, MOST_CHANNELS), ("depths", self.depths, MOST_BLOCKS)):
+            if max(values) > most:
+                raise SpaceError(f"a stage's {name} are at most {most:,}, got {max(values)!s:.20}; give smaller ones")
 
 
 class Block(Protocol):

@@ -28,7 +28,7 @@ def add(commands: options.Commands) -> None:
     )
     command.add_argument("subject", metavar="EXPERIMENT.yaml|NAME|MODULE:NAME")
     command.add_argument("--kind", choices=KINDS, help="what MODULE:NAME is, where its parameters do not say so")
-    options.add_settings(command, "an argument of what is checked")
+    options.add_settings(command, "replace a key of the experiment, or an argument of what is checked")
     options.add_plugins(command)
     command.set_defaults(handler=check)
 
@@ -69,25 +69,30 @@ def _laws(args: argparse.Namespace) -> Iterator[str]:
 
 
 def _experiment(args: argparse.Namespace) -> None:
+    from nas.cli.checked import show
     from nas.config import parse
+    from nas.outlook.rehearsal import rehearsed
     from nas.run.forecast import forecasts
-    from nas.run.opening import materials
 
-    if args.kind or args.set:
-        raise InputError(f"{args.subject} is no name and no `module:name`; --kind and --set are for these")
-    experiment = parse.load(Path(args.subject), plugins=options.granted(args))
-    found = materials(experiment)
-    images = len(found.data.splits.train)
+    if args.kind:
+        raise InputError(f"{args.subject} is no name and no `module:name`; --kind is for these")
+    experiment = parse.load(Path(args.subject), tuple(args.set), options.granted(args))
+    found = rehearsed(experiment)
+    images, space = len(found.materials.data.splits.train), found.context.space
     budgets = "; ".join(f"{budget.name}: {budget.describe()}" for budget in experiment.budgets)
     console = open_console()
     console.print(
         _ok(
-            f"{args.subject}: {images:,} training images of {found.space.input_shape}, "
-            f"space {found.space.name} with {len(found.space.genes)} genes, {budgets}"
+            f"{args.subject}: {images:,} training images of {space.input_shape}, "
+            f"space {space.name} with {len(space.genes)} genes, {budgets}"
         )
     )
-    for line in forecasts(experiment, found.space):
+    show(console, found)
+    for line in forecasts(experiment, space):
         console.print(line)
+    out = Path("runs") / experiment.name
+    if out.is_dir() and any(out.iterdir()):
+        console.print(f"{out} is not empty: `nas run` goes on there with --resume, or begins anew with another --out")
 
 
 def _ok(line: str) -> Text:

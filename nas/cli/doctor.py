@@ -24,8 +24,11 @@ def diagnose() -> tuple[Finding, ...]:
     """Try every part the project can use on this machine."""
     return (
         Finding("Python", sys.version_info >= (3, 11), True, sys.version.split()[0]),
-        Finding("processor", True, True, f"{len(os.sched_getaffinity(0))} cores available to this process"),
+        Finding("processor", True, True, _processor()),
+        _governor(),
         _try("JAX", True, _jax),
+        *_gpus(),
+        _kernel(),
         _try("ONNX Runtime", True, _onnxruntime),
         _try("TVM", False, _tvm),
         _compiler(),
@@ -39,6 +42,60 @@ def _try(what: str, required: bool, probe: Callable[[], str]) -> Finding:
         return Finding(what, True, required, probe())
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         return Finding(what, False, required, f"{type(error).__name__}: {error}")
+
+
+def _processor() -> str:
+    from nas.process.facts import cores_used
+    from nas.run.machine import processor
+
+    return f"{processor()}, {len(cores_used())} of {os.cpu_count()} cores available to this process"
+
+
+def _governor() -> Finding:
+    from nas.process.facts import STEADY, governor, unsteady
+
+    found = governor()
+    if unsteady(found):
+        return Finding(
+            "governor",
+            False,
+            False,
+            f"{found}, not {STEADY}: latencies depend on what ran before them; see docs/board.md",
+        )
+    return Finding("governor", True, False, found or "not readable here, as in most containers and virtual machines")
+
+
+def _gpus() -> list[Finding]:
+    """The GPUs that are here, and whether JAX trains on them; nothing where there are none or JAX does not run."""
+    from nas.process.facts import gpus, unused, unused_gpu
+
+    try:
+        import jax
+
+        platforms = [device.platform for device in jax.devices()]
+    except (ImportError, OSError, RuntimeError, ValueError):  # said beside JAX
+        return []
+    if not (found := gpus()):
+        return []
+    idle = unused_gpu(platforms)
+    return [Finding("GPU", idle is None, False, ", ".join(found) if idle is None else unused(idle, "cpu"))]
+
+
+def _kernel() -> Finding:
+    """The compiler of the kernel that trains small networks faster."""
+    from nas.process.facts import compiler_version, kernel_compiler
+
+    command, without = kernel_compiler(), "training depthwise convolutions takes up to twice as long"
+    if command is None:
+        return Finding("C++ kernel", False, False, f"there is no C++ compiler (g++, clang++ or $CXX); {without}")
+    try:
+        from nas.nn import native
+
+        works = native.available()
+    except (ImportError, RuntimeError):  # said beside JAX
+        works = False
+    version = compiler_version(command)
+    return Finding("C++ kernel", works, False, version if works else f"{version} does not compile it; {without}")
 
 
 def _jax() -> str:

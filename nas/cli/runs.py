@@ -64,15 +64,16 @@ def search(args: argparse.Namespace) -> int:
 def _start(args: argparse.Namespace, work: Callable[[Context], Ended]) -> int:
     from nas.cli import watching
     from nas.config import parse
+    from nas.outlook.rehearsal import opened
     from nas.run.folder import RunFolder
-    from nas.run.opening import materials, open_context
+    from nas.run.opening import open_context
 
     overrides = [*args.set, *([f"seed={args.seed}"] if args.seed is not None else [])]
     experiment = parse.load(Path(args.experiment), tuple(overrides), options.granted(args))
     out = Path(args.out or Path("runs") / experiment.name)
     # --resume on a folder that is not there yet starts the run, so that one command line serves both.
     resume = args.resume and out.is_dir() and any(out.iterdir())
-    found = materials(experiment, begun=resume)
+    found = opened(experiment, resume)
     with RunFolder.open(out, resume=resume) as folder:
         console = open_console()
         ended = work(open_context(experiment, found, folder, watching.voice(console)))

@@ -8,7 +8,7 @@ leaves the key out. Nothing here imports a heavy package.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from hardware_profiles import HOST, Target
 from nas.config import registry
@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+#: Bytes of a name that becomes a file's: 255 are the most, and beside it stand suffixes and a temporary prefix.
+LONGEST_NAME: Final = 220
+#: More networks to calibrate with, per batch of the search, or random networks in a step of training are a mistake.
+_MOST: Final = 10_000
+
 Objective = Literal[
     "accuracy", "worst_case_latency", "expected_latency", "params", "macs", "peak_memory", "weight_bytes"
 ]
@@ -51,10 +56,20 @@ def _at_least(section: str, **limits: tuple[float, float]) -> None:
             raise InputError(f"{section}.{name} must be at least {least:g}, got {value:g}")
 
 
+def _at_most(section: str, **values: int) -> None:
+    for name, value in values.items():
+        if value > _MOST:
+            raise InputError(f"{section}.{name} must be at most {_MOST:,}, got {value}")
+
+
 def _becomes_a_folder(what: str, name: str) -> None:
     if not name[:1].isalnum() or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise InputError(
             f"{what} {name!r} becomes a folder: begin with a letter or digit, go on with these, '-', '_' and '.'"
+        )
+    if (size := len(name.encode())) > LONGEST_NAME:
+        raise InputError(
+            f"{what} {name[:40] + '...'!r} becomes a folder, and it has {size} bytes: {LONGEST_NAME} are the most"
         )
 
 
@@ -70,6 +85,7 @@ class CalibrationSettings:
 
     def __post_init__(self) -> None:
         _at_least("calibration", networks=(self.networks, 0))
+        _at_most("calibration", networks=self.networks)
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,7 @@ class SupernetSettings:
     def __post_init__(self) -> None:
         _at_least("supernet", epochs=(self.epochs, 1), batch_size=(self.batch_size, 2))
         _at_least("supernet", random_subnets=(self.random_subnets, 0), weight_decay=(self.weight_decay, 0))
+        _at_most("supernet", random_subnets=self.random_subnets)
         if not 0 < self.learning_rate < 10:
             raise InputError(f"supernet.learning_rate must lie between 0 and 10, got {self.learning_rate}")
         if not 0 <= self.label_smoothing < 1:
@@ -125,6 +142,7 @@ class SearchSettings:
     def __post_init__(self) -> None:
         _at_least("search", evaluations=(self.evaluations, 1), batch=(self.batch, 1), images=(self.images, 10))
         _at_least("search", calibration_images=(self.calibration_images, 2))
+        _at_most("search", batch=self.batch)
         if len(set(self.objectives)) != len(self.objectives) or "accuracy" not in self.objectives:
             raise InputError(
                 f"search.objectives must be different and contain accuracy, got {', '.join(self.objectives) or 'none'}"

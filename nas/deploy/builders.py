@@ -58,14 +58,10 @@ class TvmBuilder:
 
     @property
     def requirement(self) -> str:
-        """TVM, and a C++ compiler that links for the device."""
-        from nas.deploy.tvm import available, compiler
+        """TVM, a target that it compiles for, and a C++ compiler that links for the device."""
+        from nas.deploy.tvm import objection
 
-        importable, reason = available()
-        if not importable:
-            return reason
-        linker = compiler(self._description.get("mtriple"))
-        return linker.reason if linker.command is None else ""
+        return objection(self._description)
 
     @property
     def _description(self) -> Mapping[str, Any]:

@@ -61,7 +61,7 @@ def prove(policy: ExitPolicy, name: str, arguments: Mapping[str, Any]) -> None:
         "blocked": _BLOCKED,
         "logits": _LOGITS.tolist(),
     }
-    command = [sys.executable, "-I", "-c", _PROGRAM]
+    command = [sys.executable, "-IB", "-c", _PROGRAM]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
     if done.returncode:
         words = done.stderr.strip().splitlines() or ["it said nothing"]

@@ -100,6 +100,26 @@ _HERE = _system(f"{platform.machine()}-{platform.system().lower()}")
 _SHARED = ("-shared", "-fPIC", *(("-undefined", "dynamic_lookup") if _HERE[1] == "darwin" else ()))
 
 
+def objection(target: Mapping[str, Any]) -> str:
+    """Why nothing can be compiled here for a TVM target given as a dict; empty where it can."""
+    importable, reason = available()
+    if not importable:
+        return reason
+    if target.get("kind") != "llvm":
+        return (
+            f"its TVM target is {dict(target)}, which is no CPU; choose the runner onnxruntime, or a device with a CPU "
+            "target (kind: llvm)"
+        )
+    import tvm
+
+    try:
+        tvm.target.Target(dict(target))
+    except (ValueError, TypeError) as error:
+        return f"TVM refuses the target {dict(target)}: {error}"
+    linker = compiler(target.get("mtriple"))
+    return linker.reason if linker.command is None else ""
+
+
 def to_tvm(data: bytes, target: Mapping[str, Any], path: Path, linker: Compiler | None = None) -> None:
     """Compile an ONNX model with a fixed batch to a shared library for a TVM target given as a dict.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from nas.process import versions
+from nas.process import facts, versions
 
 _SYSTEM: Final = Path("/sys")
 
@@ -37,16 +37,14 @@ class Conditions:
     @staticmethod
     def now(runtime: str, threads: int, system: Path = _SYSTEM) -> Conditions:
         """Read what can be read."""
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        policies = [system / f"devices/system/cpu/cpu{core}/cpufreq" for core in cores]
-        governors = sorted({text for policy in policies if (text := _text(policy / "scaling_governor"))})
+        policies = [system / f"devices/system/cpu/cpu{core}/cpufreq" for core in facts.cores_used()]
         kilohertz = [float(text) for policy in policies if (text := _text(policy / "scaling_cur_freq")).isdigit()]
         zones = [_text(zone / "temp") for zone in (system / "class/thermal").glob("thermal_zone*")]
         millidegrees = [float(text) for text in zones if text.lstrip("-").isdigit()]
         return Conditions(
             runtime=runtime,
             threads=threads,
-            governor=", ".join(governors) or None,
+            governor=facts.governor(system),
             clock_hz=(1e3 * min(kilohertz), 1e3 * max(kilohertz)) if kilohertz else None,
             temperature_c=max(millidegrees) / 1e3 if millidegrees else None,
             load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,

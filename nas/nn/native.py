@@ -9,9 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import logging
-import os
 import platform
-import shutil
 import subprocess
 import tempfile
 from functools import cache, partial
@@ -26,6 +24,7 @@ from jax import Array
 
 from hardware_profiles import cpuinfo
 from nas.nn.backend import cache_folder
+from nas.process.facts import kernel_compiler
 
 _FLAGS: Final = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC")
 _FORWARD: Final = "hwnas_depthwise_forward"
@@ -51,7 +50,7 @@ def available() -> bool:
 
 def _build() -> Path:
     """The compiled library; raises OSError or SubprocessError where it cannot be made."""
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    compiler = kernel_compiler()
     if compiler is None:
         raise FileNotFoundError("there is no C++ compiler (g++, clang++ or $CXX)")
     source = resources.files(__package__) / "depthwise.cc"

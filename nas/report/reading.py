@@ -67,6 +67,22 @@ class ReportedRun:
     problems: tuple[str, ...]
 
     @property
+    def facts(self) -> dict[str, str]:
+        """What the run noted of its machine beside its name, as far as it did; in words."""
+        noted = self.environment["facts"]
+        if not noted:
+            return {}
+        used, present = noted["cores_used"].number, noted["cores_present"].number
+        cores = "" if used is None or present is None else f"{used:.0f} of {present:.0f}"
+        return {
+            "cores used": cores or "not noted",
+            "trains on": noted["trains_on"].text or "not noted",
+            "unused GPU": noted["unused_gpu"].text or "none",
+            "C++ kernel": noted["compiler"].text or "not used",
+            "governor": noted["governor"].text or "not readable",
+        }
+
+    @property
     def devices(self) -> dict[str, str]:
         """Names of the devices by id; the machine of the run goes by its processor."""
         names = {key: profile["name"].text for key, profile in self.environment["profiles"].pairs.items()}

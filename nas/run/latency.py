@@ -63,7 +63,7 @@ def load_tables(context: Context) -> tuple[dict[Target, SpaceLatency], dict[Targ
     for target in context.experiment.targets:
         model = load_model(context, target)
         tables[target] = over_space(model, context.space)
-        safety_margin[target] = _safety_margin(model.error)
+        safety_margin[target] = safety_margin_of(model.error)
     return tables, safety_margin
 
 
@@ -86,7 +86,8 @@ def origin(error: ErrorBar) -> str:
     return f"its profile and by how far {others} off"
 
 
-def _safety_margin(error: ErrorBar) -> float:
+def safety_margin_of(error: ErrorBar) -> float:
+    """The relative error that a budget allows for."""
     if error.networks:
         return error.relative
     return 0.0 if error.devices else UNMEASURED_SAFETY_MARGIN

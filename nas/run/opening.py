@@ -5,43 +5,35 @@ Writes experiment.yaml and environment.json.
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hardware_profiles import HOST, DeviceProfile, cpuinfo
+from hardware_profiles import DeviceProfile
 from hardware_profiles import load as load_profile
-from hardware_profiles.host import detect, is_here
 from hardware_profiles.schema import parse as parse_profile
-from latency_models.base import LatencyModel, LooksUp
 from nas.config import dump, parse
-from nas.config.kinds import RUNNER
 from nas.config.plugins import Plugins
 from nas.config.settings import Experiment
-from nas.deploy.policy import policy_file, prove
+from nas.deploy.policy import policy_file
 from nas.devices.base import DeviceFinder
 from nas.devices.local import local_device
-from nas.devices.runners import runner_class
 from nas.errors import InputError
 from nas.process import versions
-from nas.process.boundary import Boundary
 from nas.process.events import Voice
 from nas.process.files import atomic_write_json, atomic_write_text, read_json, sha256_file, understood
+from nas.run import components
 from nas.run.context import Context
 from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
+from nas.run.machine import facts_here, machine
 from nas.run.reuse import check_reuse
 from nas.tasks.image_classification.prepared import Dataset, prepare
-from search_spaces.slots import SearchSpace, complete
+from search_spaces.slots import SearchSpace
 
 SCHEMA = 1
 _REMEDY = "restore it, or start anew with another --out"
-#: Batch norm of a sampled network needs the statistics of so many images.
-LEAST_ARCH = 32
 
 
 @dataclass(frozen=True)
@@ -58,107 +50,18 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
     A run that has `begun` holds its devices' profiles and its readings itself.
     """
     if not begun:
-        _check_sources(experiment)
-    _check_parts(experiment, begun)
-    raw = experiment.data.load()(**experiment.data.arguments)
-    data = prepare(raw, experiment.seed, fractions=experiment.splits)
+        components.require_sources(experiment)
+    components.make_parts(experiment, begun)
+    data = prepare(components.make_data(experiment), experiment.seed, fractions=experiment.splits)
     if not begun:
         check_reuse(experiment, data.splits.record())
-    for section, batch in (("supernet", experiment.supernet.batch_size), ("winners", experiment.winners.batch_size)):
-        if batch > len(data.splits.train):
-            raise InputError(
-                f"{section}.batch_size is {batch}, but only {len(data.splits.train)} images are left to train on; "
-                "give a smaller one"
-            )
+    components.require_lengths(experiment, len(data.splits.train))
     size = data.preprocessing
-    make_space = experiment.space.load()
-    space = make_space(
-        input_shape=(size.channels, *size.size), classes=len(size.class_names), **experiment.space.arguments
-    )
-    space = complete(space)
-    _check_optimiser(experiment, len(data.splits.arch))
-    if not begun:
-        _check_latency_model(experiment, space)
-    evaluator = experiment.search.evaluator
-    with _making("search.evaluator", evaluator.name):
-        # Of a run that is not there yet.
-        context = Context(experiment, RunFolder.shared(Path()), data, space, {}, Voice())
-        evaluator.load()(context, **evaluator.arguments)
+    space = components.make_space(experiment, (size.channels, *size.size), len(size.class_names))
+    components.make_optimiser(experiment, len(data.splits.arch))
+    # Of a run that is not there yet.
+    components.make_evaluator(Context(experiment, RunFolder.shared(Path()), data, space, {}, Voice()))
     return Materials(data, space)
-
-
-def _check_parts(experiment: Experiment, begun: bool) -> None:
-    """Make every part that can be made before there is a run; raises InputError with its key for one that cannot be."""
-    with _making("exit_policy", experiment.exit_policy.name):
-        policy = experiment.policy
-    if not begun:
-        prove(policy, experiment.exit_policy.name, experiment.exit_policy.arguments)
-    executor = experiment.search.executor
-    with _making("search.executor", executor.name):
-        executor.load()(**executor.arguments).close()
-    for target in experiment.targets:
-        kind = runner_class(target.runner, experiment.plugins)
-        if objection := RUNNER.objection(kind):
-            raise InputError(f"target.runner: {target.runner} {objection}")
-        if begun:
-            continue
-        # What this machine can do at most is not asked: measuring that takes a second.
-        profile = detect(measure=False) if target.device == HOST else load_profile(target.device)
-        with _making("target.runner", target.runner):
-            builder = kind.builder(target, profile)
-            if is_here(profile):
-                kind(target)
-        if builder.requirement:
-            raise InputError(
-                f"target.runner: {target.runner} cannot be built here for {target.device}: {builder.requirement}"
-            )
-    if experiment.winners.training == "finetune" and not experiment.search.needs_weights:
-        raise InputError(
-            "winners.training is 'finetune', which begins with shared weights, and search.evaluator "
-            f"{experiment.search.evaluator.name!r} has none trained; write `winners: {{training: scratch}}`"
-        )
-
-
-def _check_optimiser(experiment: Experiment, images: int) -> None:
-    """Refuse before anything is trained what could not be optimised afterwards."""
-    spec = experiment.search.optimiser
-    if spec is None:
-        return
-    try:
-        spec.load()(**spec.arguments)
-    except InputError as error:
-        raise InputError(f"search.optimiser: {error}") from error
-    if images < LEAST_ARCH:
-        raise InputError(
-            f"search.optimiser learns from images kept for architecture, and splits.arch leaves {images}; it takes at "
-            f"least {LEAST_ARCH}: give a larger share, such as `splits: {{arch: 0.05}}`"
-        )
-
-
-def _check_latency_model(experiment: Experiment, space: SearchSpace) -> None:
-    """Make the latency model of every target, and refuse what would fail when it is calibrated or searched with."""
-    spec = experiment.latency_model
-    for target in experiment.targets:
-        # What this machine can do at most is not asked: measuring that takes a second.
-        profile = detect(measure=False) if target.device == HOST else load_profile(target.device)
-        with _making("latency_model", spec.name, ValueError):
-            model: LatencyModel = spec.load()(profile, target, **spec.arguments)
-            if isinstance(model, LooksUp):
-                model.by_genome(space)
-        if experiment.search.optimiser is not None and model.additive(space) is None:
-            raise InputError(
-                f"search.optimiser: latency model {spec.name} has no tables over space {space.name} for {target.key}, "
-                "and a differentiable search needs them; leave the optimiser out, or give a model whose seconds add up"
-            )
-
-
-def _check_sources(experiment: Experiment) -> None:
-    for target in experiment.targets:
-        if target.device != HOST:
-            load_profile(target.device)
-    readings = experiment.calibration.measurements
-    if readings is not None and not Path(readings).is_file():
-        raise InputError(f"calibration.measurements: there is no file {readings!r}")
 
 
 def open_context(
@@ -188,7 +91,7 @@ def open_context(
                 "since, and scores, thresholds and bundles are of the old one; restore it, or start anew with another "
                 "--out"
             )
-        if environment["machine"] != _machine():
+        if environment["machine"] != machine():
             voice.warning(f"This run began on {environment['machine']}; results may differ from here on.")
         profiles = _recorded(files, environment)
     elif files.trials.exists() or files.measurements.exists():
@@ -200,11 +103,13 @@ def open_context(
         from nas.nn import native
 
         profiles = {target.device: load_profile(target.device) for target in experiment.targets}
+        here = facts_here()
         environment = {
             "schema": SCHEMA,
             "versions": dict.fromkeys(("python", *versions.OF_RUNS), "not installed")
             | versions.installed(versions.OF_RUNS),
-            "machine": _machine(),
+            "machine": machine(),
+            "facts": asdict(here),
             "seed": experiment.seed,
             "plugins": experiment.plugins.modules,
             "splits": splits,
@@ -217,17 +122,12 @@ def open_context(
         notes = [*found.data.raw.notes]
         if found.data.splits.left_out:
             notes.append(f"{found.data.splits.left_out} training images stand in the test part too and are left out")
+        for warning in here.warnings:
+            voice.warning(warning)
         for note in notes:
             voice.warning(f"{found.data.raw.name}: {note}")
             run.log("note", text=note)
     return Context(experiment, run, found.data, found.space, profiles, voice, devices)
-
-
-@contextmanager
-def _making(key: str, name: str, *told: type[Exception]) -> Iterator[None]:
-    """What goes wrong while a part is made is said with its key; other people's code may raise what it likes."""
-    with Boundary(f"{key}: {name} cannot be made", InputError, *told):
-        yield
 
 
 def reopen(path: Path, plugins: Plugins) -> Context:
@@ -268,12 +168,3 @@ def _differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, An
             yield from _differences(before.get(name), now.get(name), f"{key}.{name}".removeprefix("."))
     elif before != now:
         yield key, before, now
-
-
-def _machine() -> dict[str, Any]:
-    return {"platform": platform.platform(), "processor": _processor(), "cores": len(os.sched_getaffinity(0))}
-
-
-def _processor() -> str:
-    found = cpuinfo.first()
-    return found.get("model name", platform.machine()) if found else platform.processor()

@@ -45,7 +45,9 @@ def check_reuse(experiment: Experiment, splits: Mapping[str, Any]) -> None:
         metadata = from_bytes(files.supernet.read_bytes())[1]
         left = metadata["recipe"]["steps"] - metadata["step"]
     with understood(f"{what} is damaged: {PLANS}", _LEAVE_OUT):
-        _planned(files)
+        planned = _planned(files)
+    if experiment.supernet.max_time_s is not None and planned is None:
+        raise InputError(f"{what} has lost {PLANS}, which says how long it was trained; {_LEAVE_OUT}")
     if trained_on != splits:
         raise InputError(f"{what} was trained on other images than the data hold now; leave the key out")
     if left > 0:
@@ -84,11 +86,16 @@ def take_weights(experiment: Experiment, run: RunFolder, splits: Mapping[str, An
     """Copy the weights, and the number of steps that was planned for them, into a run; raises as `check_reuse`."""
     check_reuse(experiment, splits)
     source, own = RunFiles(Path(experiment.supernet.reuse or "")), RunFiles(run.path)
+    copy_weights(source, own)
+    run.log("reused", supernet=str(source.root), sha256=sha256_file(own.supernet))
+
+
+def copy_weights(source: RunFiles, own: RunFiles) -> None:
+    """Copy the shared weights of a run, and how long it was planned to train them."""
     planned = _planned(source)
     if planned is not None:
         atomic_write_json(own.plans, {"supernet": planned})
     atomic_write_bytes(own.supernet, source.supernet.read_bytes())
-    run.log("reused", supernet=str(source.root), sha256=sha256_file(own.supernet))
 
 
 def _planned(files: RunFiles) -> int | None:

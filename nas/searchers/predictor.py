@@ -31,6 +31,8 @@ _SHORTLIST: Final = 512
 _DIRECTIONS: Final = 8
 #: Most genomes that the model is conditioned on: the best half of them and the latest.
 _ROWS: Final = 400
+#: Candidates that are drawn at once have to fit into memory.
+_MOST_CANDIDATES: Final = 1_000_000
 _ROUNDS: Final = 3
 _ELITE: Final = 64
 #: A space of at most so many times the candidates is sampled, not bred from.
@@ -72,10 +74,10 @@ class Predictor:
         candidates: int = 8192,
         prior: tuple[tuple[float, ...], ...] | None = None,
     ) -> None:
-        if initial < 2 or candidates < 1:
+        if initial < 2 or not 1 <= candidates <= _MOST_CANDIDATES:
             raise InputError(
                 f"predictor: initial is {initial} and candidates {candidates}; a model needs at least 2 genomes to "
-                "start from and 1 to choose"
+                f"start from, and 1 to {_MOST_CANDIDATES:,} to choose from"
             )
         self._problem = problem
         self._sizes = np.asarray(problem.sizes, dtype=np.int64)

@@ -8,24 +8,18 @@ predicted from its profile and from how far those of other devices are off, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware_profiles import HOST, ProfileError, Target
-from hardware_profiles.registry import locate
-from latency_models.base import ErrorBar, LatencyModel, TakesFamilyPrior, Transferable
-from nas.config import registry
-from nas.config.plugins import NO_PLUGINS
+from hardware_profiles import Target
+from latency_models.base import ErrorBar, LatencyModel, TakesFamilyPrior
 from nas.devices import profile_store
-from nas.devices.family import with_family_prior
-from nas.devices.measurement import Measurement, read_rows
+from nas.devices.measurement import Measurement
 from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes, time_networks
-from nas.errors import InputError
+from nas.run.calibration import borrowed_readings, stored_calibration, uncalibrated
 from nas.run.context import Context
-from nas.run.latency import UNMEASURED_SAFETY_MARGIN, model_path, origin, refit, save_model
+from nas.run.latency import model_path, origin, refit, save_model
 from nas.run.measurements import append_measurements, read_measurements
 
 #: How often a network is measured again because the machine was not the same.
@@ -45,10 +39,7 @@ def calibrate(context: Context) -> None:
 
 
 def _uncalibrated(context: Context, target: Target) -> LatencyModel:
-    spec = context.experiment.latency_model
-    profile = context.profiles[target.device]
-    bare: LatencyModel = spec.load()(profile, target, **spec.arguments)
-    model = with_family_prior(bare, profile, context.space)
+    model = uncalibrated(context, target)
     if isinstance(model, TakesFamilyPrior) and (names := model.family):
         context.voice.note(
             f"{target.key}: same-family devices, believed unless readings speak against them: {', '.join(names)}"
@@ -57,45 +48,13 @@ def _uncalibrated(context: Context, target: Target) -> LatencyModel:
 
 
 def _profiled(context: Context, target: Target) -> LatencyModel | None:
-    """The calibration that `nas profile` left for a target, None if there is none or it is not to be taken.
-
-    It is not where the experiment names readings to use, where it is of another latency model, and where it is of
-    another space and this machine can be measured anew. Elsewhere, one of another space gets the error of a guess.
-    """
-    settings = context.experiment.calibration
-    if settings.measurements is not None or target.device == HOST:
+    """The calibration that `nas profile` left for a target, if it is to be taken, which is said."""
+    here = context.device(target) is not None
+    found = stored_calibration(context.experiment, context.space, target, here)
+    if found is None:
         return None
-    try:
-        path = locate(target.device)
-    except ProfileError:
-        return None  # the file is gone since the run began, which holds the profile itself
-    kind: Any = context.experiment.latency_model.load()
-    found = [] if path is None else profile_store.stored(path, target)
-    read = [(folder, head, _read(kind, folder)) for folder, head in found]
-    pairs = [(folder, head, stored) for folder, head, stored in read if stored is not None]
-    same = [pair for pair in pairs if pair[1].fits(context.space)]
-    if not pairs or (not same and settings.networks > 0 and context.device(target) is not None):
-        return None
-    folder, head, stored = (same or pairs)[0]
-    model, said = stored.moved_to(target, 0.0 if same else UNMEASURED_SAFETY_MARGIN), ""
-    if not same:
-        allowed = model.error.relative
-        said = f"; it is of {folder.name} and not of this space, so an error of {allowed:.0%} is allowed for"
-    context.voice.note(
-        f"{target.key}: calibration of `nas profile`, {model.error.networks} networks with {head.runtime}{said}"
-    )
-    return model
-
-
-def _read(kind: type[LatencyModel], folder: Path) -> Transferable | None:
-    """The model in a folder of `nas profile`; None where the experiment's is of another kind or cannot be moved."""
-    path = folder / profile_store.CALIBRATION
-    ours: Any = registry.load(profile_store.MODEL, NO_PLUGINS)
-    try:
-        stored: LatencyModel = ours.load(path)
-    except ValueError as error:
-        raise InputError(f"{error}; delete it and give the command `nas profile` again") from error
-    return stored if type(stored) is kind and isinstance(stored, Transferable) else None
+    context.voice.note(f"{target.key}: {found.statement}")
+    return found.model
 
 
 def _trusted(context: Context, target: Target, known: ErrorBar) -> tuple[Measurement, ...]:
@@ -119,8 +78,9 @@ def _trusted(context: Context, target: Target, known: ErrorBar) -> tuple[Measure
 def _calibration_rows(context: Context, target: Target, known: ErrorBar) -> tuple[Measurement, ...]:
     """All calibration readings on a target, after those that are missing were taken."""
     settings = context.experiment.calibration
-    if settings.measurements is not None:
-        return _borrowed(context, target, Path(settings.measurements))
+    borrowed = borrowed_readings(context.experiment, context.space, target)
+    if borrowed is not None:
+        return _copied(context, target, borrowed)
     device = context.device(target)
     if device is None or settings.networks == 0:
         context.voice.warning(f"{target.key} is predicted by {origin(known)}; nothing is measured there.")
@@ -145,20 +105,10 @@ def _wanted(
     return missing or [g for key, g in genomes.items() if key in unstable and tries[key] <= _REPEATS]
 
 
-def _borrowed(context: Context, target: Target, path: Path) -> tuple[Measurement, ...]:
+def _copied(context: Context, target: Target, borrowed: Sequence[Measurement]) -> tuple[Measurement, ...]:
     """The calibration readings of another run, copied into this one."""
-    if not path.is_file():
-        raise InputError(f"calibration.measurements: there is no file {str(path)!r}")
     known = read_measurements(context, target, "calibration")
-    rows = [row for row in read_rows(path) if row.target == target.key and row.purpose == "calibration"]
-    if not rows:
-        raise InputError(f"calibration.measurements: {path} has no calibration readings of {target.key}")
-    for row in rows:
-        if context.space.decode(row.genome).key != row.key:
-            raise InputError(
-                f"calibration.measurements: {path} is of another search space than {context.space.name}; "
-                "latencies do not carry over, measure on this one"
-            )
+    rows = list(borrowed)
     for row in known:
         if row in rows:
             rows.remove(row)

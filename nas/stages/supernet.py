@@ -6,6 +6,10 @@ training goes on as if it had not stopped.
 
 from __future__ import annotations
 
+import time
+
+from nas.outlook.effort import step_flops
+from nas.outlook.rate import learn
 from nas.process.files import atomic_write_bytes
 from nas.process.machine import computing
 from nas.run.context import Context
@@ -31,6 +35,7 @@ def _train(context: Context) -> None:
         context.voice.note(f"shared weights of {context.experiment.supernet.reuse}")
     trainer = planned_supernet(context)
     state = load_checkpoint(path, trainer.load) if path.exists() else trainer.start()
+    first, begun_s = state.step, time.perf_counter()
     with steps_progress(context, "supernet", trainer.recipe.steps, state.step) as report:
         trainer.run(
             state,
@@ -38,3 +43,5 @@ def _train(context: Context) -> None:
             checkpoint=lambda reached: atomic_write_bytes(path, trainer.save(reached)),
             progress=report,
         )
+    # What `nas check` will expect of the next training.
+    learn(step_flops(context.experiment, context.space) * (trainer.recipe.steps - first), time.perf_counter() - begun_s)

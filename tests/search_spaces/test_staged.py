@@ -186,7 +186,10 @@ def test_a_stage_that_cannot_be_is_refused(stage: dict[str, Any], message: str) 
         ({"max_exits": -1}, "max_exits must not be negative, got -1"),
         ({"classes": 1}, "at least 2 classes, got 1"),
         ({"stages": (Stage((8,), (1,), 1, {"kernel": (3,)}),)}, r"stage 0 has the options \['kernel'\]; mobile needs"),
-        ({"stages": (Stage((8,), (1,), 1, OPTIONS | {"kernel": (3, 4)}),)}, r"kernels \(3, 4\); they must be odd"),
+        (
+            {"stages": (Stage((8,), (1,), 1, OPTIONS | {"kernel": (3, 4)}),)},
+            r"stage 0 has kernel 4; it takes odd whole numbers",
+        ),
     ],
 )
 def test_a_space_that_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 import hardware_profiles
 import nas as nas_package
 from nas.cli.main import main
+from nas.process import facts
 from search_spaces.toy import toy
 from tests.nas.small_runs import SMALL, Command, hashes, small, write
 
@@ -79,6 +80,19 @@ def test_the_doctor_does_not_call_a_machine_well_that_cannot_run(nas: Command, m
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     done = nas("doctor")
     assert done.code == 3 and re.search(r"^ *no  ONNX Runtime: ", done.out, re.MULTILINE)
+
+
+def test_the_doctor_says_what_latencies_and_trainings_depend_on(nas: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setattr(facts, "gpus", lambda *_: ("NVIDIA H100",))
+    monkeypatch.setattr(facts, "governor", lambda: "powersave")
+    monkeypatch.setattr(facts, "kernel_compiler", lambda: None)
+    out = nas("doctor").out
+    assert re.search(r"^no  governor: powersave, not performance", out, re.MULTILINE)
+    assert re.search(r"^no  C\+\+ kernel: there is no C\+\+ compiler", out, re.MULTILINE)
+    gpu = re.search(r"^(ok|no)  GPU: (.*)$", out, re.MULTILINE)
+    assert gpu and gpu[2].startswith("NVIDIA H100 is here and is not used" if gpu[1] == "no" else "NVIDIA H100")
+    assert re.search(r"^ok  processor: .*\d+ of \d+ cores", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("space", ["toy", "mobile", "search_spaces.toy:toy"])

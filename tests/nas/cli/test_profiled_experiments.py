@@ -96,3 +96,22 @@ def test_a_run_on_a_profiled_device_is_verified_here(nas: Command, tmp_path: Pat
     assert done.code == 0, done.err
     verdicts = load_verdicts(RunFiles(Path("run")))
     assert verdicts.kept and {verdict.target for verdict in verdicts.winners} == {TARGET.key}
+
+
+def test_what_nas_profile_left_is_read_before_a_run_begins(nas: Command, quick: None) -> None:
+    assert nas("profile", "bench", *SPACE_8X8).code == 0
+    experiment = write(Path(), small(target=ON_BENCH))
+    done = nas("check", experiment)
+    assert "calibration of `nas profile`, 3 networks" in done.out and done.code == 0
+    for name, content, message in (
+        ("calibration.npz", b"torn", "is not a stored latency model"),
+        ("readings.jsonl", b"", "is empty"),
+        ("readings.jsonl", b"[]\n", "every line must be a JSON object"),
+        ("readings.jsonl", b"{}\n", "no readings of `nas profile`"),
+    ):
+        file = next(Path("hardware_profiles").rglob(name))
+        whole = file.read_bytes()
+        file.write_bytes(content)
+        error = nas("check", experiment).error
+        assert message in error == nas("run", experiment, "--out", "run").error and not Path("run").exists()
+        file.write_bytes(whole)

@@ -166,6 +166,10 @@ def _environment(seed: int) -> dict[str, Any]:
         "schema": 1,
         "versions": {"python": "3.11.9", "hwnas": "0.1.0", "jax": "0.10.2", "onnxruntime": "1.31.1"},
         "machine": {"platform": "Linux-6.1-x86_64", "processor": "A Processor With Eight Cores", "cores": 2},
+        "facts": {
+            "compiler": "g++ 12.2.0", "trains_on": "cpu", "cores_used": 2, "cores_present": 8, "governor": "powersave",
+            "unused_gpu": None,
+        },
         "seed": seed,
         "splits": {**{p: {"images": n, "sha256": f"{n:064x}"} for p, n in parts.items()}, "left_out": 8},
         "profiles": {"host": {"name": "this machine"}},

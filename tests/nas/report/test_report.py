@@ -192,6 +192,21 @@ def test_hostile_names_are_text(tmp_path: Path, name: str) -> None:
     assert "<img" not in page
 
 
+def test_what_the_run_noted_of_its_machine_is_among_the_facts(kept_page: str, tmp_path: Path) -> None:
+    for name, value in (
+        ("cores used", "2 of 8"), ("trains on", "cpu"), ("unused GPU", "none"), ("C++ kernel", "g++ 12.2.0"),
+        ("governor", "powersave"),
+    ):  # fmt: skip
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in kept_page
+    folder = write_run(tmp_path / "run", networks=32, budgets=BUDGETS[:1])
+    environment = json.loads((folder / "environment.json").read_text())
+    atomic_write_json(folder / "environment.json", {**environment, "facts": {"cores_used": "many", "compiler": None}})
+    assert "<dt>C++ kernel</dt><dd>not used</dd>" in _page(folder)
+    del environment["facts"]
+    atomic_write_json(folder / "environment.json", environment)
+    assert "<dt>governor</dt>" not in _page(folder)
+
+
 @pytest.mark.parametrize("file", ["experiment.yaml", "environment.json", "front.json", *VERDICTS, "trials.jsonl",
                                   "measurements.jsonl", "log.jsonl"])  # fmt: skip
 @pytest.mark.parametrize("content", [None, "{[", "[3]\n", '{"schema": 99, "winners": 3, "budgets": {"a": 1}}\n'])

@@ -94,6 +94,9 @@ def test_images_that_have_changed_since_are_refused(finished: Path, nas: Command
         (lambda run: (run / "plans.json").write_text("[]"), "is damaged"),
         (lambda run: (run / "environment.json").unlink(), "is damaged"),
         (lambda run: _rewind_training(run), "is not trained to its end, 25 steps are left"),
+        (lambda run: _retell(run, images=7), "the checkpoint belongs to another training: images was 7"),
+        (lambda run: _retell(run, space="toy"), "the checkpoint belongs to another training: space was toy"),
+        (lambda run: _lose_a_weight(run), "the checkpoint belongs to another space"),
     ],
 )
 def test_a_run_that_is_damaged_or_not_finished_is_refused(
@@ -101,11 +104,25 @@ def test_a_run_that_is_damaged_or_not_finished_is_refused(
 ) -> None:
     shutil.copytree(finished, tmp_path / "source")
     damage(tmp_path / "source")
-    error = nas("run", write(tmp_path, _reusing(tmp_path / "source")), "--out", "new").error
-    assert message in error and not (tmp_path / "new").exists()
+    file = write(tmp_path, _reusing(tmp_path / "source"))
+    error = nas("run", file, "--out", "new").error
+    assert message in error == nas("check", file).error and "source" in error and not (tmp_path / "new").exists()
 
 
 def _rewind_training(run: Path) -> None:
     """Make the weights say that they were written after three steps."""
     arrays, metadata = from_bytes((run / "supernet.safetensors").read_bytes())
     (run / "supernet.safetensors").write_bytes(to_bytes(arrays, {**metadata, "step": 3}))
+
+
+def _retell(run: Path, **changes: Any) -> None:
+    """Make the weights say that they are of another training."""
+    arrays, metadata = from_bytes((run / "supernet.safetensors").read_bytes())
+    (run / "supernet.safetensors").write_bytes(to_bytes(arrays, {**metadata, **changes}))
+
+
+def _lose_a_weight(run: Path) -> None:
+    arrays, metadata = from_bytes((run / "supernet.safetensors").read_bytes())
+    lost = next(name for name in arrays if name.endswith("/kernel"))
+    kept = {name: array for name, array in arrays.items() if name != lost}
+    (run / "supernet.safetensors").write_bytes(to_bytes(kept, metadata))

@@ -35,7 +35,10 @@ def opened(devices: DeviceFinder = local_device) -> Iterator[tuple[Context, list
     said: list[str] = []
     voice = Voice(lambda event: said.append(event.text) if event.kind in ("note", "warning") else None)
     with RunFolder.open("run", resume=Path("run").is_dir()) as folder:
-        yield open_context(experiment, materials(experiment), folder, voice, devices), said
+        context = open_context(experiment, materials(experiment), folder, voice, devices)
+        # What this machine is warned of is another matter.
+        said.clear()
+        yield context, said
 
 
 class Machine:

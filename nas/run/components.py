@@ -1,0 +1,160 @@
+"""Can every part that an experiment names be made, before there is a run?
+
+What is wrong with a part is said with its key; other people's code may raise what it likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from hardware_profiles import HOST, DeviceProfile, Target
+from hardware_profiles import load as load_profile
+from hardware_profiles.host import detect, is_here
+from nas.config.kinds import RUNNER
+from nas.config.settings import LONGEST_NAME, Experiment
+from nas.deploy.policy import prove
+from nas.devices.runners import runner_class
+from nas.errors import InputError
+from nas.process.boundary import Boundary
+from nas.process.facts import cores_used
+from nas.run.context import Context
+from search_spaces.operators import ShapeError
+from search_spaces.slots import SearchSpace, SpaceError, complete
+
+#: Batch norm of a sampled network needs the statistics of so many images.
+LEAST_ARCH: Final = 32
+#: Steps of a training are counted in 32 bits.
+_MOST_STEPS: Final = 2**31 - 1
+
+
+@contextmanager
+def making(key: str, name: str, *told: type[Exception]) -> Iterator[None]:
+    """Where a part is made: what goes wrong is said with its key, by its text alone for the types in `told`."""
+    with Boundary(f"{key}: {name} cannot be made", InputError, *told):
+        yield
+
+
+def profile_before(target: Target) -> DeviceProfile:
+    """The profile of a target's device before a run stores it; what this machine reaches at most is not measured."""
+    return detect(measure=False) if target.device == HOST else load_profile(target.device)
+
+
+def make_parts(experiment: Experiment, begun: bool) -> None:
+    """Make every part that needs neither data nor space; raises InputError with its key for one that cannot be."""
+    with making("exit_policy", experiment.exit_policy.name):
+        policy = experiment.policy
+    if not begun:
+        prove(policy, experiment.exit_policy.name, experiment.exit_policy.arguments)
+    executor = experiment.search.executor
+    with making("search.executor", executor.name):
+        executor.load()(**executor.arguments).close()
+    for target in experiment.targets:
+        kind: Any = runner_class(target.runner, experiment.plugins)
+        if objection := RUNNER.objection(kind):
+            raise InputError(f"target.runner: {target.runner} {objection}")
+        if not begun:
+            _make_runner(kind, target)
+    if experiment.winners.training == "finetune" and not experiment.search.needs_weights:
+        raise InputError(
+            "winners.training is 'finetune', which begins with shared weights, and search.evaluator "
+            f"{experiment.search.evaluator.name!r} has none trained; write `winners: {{training: scratch}}`"
+        )
+
+
+def _make_runner(kind: Any, target: Target) -> None:
+    """Make a target's runner, if its device is here, and what builds for it."""
+    if (size := len(target.key.encode())) > LONGEST_NAME:
+        raise InputError(
+            f"target {target.key[:60] + '...'!r} becomes a file's name of {size} bytes, and {LONGEST_NAME} are the "
+            "most: give a device by a short id (its file in hardware_profiles/), and a short power_mode"
+        )
+    profile = profile_before(target)
+    here = is_here(profile)
+    cores = len(cores_used()) if here else int(profile.cores.value)
+    if target.threads > cores and profile.kind == "cpu":
+        who = "this process may use" if here else f"{target.device} has"
+        raise InputError(
+            f"target.threads is {target.threads}, and {who} {cores} core{'s' * (cores != 1)}: more threads only wait; "
+            "give as many at most"
+        )
+    with making("target.runner", target.runner):
+        builder = kind.builder(target, profile)
+        if here:
+            kind(target)
+    if builder.requirement:
+        raise InputError(
+            f"target.runner: {target.runner} cannot be built here for {target.device}: {builder.requirement}"
+        )
+
+
+def make_data(experiment: Experiment) -> Any:
+    """Load the images that an experiment names, as its loader gives them."""
+    with Boundary(f"data: {experiment.data.name} cannot be loaded", InputError):
+        return experiment.data.load()(**experiment.data.arguments)
+
+
+def make_space(experiment: Experiment, input_shape: tuple[int, ...], classes: int) -> SearchSpace:
+    """Make the search space for images of a shape [channels, height, width] in so many classes."""
+    spec = experiment.space
+    with making("space", spec.name, SpaceError, ShapeError):
+        made = complete(spec.load()(input_shape=input_shape, classes=classes, **spec.arguments))
+        # What is wrong with a table may show no earlier than in its genes and slots.
+        _ = made.genes, made.slots
+    return made
+
+
+def require_lengths(experiment: Experiment, images: int) -> None:
+    """Refuse trainings on so many images that cannot fill a batch, or have more steps than can be counted."""
+    trainings = [
+        ("supernet", experiment.supernet.epochs, experiment.supernet.batch_size),
+        ("winners", experiment.winners.epochs, experiment.winners.batch_size),
+    ]
+    judged = experiment.search.evaluator.arguments
+    if judged.keys() >= {"epochs", "batch_size"}:
+        trainings.append(("search.evaluator", judged["epochs"], judged["batch_size"]))
+    for section, epochs, batch_size in trainings:
+        if batch_size > images:
+            raise InputError(
+                f"{section}.batch_size is {batch_size}, but only {images} images are left to train on; "
+                "give a smaller one"
+            )
+        steps = epochs * (images // max(batch_size, 1))
+        if steps > _MOST_STEPS:
+            raise InputError(
+                f"{section}.epochs is {epochs}: these are {steps} steps, and {_MOST_STEPS} are the most; "
+                "give fewer epochs"
+            )
+
+
+def make_optimiser(experiment: Experiment, images: int) -> None:
+    """Make the optimiser, and refuse it where too few images are kept for architecture."""
+    spec = experiment.search.optimiser
+    if spec is None:
+        return
+    with making("search.optimiser", spec.name):
+        spec.load()(**spec.arguments)
+    if images < LEAST_ARCH:
+        raise InputError(
+            f"search.optimiser learns from images kept for architecture, and splits.arch leaves {images}; it takes at "
+            f"least {LEAST_ARCH}: give a larger share, such as `splits: {{arch: 0.05}}`"
+        )
+
+
+def make_evaluator(context: Context) -> None:
+    """Make what judges networks, with the context of a run that is not there yet."""
+    evaluator = context.experiment.search.evaluator
+    with making("search.evaluator", evaluator.name):
+        evaluator.load()(context, **evaluator.arguments)
+
+
+def require_sources(experiment: Experiment) -> None:
+    """Refuse devices and files that are not there, before anything takes long."""
+    for target in experiment.targets:
+        if target.device != HOST:
+            load_profile(target.device)
+    readings = experiment.calibration.measurements
+    if readings is not None and not Path(readings).is_file():
+        raise InputError(f"calibration.measurements: there is no file {readings!r}")

@@ -1,0 +1,224 @@
+"""Well-formed experiments that cannot be carried out, each in its own way, and what has to be said of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.devices.measurement import ExitTime, Measurement
+from nas.process.files import append_jsonl
+from search_spaces.mobile import mobile
+from search_spaces.staged import Stage
+from tests.nas.small_runs import SMALL, small
+
+Changes = Mapping[str, Any]
+TARGET: Changes = SMALL["target"]
+WORST = [{"name": "worst", "latency": "200 ms"}]
+
+
+def target(**changes: Any) -> Changes:
+    return {"target": {**TARGET, **changes}, "budgets": WORST}
+
+
+def search(**changes: Any) -> Changes:
+    return {"search": {**SMALL["search"], **changes}}
+
+
+def stage(options: Changes | None = None, **changes: Any) -> Changes:
+    (first,) = SMALL["space"]["stages"]
+    return {"space": {**SMALL["space"], "stages": [
+        {**first, **changes, "options": {**first["options"], **(options or {})}}
+    ]}}  # fmt: skip
+
+
+#: Code of somebody's own that is wrong in a way that shows when it is used.
+OWN = """
+from nas.searchers.random import RandomSearch
+from nas.tasks.image_classification.dataset import RawData
+from latency_models.roofline import Roofline
+from search_spaces.staged import Stage, StagedSpace
+from search_spaces.mobile import conv_bn, linear_exit
+
+class Ample(Roofline):
+    def fit(self, networks, seconds):
+        raise ValueError(f"{len(networks)} networks are too few for me")
+
+class Blunt:
+    needs, has_history = ("logits",), False
+    def scores(self, outputs):
+        return outputs["logits"].max(-1)[:, 0]
+    def start(self):
+        return None
+    def step(self, state, outputs):
+        return None, 0.0
+
+class Endless(Blunt):
+    def scores(self, outputs):
+        return outputs["logits"].max(-1) / 0.0
+
+class Shy(RandomSearch):
+    def __init__(self, problem):
+        raise KeyError("problem")
+
+class Forgetful(Roofline):
+    @classmethod
+    def load(cls, file):
+        raise ValueError("what was stored?")
+
+class Dear(Roofline):
+    def additive(self, space):
+        raise ZeroDivisionError("priced by nothing")
+
+def nothing() -> RawData:
+    raise IndexError("no image")
+
+def _block(b, name, x, width, stride, activation, options):
+    kind = options["kind"]
+    return conv_bn(b, f"{name}.conv", x, width, 3, "relu", stride if kind else 1)
+
+def torn(input_shape, classes):
+    return StagedSpace(
+        "torn", tuple(input_shape), classes, (Stage((8,), (1,), 2, {"kind": (0, 1)}),),
+        lambda b, x: conv_bn(b, "stem", x, 8, 3), _block, linear_exit,
+        lambda b, x, classes: linear_exit(b, "final", x, classes), max_exits=0,
+    )
+
+def unfinished(input_shape, classes):
+    return object()
+"""
+
+CASES: Mapping[str, tuple[Changes, str]] = {
+    # Threads: what `nas profile` refuses, for this machine and for another; of a budget's own target too.
+    "threads": (target(threads=999), "target.threads is 999, and this process may use "),
+    "threads_there": (
+        {"target": {"device": "rpi4b", "runner": "onnxruntime", "threads": 5}},
+        "target.threads is 5, and rpi4b has 4 cores",
+    ),
+    "threads_of_a_budget": (
+        {"budgets": [{"latency": "1 ms", "target": {**TARGET, "threads": 640}}]},
+        "target.threads is 640",
+    ),
+    # Runtimes and what builds for them.
+    "version": (target(runtime_version="0.1"), "the target asks for ONNX Runtime 0.1, here is "),
+    "runner_of_a_gpu": (
+        {"target": {"device": "jetson_orin_nano_8gb", "runner": "tvm"}},
+        "target.runner: tvm cannot be built here for jetson_orin_nano_8gb: ",
+    ),
+    # Names that become those of files and folders.
+    "name": ({"name": "n" * 300}, "becomes a folder, and it has 300 bytes: 220 are the most"),
+    "name_of_a_budget": ({"budgets": [{"name": "é" * 150, "latency": "1 ms"}]}, "and it has 300 bytes"),
+    "power_mode_of_no_text": (target(power_mode="\ud800"), "give a text, or leave it out"),
+    "power_mode": (target(power_mode="X" * 80), "becomes a file's name of 276 bytes"),
+    # Tables of stages.
+    "expansion": (stage({"expansion": ["x"]}), "stage 0 has expansion 'x'; it takes numbers above 0"),
+    "kernel": (stage({"kernel": [[3]]}), "stage 0 has kernel (3,); it takes odd whole numbers"),
+    "flag": (stage({"se": ["no"]}), "stage 0 has se 'no'; it takes true or false"),
+    "depth": (stage(depths=[100_000]), "a stage's depths are at most 256, got 100000"),
+    "width": (stage(widths=[10**400]), "a stage's widths are at most 1,048,576, got 1000"),
+    "activation": (stage(activation="foo"), "no operator 'foo'"),
+    "choices": (stage(widths=list(range(8, 2000))), "choices in its slots, each of which is priced, and 10,000 are"),
+    "cells": ({"space": {"name": "nasbench201", "cells": 10**9}}, "256 cells per stage"),
+    "toy": ({"space": {"name": "toy", "width": 10**9}}, "a stage's widths are at most"),
+    # What memory and counters hold.
+    "weights": (stage({"expansion": [1]}, widths=[2**20]), "for its 2,199,127,065,620 weights, and this machine has "),
+    "batch": (target(batch=10**9), "target.batch is 1000000000: one batch needs "),
+    "steps": ({"supernet": {"epochs": 10**15}}, "supernet.epochs is 1000000000000000: these are "),
+    "steps_of_winners": ({"winners": {"epochs": 10**15}}, "winners.epochs is 1000000000000000: these are "),
+    "networks": ({"calibration": {"networks": 10**10}}, "calibration.networks must be at most 10,000"),
+    "subnets": ({"supernet": {"random_subnets": 10**9}}, "supernet.random_subnets must be at most 10,000"),
+    "asked": (search(batch=10**9), "search.batch must be at most 10,000"),
+    # Parts that are made when a stage begins.
+    "searcher": (
+        search(searcher={"name": "regularised", "sample": 40}),
+        "search.searcher: regularised cannot be made: regularised: 40 of a population of 30 cannot be drawn",
+    ),
+    "candidates": (search(searcher={"name": "predictor", "candidates": 10**10}), "1 to 1,000,000 to choose from"),
+    "optimiser": (search(optimiser={"name": "differentiable", "steps": 0}), "must be at least 1, got 0"),
+    "evaluator": (
+        {**search(evaluator={"name": "train", "epochs": 10**15}), "winners": {"training": "scratch"}},
+        "search.evaluator.epochs is 1000000000000000",
+    ),
+    "lookup": (
+        {"latency_model": {"name": "lookup", "table": "no.npz"}},
+        "latency_model: lookup cannot be made: no.npz",
+    ),
+    "lookup_of_nothing": ({"latency_model": "lookup"}, "needs a device profile and the file of a table of kernels"),
+    "table": ({"latency_model": {"name": "table", "latencies": "no.npz"}}, "latency_model: table cannot be made"),
+    # Code of somebody's own.
+    "own_searcher": (
+        search(searcher="own_parts:Shy"),
+        "search.searcher: own_parts:Shy cannot be made: it raised KeyError",
+    ),
+    "own_model": ({"latency_model": "own_parts:Forgetful"}, "cannot be made: what was stored?"),
+    "own_fit": (
+        {"latency_model": "own_parts:Ample"},
+        "cannot be fitted to 4 networks, as many as calibration.networks",
+    ),
+    "own_scores": ({"exit_policy": "own_parts:Blunt"}, "exit_policy: own_parts:Blunt"),
+    "own_endless_scores": ({"exit_policy": "own_parts:Endless"}, "exit_policy: own_parts:Endless"),
+    "own_prices": ({"latency_model": "own_parts:Dear"}, "it raised ZeroDivisionError: priced by nothing"),
+    "own_data": ({"data": "own_parts:nothing"}, "data: own_parts:nothing cannot be loaded: it raised IndexError"),
+    "own_space": ({"space": "own_parts:torn"}, "such combinations cannot share weights"),
+    "own_half_space": ({"space": "own_parts:unfinished"}, "object is no search space: it lacks "),
+}
+
+#: Experiments at the edge of what is refused.
+ALLOWED: Mapping[str, Changes] = {
+    "small": {},
+    "budget_named_as_a_file_of_the_run": {"budgets": [{"name": "unmet.json", "latency": "200 ms"}]},
+    "longest_name": {"name": "n" * 220, "budgets": [{"name": "b" * 220, "latency": "200 ms"}]},
+    "deepest": stage(depths=[256]),
+    "batch": target(batch=64),
+    "there": {"target": {"device": "rpi4b", "runner": "onnxruntime", "threads": 4}},
+    "never_trained": {**search(evaluator={"name": "train", "epochs": 1}), "winners": {"training": "scratch"}},
+    "optimised": search(optimiser={"name": "differentiable", "steps": 3}),
+    "not_measured": {"calibration": {"networks": 0}},
+    "no_exits": {"space": {**SMALL["space"], "max_exits": 0}},
+}  # fmt: skip
+
+
+def readings(path: Path, **changes: Any) -> dict[str, Any]:
+    """The small experiment with readings of four networks from a file, the second line of which is changed."""
+    options = {name: tuple(values) for name, values in SMALL["space"]["stages"][0]["options"].items()}
+    space = mobile((1, 8, 8), 10, stages=(Stage((8, 12), (1, 2), 2, options),), max_exits=1)
+    rows = []
+    for number in range(4):
+        genome = space.canonical(np.array([[number % 2, number // 2, 0, 1, 0]]))[0]
+        network = space.decode(genome)
+        times = tuple(ExitTime(1e-5 * (number + exit_ + 1), 2e-5) for exit_ in range(len(network.exits)))
+        key = tuple(genome.tolist())
+        rows.append(Measurement(purpose="calibration", target="host-onnxruntime-t1-b1-float32", genome=key,
+                                key=network.key, exits=times).to_dict())  # fmt: skip
+    append_jsonl(path, rows)
+    lines = path.read_text().splitlines()
+    record = json.loads(lines[1])
+    path.write_text("\n".join([lines[0], json.dumps({**record, **changes}), *lines[2:], ""]))
+    return small(calibration={"measurements": str(path)})
+
+
+def seconds(*values: Any) -> dict[str, Any]:
+    """Exits with these medians."""
+    return {"exits": [{"median_s": value, "upper_95_s": 1.0, "contended": False} for value in values]}
+
+
+#: What a file of readings may hold instead of one.
+READINGS: Mapping[str, tuple[dict[str, Any], str]] = {
+    "zero": (seconds(0), "and each takes a positive number"),
+    "negative": (seconds(-1e-3), "and each takes a positive number"),
+    "null": (seconds(None), "cannot be read"),
+    "text": (seconds("fast"), "cannot be read"),
+    "no_number": (seconds(float("nan")), "and each takes a positive number"),
+    "too_many": (seconds(1e-5, 2e-5, 3e-5, 4e-5), "and each takes a positive number"),
+    "no_exits": ({"exits": []}, "is no measurement of a network"),
+    "genome": ({"genome": "abc"}, "cannot be read"),
+    "another_genome": ({"genome": [1, 1]}, "does not fit space"),
+    "another_key": ({"key": "0" * 64}, "is of another search space"),
+    "unknown_key": ({"colour": "red"}, "cannot be read"),
+    "schema": ({"schema": 99}, "a measurement of schema 99"),
+}
+
+Prepare = Callable[[Path], dict[str, Any]]
