@@ -30,7 +30,7 @@ from nas.config.kinds import (
 from nas.config.plugins import Plugins
 from nas.config.units import Seconds
 from nas.errors import InputError
-from nas.tasks.image_classification.fractions import SplitFractions
+from nas.tasks.image_classification.fractions import OptionalPart, SplitFractions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -216,6 +216,12 @@ class Experiment:
         """When early exits answer; the same for search, thresholds, bundles and measurements."""
         made: ExitPolicy = self.exit_policy.load()(**self.exit_policy.arguments)
         return made
+
+    @property
+    def parts_aside(self) -> frozenset[OptionalPart]:
+        """The optional parts that are kept from training: those that a stage reads, or that are asked for."""
+        read: tuple[OptionalPart, ...] = () if self.search.optimiser is None else ("arch",)
+        return self.splits.aside(read)
 
     @property
     def plugins(self) -> Plugins:
