@@ -41,7 +41,14 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 Objective = Literal[
-    "accuracy", "worst_case_latency", "expected_latency", "params", "macs", "peak_memory", "weight_bytes"
+    "accuracy",
+    "balanced_accuracy",
+    "worst_case_latency",
+    "expected_latency",
+    "params",
+    "macs",
+    "peak_memory",
+    "weight_bytes",
 ]
 
 
@@ -117,6 +124,11 @@ class SearchSettings:
     objectives: tuple[Objective, ...] = ("accuracy", "worst_case_latency")
 
     @property
+    def balanced(self) -> bool:
+        """Whether networks are chosen by their balanced accuracy, in which every class counts the same."""
+        return "balanced_accuracy" in self.objectives
+
+    @property
     def needs_weights(self) -> bool:
         """Whether the shared weights are trained: what judges, or the optimiser, begins with them."""
         kind: Any = self.evaluator.load()
@@ -125,9 +137,11 @@ class SearchSettings:
     def __post_init__(self) -> None:
         _at_least("search", evaluations=(self.evaluations, 1), batch=(self.batch, 1), images=(self.images, 10))
         _at_least("search", calibration_images=(self.calibration_images, 2))
-        if len(set(self.objectives)) != len(self.objectives) or "accuracy" not in self.objectives:
+        accuracies = {"accuracy", "balanced_accuracy"}.intersection(self.objectives)
+        if len(set(self.objectives)) != len(self.objectives) or len(accuracies) != 1:
             raise InputError(
-                f"search.objectives must be different and contain accuracy, got {', '.join(self.objectives) or 'none'}"
+                "search.objectives must be different and contain either accuracy or balanced_accuracy, got "
+                f"{', '.join(self.objectives) or 'none'}"
             )
 
 

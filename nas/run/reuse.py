@@ -136,10 +136,15 @@ def take_weights(experiment: Experiment, run: RunFolder, data: Dataset) -> None:
     """Copy the weights into a run, with what is known of the images they have seen; raises as `check_reuse`."""
     check_reuse(experiment, data)
     source, own = RunFiles(Path(experiment.supernet.reuse or "")), RunFiles(run.path)
+    copy_weights(source, own)
+    run.log("reused", supernet=str(source.root), sha256=sha256_file(own.supernet))
+
+
+def copy_weights(source: RunFiles, own: RunFiles) -> None:
+    """Copy the shared weights of a run, and what is known of the images they have seen."""
     if source.supernet_images.is_file():
         atomic_write_bytes(own.supernet_images, source.supernet_images.read_bytes())
     atomic_write_bytes(own.supernet, source.supernet.read_bytes())
-    run.log("reused", supernet=str(source.root), sha256=sha256_file(own.supernet))
 
 
 def _without_reuse(value: Any) -> Any:

@@ -54,6 +54,16 @@ class ExitRow:
 
 
 @dataclass(frozen=True)
+class ClassRow:
+    """One class: how many test images it has, and the share of them that is answered rightly; None without any."""
+
+    name: str
+    images: float
+    recall: float | None
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class Check:
     """How an artefact's numbers compare with JAX; `skipped` says why there are none."""
 
@@ -114,6 +124,8 @@ class Verdict:
     test_accuracy: float | None = None
     interval: tuple[float, float] | None = None
     test_images: float | None = None
+    balanced_accuracy: float | None = None
+    classes: tuple[ClassRow, ...] = ()
     checks: tuple[Check, ...] = ()
     tvm_s: float | None = None
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.config.plugins import Plugins
+from nas.errors import InputError
 from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.latency import MODEL_VERSION
@@ -19,6 +20,7 @@ from nas.run.trial import Trial
 from nas.search import scoring
 from nas.search.evaluators.base import Evaluator, KnowsEveryNetwork
 from nas.search.problem import BudgetProblem, problem_of
+from nas.tasks.image_classification.balance import class_weights
 
 
 class Evaluation:
@@ -27,13 +29,18 @@ class Evaluation:
     def __init__(self, context: Context, problem: BudgetProblem) -> None:
         self._context = context
         self._problem = problem
-        self._images = len(context.data.splits.val)
+        self._labels = context.data.labels("val")[context.order("val")]
 
     @cached_property
     def evaluator(self) -> Evaluator:
         """What judges the networks."""
         spec = self._context.experiment.search.evaluator
         made: Evaluator = spec.load()(self._context, **spec.arguments)
+        if isinstance(made, KnowsEveryNetwork) and self._context.experiment.search.balanced:
+            raise InputError(
+                f"search.objectives: evaluator {spec.name} knows the accuracy of networks and not of their classes; "
+                "write accuracy for balanced_accuracy"
+            )
         return made
 
     def trial(self, genome: NDArray[np.int64], batch: int, slot: int, of: int, images: int | None = None) -> Trial:
@@ -47,7 +54,7 @@ class Evaluation:
         if violation.min() > 0:
             return base
         present = ~np.isnan(cumulative[experiment.target][0])
-        wanted = min(images or experiment.search.images, self._images)
+        wanted = min(images or experiment.search.images, len(self._labels))
         own = self.evaluator.scores(genome, wanted, present)
         if {np.shape(own.confidence), np.shape(own.correct)} != {(wanted, int(present.sum()))}:
             raise ValueError(
@@ -61,8 +68,10 @@ class Evaluation:
             "weight_bytes": network.weight_bytes,
             "peak_memory_bytes": network.peak_memory,
         }
-        figures, curve = scoring.metrics(own, own_cumulative_s[experiment.target], counts)
-        budgets = scoring.at_budgets(problem, own, own_cumulative_s, violation)
+        weights = class_weights(self._labels[:wanted])
+        figures, curve = scoring.metrics(own, own_cumulative_s[experiment.target], counts, weights)
+        own_weights = weights if experiment.search.balanced else None
+        budgets = scoring.at_budgets(problem, own, own_cumulative_s, violation, own_weights)
         found = replace(base, status="complete", metrics=figures, budgets=budgets, curve=curve)
         if isinstance(self.evaluator, KnowsEveryNetwork):
             return scoring.with_accuracy(found, float(self.evaluator.accuracy(genome[None])[0]))
