@@ -225,7 +225,8 @@ def open_context(
 def _cut_as_begun(data: Dataset, experiment: Experiment, files: RunFiles, environment: Mapping[str, Any]) -> Dataset:
     """The data as the run began with them: older releases kept parts aside that no stage reads."""
     with understood(files.environment, _REMEDY):
-        aside = frozenset(part for part in OPTIONAL if environment["splits"][part]["images"])
+        recorded = [part for part in OPTIONAL if environment["splits"][part]["images"]]
+    aside = experiment.parts_aside.union(recorded)
     if aside == experiment.parts_aside:
         return data
     return prepare(data.raw, experiment.seed, fractions=experiment.splits, aside=aside)

@@ -73,8 +73,8 @@ def test_the_environment_says_what_a_result_depends_on(finished: Path) -> None:
     environment = json.loads((finished / "environment.json").read_text())
     assert environment["seed"] == 0 and environment["versions"]["jax"] and environment["machine"]["cores"] >= 1
     splits = environment["splits"]
-    assert {part: splits[part]["images"] for part in ("val", "arch", "cert")} == {"val": 300, "arch": 0, "cert": 0}
-    assert splits["train"]["images"] + 300 + splits["left_out"] + splits["test"]["images"] == 1797
+    assert {part: splits[part]["images"] for part in ("val", "arch", "cert")} == {"val": 300, "arch": 75, "cert": 0}
+    assert splits["train"]["images"] + 375 + splits["left_out"] + splits["test"]["images"] == 1797
     assert all(len(splits[part]["sha256"]) == 64 for part in ("train", "arch", "val", "cert", "test"))
     assert environment["profiles"]["host"]["peak_flops_per_s"]
 

@@ -51,8 +51,11 @@ def test_another_budget_on_the_same_weights(finished: Path, source: Path, nas: C
     [
         ({"seed": 1}, "was trained otherwise: seed was 0 there and is 1 here"),
         ({"splits": {"val": 0.3}}, "was trained on "),
+        (
+            {"splits": {"reserve": ["cert"]}},
+            "of this experiment's part cert, and networks would be judged on what they",
+        ),
         ({"splits": {"reserve": ["cert"]}}, "train the other with `splits: {reserve: [cert]}`, or leave the key out"),
-        ({"search": {**SMALL["search"], "optimiser": "differentiable"}}, "images of this experiment's part arch, and"),
         ({"supernet": {"epochs": 3}}, "was trained otherwise: supernet was"),
         ({"supernet": {"reuse": "nowhere"}}, "'nowhere' is not a run: it has no experiment.yaml"),
     ],
@@ -70,6 +73,14 @@ def test_a_run_without_weights_is_refused(finished: Path, nas: Command, tmp_path
     (tmp_path / "source" / "supernet.safetensors").unlink()
     error = nas("check", write(tmp_path, _reusing(tmp_path / "source"))).error
     assert "has no supernet.safetensors yet" in error
+
+
+def test_an_optimiser_may_learn_from_a_part_that_was_kept_aside(finished: Path, nas: Command, tmp_path: Path) -> None:
+    """Whose images the weights have not seen."""
+    searching = {"search": {**SMALL["search"], "optimiser": "differentiable"}, "splits": {}}
+    assert nas("check", write(tmp_path, _reusing(finished, **searching))).code == 0
+    with np.load(finished / "supernet_images.npz") as seen:
+        assert len(seen["images"]) == len(seen["labels"]) == 1438 - 300 - 75
 
 
 @pytest.fixture
@@ -136,8 +147,8 @@ def test_weights_of_an_older_release_serve_where_the_parts_that_judge_are_the_sa
 ) -> None:
     _older(source)
     assert nas("check", write(tmp_path, _reusing(source))).code == 0
-    refused = nas("check", write(tmp_path, _reusing(source, splits={"reserve": ["arch"]}))).error
-    assert "the part arch is not the same" in refused
+    refused = nas("check", write(tmp_path, _reusing(source, splits={"reserve": ["cert"]}))).error
+    assert "the part cert is not the same" in refused
 
 
 @pytest.mark.parametrize(
@@ -150,7 +161,7 @@ def test_weights_of_an_older_release_serve_where_the_parts_that_judge_are_the_sa
         (lambda run: (_older(run), (run / "environment.json").write_text("{")), "is damaged"),
         (lambda run: (_older(run), (run / "environment.json").write_text("{}")), "is damaged"),
         (lambda run: (_older(run), (run / "environment.json").unlink()), "is damaged"),
-        (lambda run: _rewind_training(run), "is not trained to its end, 31 steps are left"),
+        (lambda run: _rewind_training(run), "is not trained to its end, 29 steps are left"),
     ],
 )
 def test_a_run_that_is_damaged_or_not_finished_is_refused(
