@@ -134,10 +134,11 @@ def test_images_where_classes_should_be_are_refused(files: list[str], said: str,
         image_folder(str(tmp_path), 6)
 
 
-def test_a_class_may_have_the_name_of_a_part(tmp_path: Path) -> None:
-    raw = image_folder(str(fill(tmp_path, ("bus", "car", "train"))), 6)
-    assert raw.class_names == ("bus", "car", "train")
-    assert raw.notes == ("train holds images itself, so it is taken for a class",)
+@pytest.mark.parametrize(("names", "said"), [(("bus", "car", "train"), "train"), (("invalid", "valid"), "valid")])
+def test_a_class_may_have_the_name_of_a_part(names: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    raw = image_folder(str(fill(tmp_path, names)), 6)
+    assert raw.class_names == names
+    assert raw.notes == (f"{said} holds images itself, so it is taken for a class",)
 
 
 def test_classes_of_folders_are_said(tmp_path: Path) -> None:
