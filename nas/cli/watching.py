@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _STYLES: Final = {"stage": "bold", "note": "", "warning": "yellow"}
 _COLOURS: Final = {"kept": "green", "not kept": "red", "not measured": "yellow"}
 
+#: An accuracy so much above the balanced one hides how rare classes fare.
+_UNBALANCED: Final = 0.02
+
 
 class Terminal:
     """A watcher that prints, and shows what takes a while with a spinner or a bar."""
@@ -92,6 +95,9 @@ def _line(verdict: Verdict) -> Text:
         bound += f"; of single calls 95 % below {format_seconds(verdict.p95_s)}, 99 % {format_seconds(verdict.p99_s)}"
     limit = "" if verdict.budget_s is None else f", budget {format_seconds(verdict.budget_s)}"
     accuracy = "" if verdict.test_accuracy is None else f", test accuracy {verdict.test_accuracy:.2%}"
+    balanced = verdict.balanced_accuracy
+    if balanced is not None and verdict.test_accuracy is not None and verdict.test_accuracy - balanced > _UNBALANCED:
+        accuracy += f" (balanced {balanced:.2%})"
     reason = f"; {verdict.reason}" if verdict.reason else ""
     figures = f"{limit}{measured}{bound}{accuracy}{reason}"
     return Text.assemble((verdict.name, "bold"), ": ", (verdict.state, _COLOURS[verdict.state]), figures)

@@ -30,7 +30,7 @@ from nas.config.kinds import (
 from nas.config.plugins import Plugins
 from nas.config.units import Seconds
 from nas.errors import InputError
-from nas.tasks.image_classification.fractions import SplitFractions
+from nas.tasks.image_classification.fractions import OptionalPart, SplitFractions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,14 @@ LONGEST_NAME: Final = 220
 _MOST: Final = 10_000
 
 Objective = Literal[
-    "accuracy", "worst_case_latency", "expected_latency", "params", "macs", "peak_memory", "weight_bytes"
+    "accuracy",
+    "balanced_accuracy",
+    "worst_case_latency",
+    "expected_latency",
+    "params",
+    "macs",
+    "peak_memory",
+    "weight_bytes",
 ]
 
 
@@ -134,6 +141,11 @@ class SearchSettings:
     objectives: tuple[Objective, ...] = ("accuracy", "worst_case_latency")
 
     @property
+    def balanced(self) -> bool:
+        """Whether networks are chosen by their balanced accuracy, in which every class counts the same."""
+        return "balanced_accuracy" in self.objectives
+
+    @property
     def needs_weights(self) -> bool:
         """Whether the shared weights are trained: what judges, or the optimiser, begins with them."""
         kind: Any = self.evaluator.load()
@@ -143,9 +155,11 @@ class SearchSettings:
         _at_least("search", evaluations=(self.evaluations, 1), batch=(self.batch, 1), images=(self.images, 10))
         _at_least("search", calibration_images=(self.calibration_images, 2))
         _at_most("search", batch=self.batch)
-        if len(set(self.objectives)) != len(self.objectives) or "accuracy" not in self.objectives:
+        accuracies = {"accuracy", "balanced_accuracy"}.intersection(self.objectives)
+        if len(set(self.objectives)) != len(self.objectives) or len(accuracies) != 1:
             raise InputError(
-                f"search.objectives must be different and contain accuracy, got {', '.join(self.objectives) or 'none'}"
+                "search.objectives must be different and contain either accuracy or balanced_accuracy, got "
+                f"{', '.join(self.objectives) or 'none'}"
             )
 
 
@@ -234,6 +248,12 @@ class Experiment:
         """When early exits answer; the same for search, thresholds, bundles and measurements."""
         made: ExitPolicy = self.exit_policy.load()(**self.exit_policy.arguments)
         return made
+
+    @property
+    def parts_aside(self) -> frozenset[OptionalPart]:
+        """The optional parts that are kept from training: those that a stage reads, or that are asked for."""
+        read: tuple[OptionalPart, ...] = () if self.search.optimiser is None else ("arch",)
+        return self.splits.aside(read)
 
     @property
     def plugins(self) -> Plugins:

@@ -117,15 +117,27 @@ def load(data: bytes, template: State, identity: Mapping[str, Any]) -> State:
             f"the checkpoint belongs to another training: {other[0]} was {metadata.get(other[0])} and is "
             f"{identity[other[0]]}; remove it to begin anew"
         )
-    for name, value in template.params.items():
+    params = {name: jnp.asarray(value) for name, value in _parameters(arrays, template.params).items()}
+    leaves = [jnp.asarray(arrays[_OPTIMISER + name]) for name, _ in _named(template.optimiser)]
+    optimiser = jax.tree.unflatten(jax.tree.structure(template.optimiser), leaves)
+    return State(params, optimiser, int(metadata["step"]))
+
+
+def parameters(data: bytes, like: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+    """The weights alone that `save` wrote, of whatever training; raises InputError unless names and shapes are `like`.
+
+    `like` has arrays by name.
+    """
+    return _parameters(from_bytes(data)[0], like)
+
+
+def _parameters(arrays: Mapping[str, NDArray[Any]], like: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+    for name, value in like.items():
         found = arrays.get(_PARAMS + name)
         if found is None or found.shape != value.shape:
             shape = "is missing" if found is None else f"has shape {found.shape}"
             raise InputError(f"the checkpoint belongs to another space: {name} {shape}, {value.shape} was expected")
-    params = {name: jnp.asarray(arrays[_PARAMS + name]) for name in template.params}
-    leaves = [jnp.asarray(arrays[_OPTIMISER + name]) for name, _ in _named(template.optimiser)]
-    optimiser = jax.tree.unflatten(jax.tree.structure(template.optimiser), leaves)
-    return State(params, optimiser, int(metadata["step"]))
+    return {name: arrays[_PARAMS + name] for name in like}
 
 
 def _named(tree: Any) -> list[tuple[str, Any]]:

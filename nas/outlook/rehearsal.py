@@ -34,7 +34,7 @@ from nas.run.latency import origin, over_space, refit, safety_margin_of
 from nas.run.layout import RunFiles
 from nas.run.opening import Materials, materials
 from nas.run.reuse import copy_weights
-from nas.run.supernet import planned_supernet
+from nas.run.supernet import shared_weights
 from nas.search.problem import BudgetProblem
 from nas.supernet.union import plan
 from search_spaces.ir import Network
@@ -263,6 +263,5 @@ def _require_reusable(context: Context) -> None:
     source = RunFiles(Path(context.experiment.supernet.reuse))
     with TemporaryDirectory() as folder:
         copy_weights(source, RunFiles(Path(folder)))
-        planned = planned_supernet(replace(context, run=RunFolder.shared(Path(folder))))
-    with understood(f"supernet.reuse: {source.supernet}", "leave the key out"):
-        planned.load(source.supernet.read_bytes())
+        with understood(f"supernet.reuse: {source.supernet}", "leave the key out"):
+            shared_weights(replace(context, run=RunFolder.shared(Path(folder))))

@@ -90,8 +90,9 @@ def _placed(run: ReportedRun, number: int, winner: Verdict) -> Placed | None:
     if accuracy is None or not latency:
         return None
     expected_at = None
-    # A candidate may be a neighbour of what the search asked for, and was judged on more images.
-    for trial in (*run.trials, *run.candidates.get(winner.name, ())):
+    # A candidate may be a neighbour of what the search asked for, and was judged on more images. What it was judged by
+    # is not in the picture where it was the balanced accuracy.
+    for trial in () if run.balanced else (*run.trials, *run.candidates.get(winner.name, ())):
         at = trial.budgets[number] if trial.key == winner.key and number < len(trial.budgets) else None
         if at is not None and winner.budget.needs_thresholds:
             expected_at = at.latency_s, at.accuracy

@@ -83,6 +83,11 @@ class ReportedRun:
         }
 
     @property
+    def balanced(self) -> bool:
+        """Whether the search chose by balanced accuracy."""
+        return any(item.text == "balanced_accuracy" for item in self.experiment["search"]["objectives"].items)
+
+    @property
     def devices(self) -> dict[str, str]:
         """Names of the devices by id; the machine of the run goes by its processor."""
         names = {key: profile["name"].text for key, profile in self.environment["profiles"].pairs.items()}

@@ -29,6 +29,7 @@ _PURPOSES = {
     layout.MEASUREMENTS: "every reading that was taken",
     layout.RunFiles(Path()).latency_model().name: "the latency model that the search used",
     layout.SUPERNET: "the shared weights",
+    layout.SUPERNET_IMAGES: "which images the shared weights were trained on",
     layout.UNMET: "why budgets have no network",
     layout.VERIFY: "what was measured of the winners",
     layout.TEST: "what the test images said, and whether the budgets are kept",

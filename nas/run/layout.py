@@ -13,6 +13,7 @@ ENVIRONMENT: Final = "environment.json"
 LOG: Final = "log.jsonl"
 MEASUREMENTS: Final = "measurements.jsonl"
 SUPERNET: Final = "supernet.safetensors"
+SUPERNET_IMAGES: Final = "supernet_images.npz"
 PLANS: Final = "plans.json"
 TRIALS: Final = "trials.jsonl"
 FRONT: Final = "front.json"
@@ -114,6 +115,11 @@ class RunFiles:
     def supernet(self) -> Path:
         """Shared weights: checkpoint, and in the end the result."""
         return self.root / SUPERNET
+
+    @property
+    def supernet_images(self) -> Path:
+        """Which images the shared weights were trained on."""
+        return self.root / SUPERNET_IMAGES
 
     @property
     def plans(self) -> Path:

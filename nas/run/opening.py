@@ -30,6 +30,7 @@ from nas.run.layout import RunFiles
 from nas.run.machine import facts_here, machine
 from nas.run.reuse import check_reuse
 from nas.tasks.image_classification.prepared import Dataset, prepare
+from nas.tasks.image_classification.splits import OPTIONAL
 from search_spaces.slots import SearchSpace
 
 SCHEMA = 1
@@ -52,9 +53,10 @@ def materials(experiment: Experiment, begun: bool = False) -> Materials:
     if not begun:
         components.require_sources(experiment)
     components.make_parts(experiment, begun)
-    data = prepare(components.make_data(experiment), experiment.seed, fractions=experiment.splits)
+    raw = components.make_data(experiment)
+    data = prepare(raw, experiment.seed, fractions=experiment.splits, aside=experiment.parts_aside)
     if not begun:
-        check_reuse(experiment, data.splits.record())
+        check_reuse(experiment, data)
     components.require_lengths(experiment, len(data.splits.train))
     size = data.preprocessing
     space = components.make_space(experiment, (size.channels, *size.size), len(size.class_names))
@@ -77,13 +79,14 @@ def open_context(
     began with.
     """
     files = RunFiles(run.path)
-    splits, policy = found.data.splits.record(), sha256_file(policy_file(experiment.policy))
+    data, policy = found.data, sha256_file(policy_file(experiment.policy))
     if files.environment.exists():
         environment = read_json(files.environment, _REMEDY)
         if missing := [key for key in ("splits", "machine", "profiles") if key not in environment]:
             raise InputError(f"{files.environment} lacks {missing[0]!r}; {_REMEDY}")
         _same_experiment(files.experiment, experiment)
-        if environment["splits"] != splits:
+        data = _cut_as_begun(data, experiment, files, environment)
+        if environment["splits"] != data.splits.record():
             raise InputError(f"{run.path}: the data are not those this run began with; start anew with another --out")
         if environment.get("exit_policy", policy) != policy:
             raise InputError(
@@ -112,22 +115,29 @@ def open_context(
             "facts": asdict(here),
             "seed": experiment.seed,
             "plugins": experiment.plugins.modules,
-            "splits": splits,
+            "splits": data.splits.record(),
             "exit_policy": policy,
             "compiled_kernels": native.available(),
             "profiles": {name: profile.to_dict() for name, profile in profiles.items()},
         }
         atomic_write_text(files.experiment, dump.to_yaml(experiment))
         atomic_write_json(files.environment, environment)
-        notes = [*found.data.raw.notes]
-        if found.data.splits.left_out:
-            notes.append(f"{found.data.splits.left_out} training images stand in the test part too and are left out")
         for warning in here.warnings:
             voice.warning(warning)
-        for note in notes:
-            voice.warning(f"{found.data.raw.name}: {note}")
+        for note in data.notes:
+            voice.warning(f"{data.raw.name}: {note}")
             run.log("note", text=note)
-    return Context(experiment, run, found.data, found.space, profiles, voice, devices)
+    return Context(experiment, run, data, found.space, profiles, voice, devices)
+
+
+def _cut_as_begun(data: Dataset, experiment: Experiment, files: RunFiles, environment: Mapping[str, Any]) -> Dataset:
+    """The data as the run began with them: older releases kept parts aside that no stage reads."""
+    with understood(files.environment, _REMEDY):
+        recorded = [part for part in OPTIONAL if environment["splits"][part]["images"]]
+    aside = experiment.parts_aside.union(recorded)
+    if aside == experiment.parts_aside:
+        return data
+    return prepare(data.raw, experiment.seed, fractions=experiment.splits, aside=aside)
 
 
 def reopen(path: Path, plugins: Plugins) -> Context:
@@ -138,8 +148,9 @@ def reopen(path: Path, plugins: Plugins) -> Context:
     files = RunFiles(path)
     experiment = parse.load(files.experiment, plugins=plugins)
     found = materials(experiment, begun=True)
-    profiles = _recorded(files, read_json(files.environment, _REMEDY))
-    return Context(experiment, RunFolder.shared(path), found.data, found.space, profiles, Voice())
+    environment = read_json(files.environment, _REMEDY)
+    data = _cut_as_begun(found.data, experiment, files, environment)
+    return Context(experiment, RunFolder.shared(path), data, found.space, _recorded(files, environment), Voice())
 
 
 def _recorded(files: RunFiles, environment: Mapping[str, Any]) -> dict[str, DeviceProfile]:

@@ -1,32 +1,39 @@
 """Shared weights of another run: one training serves budgets and targets that were thought of later.
 
-What the weights depend on has to be the same in both runs, the split of the images above all: else networks would be
-judged on images that they were trained on.
+What the weights depend on has to be the same in both runs, but for the parts of the images: these may differ, as long
+as no network is judged on images that its weights were trained on. So weights carry the fingerprints of all of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from nas.config import dump, parse, plain_yaml
 from nas.config.settings import Experiment
 from nas.errors import InputError
 from nas.nn.weights import from_bytes
-from nas.process.files import atomic_write_bytes, atomic_write_json, read_json, sha256_file, understood
+from nas.process.files import atomic_write_bytes, read_json, sha256_file, understood
 from nas.run.folder import RunFolder
-from nas.run.layout import ENVIRONMENT, EXPERIMENT, PLANS, SUPERNET, RunFiles
+from nas.run.layout import ENVIRONMENT, EXPERIMENT, SUPERNET, SUPERNET_IMAGES, RunFiles
+from nas.tasks.image_classification.dataset import Labels
+from nas.tasks.image_classification.prepared import Dataset
+from nas.tasks.image_classification.splits import Fingerprints, Part
 
 _COMPONENTS = ("data", "space")
-_SAME = ("seed", *_COMPONENTS, "splits", "supernet")
+_SAME = ("seed", *_COMPONENTS, "supernet")
+#: The parts on which something is chosen or judged.
+_JUDGED: Final[tuple[Part, ...]] = ("val", "arch", "cert", "test")
 _LEAVE_OUT = "leave the key out"
 _REMEDY = f"make them the same, or {_LEAVE_OUT}"
 
 
-def check_reuse(experiment: Experiment, splits: Mapping[str, Any]) -> None:
-    """Refuse a run whose shared weights cannot be those of this experiment, with data split as `splits`.
+def check_reuse(experiment: Experiment, data: Dataset) -> None:
+    """Refuse a run whose shared weights cannot be those of this experiment, with these data.
 
     Raises InputError; nothing is written.
     """
@@ -39,22 +46,65 @@ def check_reuse(experiment: Experiment, splits: Mapping[str, Any]) -> None:
     _check_same(files.experiment, experiment, what)
     if not files.supernet.is_file():
         raise InputError(f"{what} has no {SUPERNET} yet; finish it with `nas run ... --resume`, or leave the key out")
-    with understood(f"{what} is damaged: {ENVIRONMENT}", _LEAVE_OUT):
-        trained_on = read_json(files.environment, _LEAVE_OUT)["splits"]
     with understood(f"{what} is damaged: {SUPERNET}", _LEAVE_OUT):
         metadata = from_bytes(files.supernet.read_bytes())[1]
         left = metadata["recipe"]["steps"] - metadata["step"]
-    with understood(f"{what} is damaged: {PLANS}", _LEAVE_OUT):
-        planned = _planned(files)
-    if experiment.supernet.max_time_s is not None and planned is None:
-        raise InputError(f"{what} has lost {PLANS}, which says how long it was trained; {_LEAVE_OUT}")
-    if trained_on != splits:
-        raise InputError(f"{what} was trained on other images than the data hold now; leave the key out")
+    _check_images(files, data, what)
     if left > 0:
         raise InputError(
             f"{what} is not trained to its end, {left} steps are left; finish it with `nas run ... --resume`, or leave "
             "the key out"
         )
+
+
+def _check_images(files: RunFiles, data: Dataset, what: str) -> None:
+    """Refuse weights that have seen images which this experiment chooses or judges by, or other data than these."""
+    if not files.supernet_images.is_file():
+        _check_parts(files, data, what)
+        return
+    with understood(f"{what} is damaged: {SUPERNET_IMAGES}", _LEAVE_OUT):
+        stored = np.load(io.BytesIO(files.supernet_images.read_bytes()), allow_pickle=False)
+        seen: Fingerprints = stored["images"]
+        labelled = _labelled(seen, stored["labels"])
+    for part in _JUDGED:
+        own = data.splits.fingerprints[part]
+        if known := int(np.isin(own, seen).sum()):
+            advice = f"train the other with `splits: {{reserve: [{part}]}}`, or " if part in ("arch", "cert") else ""
+            raise InputError(
+                f"{what} was trained on {known} of the {len(own)} images of this experiment's part {part}, and "
+                f"networks would be judged on what they have seen; {advice}{_LEAVE_OUT}"
+            )
+    own = data.splits.fingerprints["train"]
+    both = np.isin(own, seen)
+    other = int((both & ~np.isin(_labelled(own, data.labels("train")), labelled)).sum())
+    if other or not both.any():
+        how = f"{other} of them have other labels" if other else "it has seen none of these"
+        raise InputError(f"{what} was trained on other images than the data hold now: {how}; {_LEAVE_OUT}")
+
+
+def _labelled(images: Fingerprints, labels: Labels) -> Fingerprints:
+    """Fingerprints of images [n] with their labels [n]: another number for another label."""
+    return images + (labels.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+
+
+def _check_parts(files: RunFiles, data: Dataset, what: str) -> None:
+    """The same for a run of an older release: it is known to have trained on none of its own other parts, no more."""
+    now = data.splits.record()
+    with understood(f"{what} is damaged: {ENVIRONMENT}", _LEAVE_OUT):
+        began_with = read_json(files.environment, _LEAVE_OUT)["splits"]
+        differs = [part for part in _JUDGED if now[part]["images"] and began_with[part] != now[part]]
+    if differs:
+        raise InputError(
+            f"{what} was trained on other images than the data hold now, or with other splits: the part {differs[0]} "
+            f"is not the same; {_LEAVE_OUT}"
+        )
+
+
+def write_seen(files: RunFiles, data: Dataset) -> None:
+    """Write down which images, with which labels, the shared weights of a run are trained on."""
+    stream = io.BytesIO()
+    np.savez(stream, images=data.splits.fingerprints["train"], labels=data.labels("train"))
+    atomic_write_bytes(files.supernet_images, stream.getvalue())
 
 
 def _check_same(file: Path, experiment: Experiment, what: str) -> None:
@@ -82,28 +132,19 @@ def _name(section: Any) -> Any:
     return section.get("name") if isinstance(section, dict) else section
 
 
-def take_weights(experiment: Experiment, run: RunFolder, splits: Mapping[str, Any]) -> None:
-    """Copy the weights, and the number of steps that was planned for them, into a run; raises as `check_reuse`."""
-    check_reuse(experiment, splits)
+def take_weights(experiment: Experiment, run: RunFolder, data: Dataset) -> None:
+    """Copy the weights into a run, with what is known of the images they have seen; raises as `check_reuse`."""
+    check_reuse(experiment, data)
     source, own = RunFiles(Path(experiment.supernet.reuse or "")), RunFiles(run.path)
     copy_weights(source, own)
     run.log("reused", supernet=str(source.root), sha256=sha256_file(own.supernet))
 
 
 def copy_weights(source: RunFiles, own: RunFiles) -> None:
-    """Copy the shared weights of a run, and how long it was planned to train them."""
-    planned = _planned(source)
-    if planned is not None:
-        atomic_write_json(own.plans, {"supernet": planned})
+    """Copy the shared weights of a run, and what is known of the images they have seen."""
+    if source.supernet_images.is_file():
+        atomic_write_bytes(own.supernet_images, source.supernet_images.read_bytes())
     atomic_write_bytes(own.supernet, source.supernet.read_bytes())
-
-
-def _planned(files: RunFiles) -> int | None:
-    """The number of steps that was planned for the weights, None where no time bounds it."""
-    if not files.plans.exists():
-        return None
-    planned: int | None = read_json(files.plans, _LEAVE_OUT).get("supernet")
-    return planned
 
 
 def _without_reuse(value: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.process.files import understood
 from nas.run.context import Context
 from nas.run.training import load_checkpoint, planned_steps, training_set
 
@@ -35,9 +36,16 @@ def planned_supernet(context: Context) -> Trainer:
 
 
 def shared_weights(context: Context) -> dict[str, NDArray[np.float32]]:
-    """The trained shared weights by name."""
+    """The trained shared weights by name; those of another run were trained on as many images as it had."""
+    from nas.nn.loop import parameters as parameters_of
+    from nas.supernet.training import SharedNetworks
     from nas.supernet.training import shared_weights as parameters
 
-    state = load_checkpoint(context.files.supernet, planned_supernet(context).load)
+    path = context.files.supernet
+    if context.experiment.supernet.reuse is not None:
+        expected = SharedNetworks(context.space).initial(0, zero_residual=False)
+        with understood(path, "delete it, and it is taken from the other run again"):
+            return parameters_of(path.read_bytes(), expected)
+    state = load_checkpoint(path, planned_supernet(context).load)
     named: dict[str, NDArray[Any]] = dict(parameters(state))
     return named

@@ -55,6 +55,16 @@ class ExitRow:
 
 
 @dataclass(frozen=True)
+class ClassRow:
+    """One class: how many test images it has, and the share of them that is answered rightly; None without any."""
+
+    name: str
+    images: float
+    recall: float | None
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class Check:
     """How an artefact's numbers compare with JAX, and its accuracy on as many images; or why there are none."""
 
@@ -119,6 +129,8 @@ class Verdict:
     test_accuracy: float | None = None
     interval: tuple[float, float] | None = None
     test_images: float | None = None
+    balanced_accuracy: float | None = None
+    classes: tuple[ClassRow, ...] = ()
     checks: tuple[Check, ...] = ()
     tvm_s: float | None = None
     #: What 95 and 99 % of so many single calls stayed within, by the wall clock and none of them left out.

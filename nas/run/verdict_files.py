@@ -17,7 +17,7 @@ from nas.config.units import parse_quantity
 from nas.process.files import atomic_write_json, read_json, sha256_file
 from nas.run.layout import RunFiles
 from nas.run.lenient_json import LenientJson
-from nas.run.verdict import Attempt, BudgetRow, Check, ExitRow, Verdict, Verdicts
+from nas.run.verdict import Attempt, BudgetRow, Check, ClassRow, ExitRow, Verdict, Verdicts
 
 #: Verify.json of schema 1 held what test.json holds now.
 SCHEMA: Final = 2
@@ -140,7 +140,11 @@ def _tested_record(verdict: Verdict) -> dict[str, Any]:
             "test_exported": verdict.test_accuracy,
             "interval": verdict.interval,
             "images": verdict.test_images,
+            "balanced": verdict.balanced_accuracy,
         },
+        "classes": [
+            {"name": c.name, "images": c.images, "recall": c.recall, "interval": c.interval} for c in verdict.classes
+        ],
         "parity": {c.runtime: _check_record(c) for c in verdict.checks},
         "tvm_s": verdict.tvm_s,
     }
@@ -200,6 +204,8 @@ def read_verdict(measured: LenientJson, tested: LenientJson) -> Verdict:
         test_accuracy=accuracy["test_exported"].number,
         interval=accuracy["interval"].interval,
         test_images=accuracy["images"].number,
+        balanced_accuracy=accuracy["balanced"].number,
+        classes=tuple(map(_class, tested["classes"].items)),
         checks=tuple(_check(name, item) for name, item in tested["parity"].pairs.items()),
         tvm_s=tested["tvm_s"].number,
         p95_s=measured["single_calls"]["p95_s"].number,
@@ -222,6 +228,11 @@ def _exits(measured: Sequence[LenientJson], tested: Sequence[LenientJson]) -> tu
         )
         for was, now in zip(measured, padded, strict=False)
     )
+
+
+def _class(record: LenientJson) -> ClassRow:
+    images = record["images"].number or 0.0
+    return ClassRow(record["name"].text, images, record["recall"].number, record["interval"].interval)
 
 
 def _check(name: str, record: LenientJson) -> Check:

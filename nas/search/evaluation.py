@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.config.plugins import Plugins
+from nas.errors import InputError
 from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.latency import MODEL_VERSION
@@ -19,6 +20,7 @@ from nas.run.trial import Trial
 from nas.search import scoring
 from nas.search.evaluators.base import Evaluator, KnowsEveryNetwork
 from nas.search.problem import BudgetProblem, problem_of
+from nas.tasks.image_classification.balance import class_weights
 
 
 class Evaluation:
@@ -27,14 +29,24 @@ class Evaluation:
     def __init__(self, context: Context, problem: BudgetProblem) -> None:
         self._context = context
         self._problem = problem
-        self._images = len(context.data.splits.val)
+        self._labels = context.data.labels("val")[context.order("val")]
 
     @cached_property
     def evaluator(self) -> Evaluator:
         """What judges the networks."""
         spec = self._context.experiment.search.evaluator
         made: Evaluator = spec.load()(self._context, **spec.arguments)
+        if isinstance(made, KnowsEveryNetwork) and self._context.experiment.search.balanced:
+            raise InputError(
+                f"search.objectives: evaluator {spec.name} knows the accuracy of networks and not of their classes; "
+                "write accuracy for balanced_accuracy"
+            )
         return made
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """What each validation image counts [images] where networks are chosen by balanced accuracy; else None."""
+        return class_weights(self._labels) if self._context.experiment.search.balanced else None
 
     def trial(self, genome: NDArray[np.int64], batch: int, slot: int, of: int, images: int | None = None) -> Trial:
         """One genome judged on `images` validation images, by default as many as the search uses."""
@@ -47,7 +59,7 @@ class Evaluation:
         if violation.min() > 0:
             return base
         present = ~np.isnan(cumulative[experiment.target][0])
-        wanted = min(images or experiment.search.images, self._images)
+        wanted = min(images or experiment.search.images, len(self._labels))
         own = self.evaluator.scores(genome, wanted, present)
         if {np.shape(own.confidence), np.shape(own.correct)} != {(wanted, int(present.sum()))}:
             raise ValueError(
@@ -62,8 +74,10 @@ class Evaluation:
             "peak_memory_bytes": network.peak_memory,
         }
         thresholds = scoring.solved(own, own_cumulative_s)
-        figures, curve = scoring.metrics(own, thresholds[experiment.target], counts)
-        budgets = scoring.at_budgets(problem, own, thresholds, violation)
+        weights = class_weights(self._labels[:wanted])
+        figures, curve = scoring.metrics(own, thresholds[experiment.target], counts, weights)
+        own_weights = weights if experiment.search.balanced else None
+        budgets = scoring.at_budgets(problem, own, thresholds, violation, own_weights)
         found = replace(base, status="complete", metrics=figures, budgets=budgets, curve=curve)
         if isinstance(self.evaluator, KnowsEveryNetwork):
             return scoring.with_accuracy(found, float(self.evaluator.accuracy(genome[None])[0]))

@@ -18,11 +18,12 @@ from nas.exits.scores import Scores
 from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.latency import MODEL_VERSION
-from nas.run.trial import Trial, packed
+from nas.run.trial import Trial
 from nas.search.evaluation import Asked, Evaluation
 from nas.search.evaluators.base import ScoresEveryExit
 from nas.search.problem import BudgetProblem, objective_columns
 from nas.search.regret import regrets
+from nas.search.scoring import scored
 from nas.search.shrinkage import ranked
 from nas.searchers.pareto import pareto_rank
 from search_spaces.slots import with_exits
@@ -74,19 +75,21 @@ def _candidates(
         if trial.status == "failed":
             context.voice.warning(f"a candidate could not be judged on all images: {trial.error}")
     found = [
-        _as_placed(trial, better.get(trial.genome), number)
+        _as_placed(trial, better.get(trial.genome), number, evaluation.weights)
         for trial in found
         if trial.budgets and trial.budgets[number] is not None
     ]
     return ranked(context.space, found, trials, number)[:wanted]
 
 
-def _as_placed(trial: Trial, right: NDArray[np.bool_] | None, number: int) -> Trial:
+def _as_placed(
+    trial: Trial, right: NDArray[np.bool_] | None, number: int, weights: NDArray[np.float64] | None
+) -> Trial:
     """A trial whose answers at a budget are those of exits that were placed on other images, if they were placed."""
     at = trial.budgets[number]
     if right is None or at is None:
         return trial
-    known = replace(at, accuracy=float(right.mean()), images=len(right), right=packed(right))
+    known = scored(at, right, weights)
     return replace(trial, budgets=(*trial.budgets[:number], known, *trial.budgets[number + 1 :]))
 
 

@@ -124,11 +124,13 @@ def objective_columns(
 ) -> list[float]:
     """The values a searcher minimises for one network: accuracy as an error per budget, everything else as it is.
 
+    Which accuracy that is, plain or balanced, was decided when the network was judged.
+
     The error at a budget that the network cannot keep is 1.
     """
     columns: list[float] = []
     for objective in objectives:
-        if objective == "accuracy":
+        if objective in ("accuracy", "balanced_accuracy"):
             columns += [1.0 if at is None else 1.0 - at.accuracy for at in at_budgets]
         else:
             columns.append(metrics[METRIC_OF[objective]])

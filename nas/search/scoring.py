@@ -1,7 +1,8 @@
 """From the logits of one network at all its exits to what it is worth: accuracy at every budget, and a curve.
 
 Thresholds are solved for each budget, not searched (`exits.thresholds`); they stand in the result. What they are worth
-is estimated on images that they were not solved on (`exits.cross_fit`).
+is estimated on images that they were not solved on (`exits.cross_fit`). They are solved for the plain accuracy; where
+networks are chosen by the balanced one, that is what each is worth with its thresholds.
 """
 
 from __future__ import annotations
@@ -34,11 +35,16 @@ def solved(found: Scores, cumulative: Mapping[Target, Floats]) -> dict[Target, C
 
 
 def at_budgets(
-    problem: BudgetProblem, found: Scores, thresholds: Mapping[Target, CrossFitted], violation: Floats
+    problem: BudgetProblem,
+    found: Scores,
+    thresholds: Mapping[Target, CrossFitted],
+    violation: Floats,
+    weights: Floats | None = None,
 ) -> tuple[AtBudget | None, ...]:
     """The network at each budget: thresholds and what they give; None where it cannot keep the budget.
 
-    `thresholds` are those that `solved` found, `violation` has an entry per budget.
+    `thresholds` are those that `solved` found, `violation` has an entry per budget. `weights` [images] say what each
+    image counts, where they do not count the same.
     """
     result: list[AtBudget | None] = []
     for budget, amount in zip(problem.experiment.budgets, violation, strict=True):
@@ -49,18 +55,31 @@ def at_budgets(
                 best = fitted.best(problem.effective_budget_s(budget))
             else:
                 best = last_exit(found.correct, fitted.cumulative_s), found.correct[:, -1]
-        result.append(None if best is None else _at_budget(*best))
+        result.append(None if best is None else _at_budget(*best, weights))
     return tuple(result)
 
 
-def _at_budget(policy: Policy, right: NDArray[np.bool_]) -> AtBudget:
-    return AtBudget(policy.accuracy, policy.expected_s, policy.thresholds, policy.rates, len(right), packed(right))
+def _at_budget(policy: Policy, right: NDArray[np.bool_], weights: Floats | None) -> AtBudget:
+    return scored(AtBudget(policy.accuracy, policy.expected_s, policy.thresholds, policy.rates), right, weights)
 
 
-def metrics(found: Scores, thresholds: CrossFitted, counts: Mapping[str, float]) -> tuple[dict[str, float], Curve]:
+def scored(at: AtBudget, right: NDArray[np.bool_], weights: Floats | None) -> AtBudget:
+    """The same by other answers: whether each image [n] is right, and what it counts, all the same where it is None.
+
+    Weighted accuracies have no answers beside them, since their error is not that of a share.
+    """
+    if weights is not None:
+        return replace(at, accuracy=float(weights @ right), images=0, right="")
+    return replace(at, accuracy=float(right.mean()), images=len(right), right=packed(right))
+
+
+def metrics(
+    found: Scores, thresholds: CrossFitted, counts: Mapping[str, float], weights: Floats
+) -> tuple[dict[str, float], Curve]:
     """Figures of one network, and its curve.
 
-    `thresholds` are those on the experiment's target; `counts` are static costs, passed through.
+    `thresholds` are those on the experiment's target; `counts` are static costs, passed through. `weights` [images]
+    say what each image counts in the balanced accuracy.
     """
     free, worst_s = thresholds.best(np.inf), float(thresholds.cumulative_s[-1])
     if free is None:
@@ -68,6 +87,7 @@ def metrics(found: Scores, thresholds: CrossFitted, counts: Mapping[str, float])
     figures = {
         **counts,
         "accuracy": free[0].accuracy,
+        "balanced_accuracy": float(weights @ free[1]),
         "final_accuracy": float(found.correct[:, -1].mean()),
         "expected_latency_s": free[0].expected_s,
         "worst_case_latency_s": worst_s,
@@ -78,10 +98,14 @@ def metrics(found: Scores, thresholds: CrossFitted, counts: Mapping[str, float])
 
 
 def with_accuracy(trial: Trial, accuracy: float) -> Trial:
-    """A trial of a network with one exit whose accuracy is known, instead of estimated on images."""
+    """A trial of a network with one exit whose accuracy is known, instead of estimated on images.
+
+    How that is spread over the classes is not.
+    """
+    metrics = {name: value for name, value in trial.metrics.items() if name != "balanced_accuracy"}
     return replace(
         trial,
-        metrics={**trial.metrics, "accuracy": accuracy, "final_accuracy": accuracy},
+        metrics={**metrics, "accuracy": accuracy, "final_accuracy": accuracy},
         budgets=tuple(
             None if at is None else replace(at, accuracy=accuracy, images=0, right="") for at in trial.budgets
         ),

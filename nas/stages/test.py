@@ -29,9 +29,10 @@ from nas.process.machine import breathe, computing
 from nas.run.artefacts import built_for, compiled_beside, is_as_measured, plan_of, require_exported, shipped, why_no_tvm
 from nas.run.context import Context
 from nas.run.measurements import measured
-from nas.run.verdict import Check, ExitRow, Verdict, Verdicts
+from nas.run.verdict import Check, ClassRow, ExitRow, Verdict, Verdicts
 from nas.run.verdict_files import load_verdicts, write_tested
 from nas.run.winners import Winner, chosen_key, files_of, load_network, standing
+from nas.tasks.image_classification.balance import balanced_accuracy, hits_by_class
 from nas.tasks.image_classification.source import Source
 
 Logits = NDArray[np.float32]
@@ -75,6 +76,13 @@ def test_winners(context: Context) -> Verdicts:
         kept = not verdicts.unmet and all(verdict.kept is True for verdict in tested)
         verdicts = replace(verdicts, winners=tested, tested=True, kept=kept)
         write_tested(context.files, verdicts)
+        for verdict in tested:
+            missed = [repr(each.name) for each in verdict.classes if each.recall == 0]
+            if missed:
+                context.voice.warning(
+                    f"{verdict.name}: no test image of {len(missed)} of {len(verdict.classes)} classes is recognised: "
+                    f"{', '.join(missed[:3])}{', ...' if len(missed) > 3 else ''}"
+                )
     return verdicts
 
 
@@ -111,6 +119,8 @@ def _test(context: Context, winner: Winner, verdict: Verdict) -> Verdict:
         test_accuracy=float(right.mean()),
         interval=wilson(int(right.sum()), len(right)),
         test_images=len(right),
+        balanced_accuracy=balanced_accuracy(right, labels),
+        classes=_classes(right, labels, context.data.raw.class_names),
         checks=checks,
         tvm_s=tvm_s,
         exits=tuple(
@@ -123,6 +133,14 @@ def _test(context: Context, winner: Winner, verdict: Verdict) -> Verdict:
 def _exit(row: ExitRow, hits: NDArray[np.bool_], leaving: NDArray[np.bool_]) -> ExitRow:
     interval = wilson(int(hits.sum()), len(hits))
     return replace(row, accuracy=float(hits.mean()), interval=interval, test_rate=float(leaving.mean()))
+
+
+def _classes(right: NDArray[np.bool_], labels: NDArray[np.int32], names: Sequence[str]) -> tuple[ClassRow, ...]:
+    hits, counts = (row.tolist() for row in hits_by_class(right, labels, len(names)))
+    return tuple(
+        ClassRow(name, n, hit / n if n else None, wilson(hit, n) if n else None)
+        for name, hit, n in zip(names, hits, counts, strict=True)
+    )
 
 
 def _answers(

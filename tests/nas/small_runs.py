@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-#: Budgets that every network keeps, at most one early exit, 28 steps of training, 12 networks judged in three batches.
+#: Budgets that every network keeps, at most one early exit, 32 steps of training, 12 networks judged in three batches.
 SMALL: dict[str, Any] = {
     "name": "small",
     "data": {"name": "digits"},
@@ -29,6 +29,7 @@ SMALL: dict[str, Any] = {
     },
     "target": {"device": "host", "runner": "onnxruntime", "threads": 1},
     "budgets": [{"name": "worst", "latency": "200 ms"}, {"name": "mean", "latency": "200 ms", "of": "expected"}],
+    "splits": {"reserve": ["arch"]},
     "calibration": {"networks": 4},
     "supernet": {"epochs": 2, "random_subnets": 1},
     "search": {"evaluations": 12, "batch": 5, "images": 300, "calibration_images": 128},

@@ -72,8 +72,10 @@ def test_every_evaluated_genome_has_its_line(finished: Path) -> None:
 def test_the_environment_says_what_a_result_depends_on(finished: Path) -> None:
     environment = json.loads((finished / "environment.json").read_text())
     assert environment["seed"] == 0 and environment["versions"]["jax"] and environment["machine"]["cores"] >= 1
-    for part in ("train", "arch", "val", "cert", "test"):
-        assert environment["splits"][part]["images"] > 0 and len(environment["splits"][part]["sha256"]) == 64
+    splits = environment["splits"]
+    assert {part: splits[part]["images"] for part in ("val", "arch", "cert")} == {"val": 300, "arch": 75, "cert": 0}
+    assert splits["train"]["images"] + 375 + splits["left_out"] + splits["test"]["images"] == 1797
+    assert all(len(splits[part]["sha256"]) == 64 for part in ("train", "arch", "val", "cert", "test"))
     assert environment["profiles"]["host"]["peak_flops_per_s"]
 
 
@@ -115,6 +117,13 @@ def test_test_json_says_per_budget_what_the_test_images_said(finished: Path) -> 
         low, high = accuracy["interval"]
         assert 0 <= low <= accuracy["test_exported"] <= high <= 1 and accuracy["images"] == 359
         assert abs(accuracy["test_exported"] - accuracy["test_before_export"]) < 0.01
+        classes = winner["classes"]
+        assert [each["name"] for each in classes] == [str(digit) for digit in range(10)]
+        assert sum(each["images"] for each in classes) == 359
+        hits = sum(each["images"] * each["recall"] for each in classes)
+        assert hits / 359 == pytest.approx(accuracy["test_exported"])
+        assert sum(each["recall"] for each in classes) / 10 == pytest.approx(accuracy["balanced"])
+        assert all(low <= each["recall"] <= high for each in classes for low, high in [each["interval"]])
         assert [exit_["name"] for exit_ in winner["exits"]] == [exit_["name"] for exit_ in measured["exits"]]
         assert sum(exit_["test_rate"] for exit_ in winner["exits"]) == pytest.approx(1)
     verdicts = verified(finished)

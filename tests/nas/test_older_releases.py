@@ -15,12 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from nas.config.plugins import NO_PLUGINS
 from nas.deploy import manifest, thresholds
 from nas.errors import InputError
 from nas.process.files import read_jsonl
 from nas.run.layout import RunFiles
+from nas.run.opening import reopen
 from nas.run.verdict_files import load_verdicts
 from nas.stages import verify
+from tests.nas.opened_runs import opened
 from tests.nas.small_runs import Command, hashes
 
 RUNS = Path(__file__).with_name("older_releases")
@@ -97,6 +100,19 @@ def test_resumed_it_has_nothing_to_do_but_the_report(old: Path, nas: Command) ->
     before = hashes(old)
     assert resumed(nas) == (0, "")
     assert changed(before, old) <= OWN and (old / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("old", "unread"), [("verify1", {"cert", "arch"}), ("verify1_optimiser", {"cert"})], indirect=["old"]
+)
+def test_it_keeps_the_parts_that_it_began_with(old: Path, unread: set[str]) -> None:
+    """Which it kept from training though no stage read them."""
+    recorded = json.loads((old / "environment.json").read_text())["splits"]
+    assert all(recorded[part]["images"] for part in unread)
+    with opened(old) as context:
+        assert not context.experiment.parts_aside & unread
+        assert context.data.splits.record() == recorded
+    assert reopen(old, NO_PLUGINS).data.splits.record() == recorded
 
 
 @pytest.mark.parametrize("old", ["verify1", "verify1_optimiser"], indirect=True)

@@ -32,6 +32,8 @@ class Tabulated:
         space = context.space
         if len(exit_positions(space)) > 1:
             raise InputError(f"a table knows one accuracy per network, and space {space.name} has early exits")
+        if context.experiment.search.balanced:
+            raise InputError("a table knows accuracies and not those of classes: write accuracy for balanced_accuracy")
         try:
             table = nb201() if latencies == SHIPPED else load_table(latencies)
         except ValueError as error:

@@ -1,8 +1,12 @@
 """Images in folders, one folder per class."""
 
+import contextlib
 import os
 import struct
-from collections.abc import Sequence
+import threading
+import warnings
+import zlib
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
@@ -13,76 +17,76 @@ import numpy.typing as npt
 from nas.errors import InputError
 from nas.tasks.image_classification.dataset import Augmentation, Labels, RawData, check_class_names
 from nas.tasks.image_classification.files import existing_folder
+from nas.tasks.image_classification.folder_layout import EXPECTED, classes, labelled, layout, left_alone, no_images
+from nas.tasks.image_classification.folder_tree import Tree
 from nas.tasks.image_classification.preprocessing import resize
 from nas.tasks.image_classification.source import Images, Source
 from nas.tasks.image_classification.splits import split_off_test
 from nas.tasks.image_classification.stored import stored
 
-EXPECTED = "Expected PATH/<class>/<image> or PATH/train/<class>/<image> with PATH/test (or PATH/val)/<class>/<image>"
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 #: Photos are what they were when mirrored.
 AUGMENTATION = Augmentation(shift=4, flip=True)
 #: More than that stays on disk.
 IN_MEMORY_BYTES = 2**28
+#: No network of ours takes larger images, and a thousand of these are 50 GB.
+LARGEST_SIZE = 4096
 #: Counts up when files are decoded to other pixels than before.
 _DECODING = 1
 #: Images that are decoded before the next are begun.
 _AHEAD = 1024
+#: So many files that cannot be used are enough to know of at once.
+_MOST_UNUSABLE = 10
+#: An image of more pixels is decoded while no other large one is: its copies take hundreds of megabytes.
+_LARGE_PIXELS = 2**24
+#: What Pillow decodes itself; of other formats, some are handed to other programs.
+_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+#: What Pillow raises about damaged files, depending on where the damage is.
+_DAMAGED = (
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError,
+    RuntimeError, struct.error, zlib.error,
+)  # fmt: skip
+_ONE_LARGE = threading.Lock()
 
 
 def image_folder(path: str, size: int) -> RawData:
     """Images uint8 [n, 3, size, size], a class per folder, cropped centrally to a square and resized to `size` pixels.
 
     With PATH/train, the test part is PATH/test or else PATH/val; PATH/val beside PATH/test joins the training part, as
-    splits are made here. Without a test part a fifth is split off. Where the pixels, 3 size^2 bytes per image, are more
-    than 256 MB, they are kept in the user's cache folder and read from there when needed.
+    splits are made here. These names may be others of the kind (`folder_layout`). Without a test part a fifth is split
+    off. Where the pixels, 3 size^2 bytes per image, are more than 256 MB, they are kept in the user's cache folder and
+    read from there when needed.
     """
     folder = existing_folder(path, EXPECTED)
-    if size < 1:
-        raise InputError(f"image_folder: size {size}; give the side of the square in pixels, at least 1")
-    train, test = [folder], []
-    if (folder / "train").is_dir():
-        others = [folder / name for name in ("test", "val") if (folder / name).is_dir()]
-        train, test = [folder / "train", *others[1:]], others[:1]
-    names = _classes(train[0])
-    check_class_names(names, f"{train[0]}: folders of classes. {EXPECTED}")
-    train_files, ignored = _files(train, names)
-    test_files, ignored_test = _files(test, names)
-    for part, files in ((train, train_files), (test, test_files)):
+    if not 1 <= size <= LARGEST_SIZE:
+        raise InputError(
+            f"image_folder: size {size}; give the side of the square in pixels, at least 1 and at most {LARGEST_SIZE}"
+        )
+    tree = Tree()
+    found = layout(folder, tree)
+    names = classes(found.train[0], tree)
+    check_class_names(names, f"{found.train[0]}: folders of classes. {EXPECTED}")
+    train, test = labelled(found.train, names, tree), labelled(found.test, names, tree)
+    notes = (*found.notes, *left_alone((*found.train, *found.test), tree))
+    if tree.unusable:
+        raise _unusable(folder, tree.unusable)
+    for part, files in ((found.train, train), (found.test, test)):
         if part and not files:
-            raise InputError(f"{part[0]}: holds no images. {EXPECTED}; images are {', '.join(sorted(SUFFIXES))}")
+            raise no_images(part[0])
     place = str(folder.absolute())
-    x, y = _read(train_files, size, f"{place} train")
-    parts = (x, y, *_read(test_files, size, f"{place} test")) if test else split_off_test(x, y)
-    ignored += ignored_test
-    notes = (f"{ignored} files that are no images in a folder of a class were ignored",) if ignored else ()
+    x, y = _read(train, size, f"{place} train")
+    parts = (x, y, *_read(test, size, f"{place} test")) if found.test else split_off_test(x, y)
     name = f"image_folder {folder.name}"
     return RawData(*parts, class_names=names, name=name, notes=notes, augmentation=AUGMENTATION)
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
-
-
-def _files(folders: Sequence[Path], names: tuple[str, ...]) -> tuple[list[tuple[Path, int]], int]:
-    """Every image below the folders with its class number, in the order of names, and how many other files."""
-    images: list[tuple[Path, int]] = []
-    found = 0
-    for folder in folders:
-        unknown = sorted(set(_classes(folder)) - set(names))
-        if unknown:
-            raise InputError(
-                f"{folder / unknown[0]}: {unknown[0]!r} is no class of the training part, which has {len(names)}: "
-                f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}. {EXPECTED}"
-            )
-        for place, _, files in os.walk(folder):
-            found += len(files)
-            inside = Path(place).relative_to(folder).parts
-            # Hidden files include the ._NAME.jpg that macOS leaves on other file systems.
-            if inside and inside[0] in names:
-                wanted = [name for name in files if name[0] != "." and Path(name).suffix.lower() in SUFFIXES]
-                images += [(Path(place, name), names.index(inside[0])) for name in wanted]
-    return sorted(images), found - len(images)
+def _unusable(folder: Path, why: Mapping[Path, str]) -> InputError:
+    """What to raise about files, each with the reason: as many as are of use in one line."""
+    files = sorted(why)
+    said = "; ".join(f"{file}: {why[file]}" for file in files[:_MOST_UNUSABLE])
+    if len(files) == 1:
+        return InputError(f"{said}; repair or remove it")
+    more = f"; and {len(files) - _MOST_UNUSABLE} more" if len(files) > _MOST_UNUSABLE else ""
+    return InputError(f"{folder}: {len(files)} files cannot be used: {said}{more}; repair or remove them")
 
 
 def _read(files: Sequence[tuple[Path, int]], size: int, name: str) -> tuple[Source, Labels]:
@@ -107,28 +111,48 @@ def _state(file: Path) -> tuple[str | int, ...]:
 
 
 def _fill(x: Images, files: Sequence[tuple[Path, int]], size: int) -> None:
-    """Decode the files into x [n, 3, size, size]."""
+    """Decode the files into x [n, 3, size, size]; raises InputError that names those that cannot be."""
+    from PIL import Image
+
+    why: dict[Path, str] = {}
+    Image.init()
     # Pillow's decoders and numpy's products release the interpreter's lock. A share of the files at a time, since what
-    # is decoded ahead of what is stored is held in memory.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    # is decoded ahead of what is stored is held in memory. Of what Pillow finds strange in a file it can read, nothing
+    # is said.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         for begin in range(0, len(files), _AHEAD):
             some = files[begin : begin + _AHEAD]
             for place, image in enumerate(pool.map(lambda entry: _decode(entry[0], size), some), begin):
-                x[place] = image
+                if isinstance(image, str):
+                    why[files[place][0]] = image
+                else:
+                    x[place] = image
+            if len(why) >= _MOST_UNUSABLE:
+                break
+    if why:
+        raise _unusable(Path(os.path.commonpath([file.parent for file, _ in files])), why)
 
 
-def _decode(file: Path, size: int) -> npt.NDArray[np.uint8]:
-    """One image [3, size, size], upright after its EXIF orientation; transparency is dropped."""
+def _decode(file: Path, size: int) -> npt.NDArray[np.uint8] | str:
+    """One image [3, size, size], upright after its EXIF orientation, or why there is none.
+
+    Transparency is dropped, and of several images in a file the first is taken.
+    """
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
             mode = image.mode
-            upright = ImageOps.exif_transpose(image)
-            pixels = np.asarray(upright.convert("RGBA" if "transparency" in image.info else mode).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        raise InputError(f"{file}: is no image or a damaged one ({error}); repair or remove it") from error
-    if mode[0] in "IF":
-        raise InputError(f"{file}: has more than 8 bits per pixel (mode {mode}); convert it to 8 bits first")
-    resized: npt.NDArray[np.uint8] = resize(pixels.transpose(2, 0, 1)[None], (size, size))[0]
-    return resized
+            if mode[0] in "IF":
+                return f"has more than 8 bits per pixel (mode {mode}); convert it to 8 bits first"
+            with _ONE_LARGE if image.width * image.height > _LARGE_PIXELS else contextlib.nullcontext():
+                upright = ImageOps.exif_transpose(image)
+                pixels = np.asarray(upright.convert("RGBA" if "transparency" in image.info else mode).convert("RGB"))
+                resized: npt.NDArray[np.uint8] = resize(pixels.transpose(2, 0, 1)[None], (size, size))[0]
+                return resized
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller"
+    except _DAMAGED as error:
+        return f"is no image or a damaged one ({error})"

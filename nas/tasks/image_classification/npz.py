@@ -32,6 +32,11 @@ def npz(path: str) -> RawData:
     """
     file = Path(path).expanduser()
     arrays, unused = _arrays(file)
+    nearly = [name for name in unused if name.casefold().replace("-", "_") in KEYS]
+    if nearly:
+        raise InputError(
+            f"{file}: holds {nearly[0]}, which is not used; write {nearly[0].casefold().replace('-', '_')}"
+        )
     missing = [key for key in KEYS[:2] if key not in arrays]
     if "x_test" in arrays or "y_test" in arrays:
         missing += [key for key in KEYS[2:4] if key not in arrays]

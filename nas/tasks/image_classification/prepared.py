@@ -1,20 +1,22 @@
 """A data set ready for use: raw data, its splits, and the preprocessing fitted on its training images."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from nas.errors import InputError
 from nas.tasks.image_classification.dataset import Labels, RawData
-from nas.tasks.image_classification.fractions import SplitFractions
+from nas.tasks.image_classification.fractions import OptionalPart, SplitFractions
 from nas.tasks.image_classification.preprocessing import Preprocessing, resize
 from nas.tasks.image_classification.source import Images, Indices, View, chunks, part_of
-from nas.tasks.image_classification.splits import Splits, make_splits
+from nas.tasks.image_classification.splits import OPTIONAL, Part, Splits, make_splits
 
 Labelled: TypeAlias = Literal["train", "arch", "val", "cert"]
+#: With fewer images of a class, how well it is recognised is a matter of luck: of 4, one more is 25 points of recall.
+FEW: Final = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,36 @@ class Dataset:
         """The labels of the test part [n]: to be read once, after verification, by the report alone."""
         return self.raw.test_y[self.splits.test]
 
+    def class_counts(self) -> dict[Part, npt.NDArray[np.int64]]:
+        """How many images of each class [classes] every part has; parts without images have zeros."""
+        classes = len(self.raw.class_names)
+        parts: tuple[Labelled, ...] = ("train", "arch", "val", "cert")
+        counts: dict[Part, npt.NDArray[np.int64]] = {
+            part: np.bincount(self.labels(part), minlength=classes) for part in parts
+        }
+        return {**counts, "test": np.bincount(self.raw.test_y[self.splits.test], minlength=classes)}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of the data: the loader's notes, images left out, and classes with hardly any."""
+        notes = [*self.raw.notes]
+        if self.splits.left_out:
+            notes.append(f"{self.splits.left_out} training images stand in the test part too and are left out")
+        for part, counts in self.class_counts().items():
+            if counts.any() and (thin := self._thin(counts)):
+                notes.append(f"the part {part} has {thin}")
+        return tuple(notes)
+
+    def _thin(self, counts: npt.NDArray[np.int64]) -> str:
+        """Which classes have no image or few, as the end of a sentence; empty where all have enough."""
+        said = []
+        for what, found in (("no image", counts == 0), (f"fewer than {FEW} images", (counts > 0) & (counts < FEW))):
+            names = [self.raw.class_names[number] for number in np.flatnonzero(found)]
+            if names:
+                shown = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+                said.append(f"{what} of {len(names)} of {len(counts)} classes ({shown})")
+        return " and ".join(said)
+
     def _indices(self, part: Labelled) -> Indices:
         by_name: dict[Labelled, Indices] = {
             "train": self.splits.train,
@@ -54,10 +86,17 @@ class Dataset:
 
 
 def prepare(
-    raw: RawData, seed: int, size: tuple[int, int] | None = None, fractions: SplitFractions | None = None
+    raw: RawData,
+    seed: int,
+    size: tuple[int, int] | None = None,
+    fractions: SplitFractions | None = None,
+    aside: Collection[OptionalPart] = OPTIONAL,
 ) -> Dataset:
-    """`raw` split by the run seed, with preprocessing to `size` (height, width), by default the source's."""
-    splits = make_splits(raw, seed, fractions)
+    """`raw` split by the run seed, with preprocessing to `size` (height, width), by default the source's.
+
+    `fractions` and `aside` are those of `make_splits`.
+    """
+    splits = make_splits(raw, seed, fractions, aside)
     return Dataset(raw, splits, fit_preprocessing(raw, splits.train, size))
 
 

@@ -194,7 +194,7 @@ KINDS: tuple[tuple[Prepare, str], ...] = (
     (empty_image_folder, "classifying needs at least two"),
     (corrupt_image, "1.png: is no image or a damaged one"),
     (truncated_idx, "the header says 20 x 28 x 28 = 15680 values, the file holds 15679; it is truncated"),
-    (batch_too_large, "supernet.batch_size is 5000, but only 913 images are left to train on"),
+    (batch_too_large, "supernet.batch_size is 5000, but only 1063 images are left to train on"),
     (no_readings, "no.jsonl"),
     (a_space_that_does_not_fit, "space mobile has no table '9x9'"),
 )

@@ -25,7 +25,7 @@ from tests.nas.small_runs import small
 def test_an_experiment_of_an_older_release_is_the_same_experiment(run: Path) -> None:
     """What it does not mention has its default."""
     data = yaml.safe_load((run / EXPERIMENT).read_text())
-    del data["supernet"]["augment"], data["winners"]["training"], data["splits"], data["latency_model"]
+    del data["supernet"]["augment"], data["winners"]["training"], data["splits"]["val"], data["latency_model"]
     (run / EXPERIMENT).write_text(yaml.safe_dump(data))
     with RunFolder.open(run, resume=True) as folder:
         experiment = parse.experiment(small())
@@ -61,6 +61,6 @@ def test_the_facts_of_a_machine_are_described() -> None:
 
 def test_a_batch_that_is_larger_than_the_data_is_refused_before_anything_is_done() -> None:
     for section in ("supernet", "winners"):
-        experiment = parse.experiment(small(**{section: {"batch_size": 914}}))
-        with pytest.raises(InputError, match=rf"{section}\.batch_size is 914, but only 913 images"):
+        experiment = parse.experiment(small(**{section: {"batch_size": 1064}}))
+        with pytest.raises(InputError, match=rf"{section}\.batch_size is 1064, but only 1063 images"):
             materials(experiment)

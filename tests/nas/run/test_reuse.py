@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nas.nn.weights import from_bytes, to_bytes
@@ -23,14 +25,13 @@ def _reusing(run: Path, **changes: Any) -> dict[str, Any]:
     return small(supernet=supernet, **changes)
 
 
-def test_another_budget_on_the_same_weights(finished: Path, nas: Command, tmp_path: Path) -> None:
-    """Nothing is trained, even where the other run has gone in the meantime."""
-    source = tmp_path / "source"
-    shutil.copytree(finished, source)
+def test_another_budget_on_the_same_weights(finished: Path, source: Path, nas: Command, tmp_path: Path) -> None:
+    """Nothing is trained, even where the other run has gone in the meantime, and had fewer images to train on."""
+    _trained_on(source, 900)
     file = write(tmp_path, _reusing(source, budgets=[{"name": "other", "latency": "150 ms"}]))
     assert nas("search", file, "--out", "new").code == 0
-    weights = (finished / "supernet.safetensors").read_bytes()
-    assert (tmp_path / "new" / "supernet.safetensors").read_bytes() == weights
+    for name in ("supernet.safetensors", "supernet_images.npz"):
+        assert (tmp_path / "new" / name).read_bytes() == (source / name).read_bytes()
     events = read_jsonl(tmp_path / "new" / "log.jsonl")
     assert [event["supernet"] for event in events if event["event"] == "reused"] == [str(source)]
     trials = read_jsonl(tmp_path / "new" / "trials.jsonl")
@@ -49,7 +50,12 @@ def test_another_budget_on_the_same_weights(finished: Path, nas: Command, tmp_pa
     ("changes", "message"),
     [
         ({"seed": 1}, "was trained otherwise: seed was 0 there and is 1 here"),
-        ({"splits": {"val": 0.2}}, "was trained otherwise: splits was"),
+        ({"splits": {"val": 0.3}}, "was trained on "),
+        (
+            {"splits": {"reserve": ["cert"]}},
+            "of this experiment's part cert, and networks would be judged on what they",
+        ),
+        ({"splits": {"reserve": ["cert"]}}, "train the other with `splits: {reserve: [cert]}`, or leave the key out"),
         ({"supernet": {"epochs": 3}}, "was trained otherwise: supernet was"),
         ({"supernet": {"reuse": "nowhere"}}, "'nowhere' is not a run: it has no experiment.yaml"),
     ],
@@ -69,20 +75,80 @@ def test_a_run_without_weights_is_refused(finished: Path, nas: Command, tmp_path
     assert "has no supernet.safetensors yet" in error
 
 
-def test_images_that_have_changed_since_are_refused(finished: Path, nas: Command, tmp_path: Path) -> None:
+def test_an_optimiser_may_learn_from_a_part_that_was_kept_aside(finished: Path, nas: Command, tmp_path: Path) -> None:
+    """Whose images the weights have not seen."""
+    searching = {"search": {**SMALL["search"], "optimiser": "differentiable"}, "splits": {}}
+    assert nas("check", write(tmp_path, _reusing(finished, **searching))).code == 0
+    with np.load(finished / "supernet_images.npz") as seen:
+        assert len(seen["images"]) == len(seen["labels"]) == 1438 - 300 - 75
+
+
+@pytest.fixture
+def source(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, to be changed."""
+    shutil.copytree(finished, tmp_path / "source")
+    return tmp_path / "source"
+
+
+def _trained_on(run: Path, images: int) -> None:
+    """Make the weights say that they have seen so many of the images only; the others were kept aside."""
+    _change_seen(run, images=lambda seen: seen[:images], labels=lambda labels: labels[:images])
+    arrays, metadata = from_bytes((run / "supernet.safetensors").read_bytes())
+    (run / "supernet.safetensors").write_bytes(to_bytes(arrays, {**metadata, "images": images}))
+
+
+def _change_seen(run: Path, **changes: Any) -> None:
+    with np.load(run / "supernet_images.npz") as stored:
+        arrays = {name: changes.get(name, lambda array: array)(stored[name]) for name in stored.files}
+    np.savez(run / "supernet_images.npz", **arrays)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda run: _change_seen(run, images=lambda seen: ~seen), "was trained on other images .* has seen none"),
+        (lambda run: _change_seen(run, labels=lambda labels: labels[::-1]), "other images .* have other labels"),
+        (lambda run: _older(run, "val"), "trained on other images than the data hold now, .* the part val is not"),
+        (lambda run: _older(run, "test"), "the part test is not the same"),
+    ],
+)
+def test_images_that_have_changed_since_are_refused(
+    change: Callable[[Path], Any], message: str, source: Path, nas: Command, tmp_path: Path
+) -> None:
     """Networks would be judged on images that the weights were trained on."""
-    source, new = tmp_path / "source", tmp_path / "new"
-    shutil.copytree(finished, source)
-    file = write(tmp_path, _reusing(source))
-    assert nas("search", file, "--out", "new").code == 0
-    (new / "supernet.safetensors").unlink()
-    environment = json.loads((source / "environment.json").read_text())
-    environment["splits"]["val"]["sha256"] = "0" * 64
-    (source / "environment.json").write_text(json.dumps(environment))
-    with opened(new) as context, pytest.raises(ValueError, match="trained on other images than the data hold now"):
-        take_weights(context.experiment, context.run, context.data.splits.record())
-    assert "trained on other images" in nas("search", file, "--out", "third").error
-    assert not (tmp_path / "third").exists()
+    change(source)
+    assert re.search(message, nas("search", write(tmp_path, _reusing(source)), "--out", "new").error)
+    assert not (tmp_path / "new").exists()
+
+
+def test_they_are_looked_at_again_when_the_weights_are_taken(
+    source: Path, run: Path, nas: Command, tmp_path: Path
+) -> None:
+    write(run, _reusing(source))
+    with opened(run) as context:
+        take_weights(context.experiment, context.run, context.data)
+        _change_seen(source, images=lambda seen: ~seen)
+        with pytest.raises(ValueError, match="was trained on other images than the data hold now"):
+            take_weights(context.experiment, context.run, context.data)
+
+
+def _older(run: Path, changed: str = "") -> None:
+    """Make a run that of a release which did not write what its weights saw, with a part that is another one."""
+    (run / "supernet_images.npz").unlink()
+    environment = json.loads((run / "environment.json").read_text())
+    environment["splits"]["train"]["sha256"] = "0" * 64
+    if changed:
+        environment["splits"][changed]["sha256"] = "0" * 64
+    (run / "environment.json").write_text(json.dumps(environment))
+
+
+def test_weights_of_an_older_release_serve_where_the_parts_that_judge_are_the_same(
+    source: Path, nas: Command, tmp_path: Path
+) -> None:
+    _older(source)
+    assert nas("check", write(tmp_path, _reusing(source))).code == 0
+    refused = nas("check", write(tmp_path, _reusing(source, splits={"reserve": ["cert"]}))).error
+    assert "the part cert is not the same" in refused
 
 
 @pytest.mark.parametrize(
@@ -90,21 +156,20 @@ def test_images_that_have_changed_since_are_refused(finished: Path, nas: Command
     [
         (lambda run: (run / "supernet.safetensors").write_bytes(b"torn"), "is damaged"),
         (lambda run: os.truncate(run / "supernet.safetensors", 9000), "the weights are damaged"),
-        (lambda run: (run / "environment.json").write_text("{"), "is damaged"),
-        (lambda run: (run / "plans.json").write_text("[]"), "is damaged"),
-        (lambda run: (run / "environment.json").unlink(), "is damaged"),
-        (lambda run: _rewind_training(run), "is not trained to its end, 25 steps are left"),
-        (lambda run: _retell(run, images=7), "the checkpoint belongs to another training: images was 7"),
-        (lambda run: _retell(run, space="toy"), "the checkpoint belongs to another training: space was toy"),
+        (lambda run: (run / "supernet_images.npz").write_bytes(b"torn"), "is damaged: supernet_images.npz"),
+        (lambda run: (run / "supernet_images.npz").write_bytes(b""), "is damaged: supernet_images.npz"),
+        (lambda run: (_older(run), (run / "environment.json").write_text("{")), "is damaged"),
+        (lambda run: (_older(run), (run / "environment.json").write_text("{}")), "is damaged"),
+        (lambda run: (_older(run), (run / "environment.json").unlink()), "is damaged"),
+        (lambda run: _rewind_training(run), "is not trained to its end, 29 steps are left"),
         (lambda run: _lose_a_weight(run), "the checkpoint belongs to another space"),
     ],
 )
 def test_a_run_that_is_damaged_or_not_finished_is_refused(
-    damage: Callable[[Path], Any], message: str, finished: Path, nas: Command, tmp_path: Path
+    damage: Callable[[Path], Any], message: str, source: Path, nas: Command, tmp_path: Path
 ) -> None:
-    shutil.copytree(finished, tmp_path / "source")
-    damage(tmp_path / "source")
-    file = write(tmp_path, _reusing(tmp_path / "source"))
+    damage(source)
+    file = write(tmp_path, _reusing(source))
     error = nas("run", file, "--out", "new").error
     assert message in error == nas("check", file).error and "source" in error and not (tmp_path / "new").exists()
 
@@ -113,12 +178,6 @@ def _rewind_training(run: Path) -> None:
     """Make the weights say that they were written after three steps."""
     arrays, metadata = from_bytes((run / "supernet.safetensors").read_bytes())
     (run / "supernet.safetensors").write_bytes(to_bytes(arrays, {**metadata, "step": 3}))
-
-
-def _retell(run: Path, **changes: Any) -> None:
-    """Make the weights say that they are of another training."""
-    arrays, metadata = from_bytes((run / "supernet.safetensors").read_bytes())
-    (run / "supernet.safetensors").write_bytes(to_bytes(arrays, {**metadata, **changes}))
 
 
 def _lose_a_weight(run: Path) -> None:

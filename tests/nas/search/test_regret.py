@@ -68,6 +68,10 @@ def test_a_budget_that_nothing_keeps_is_told_with_the_fastest_of_all(
         ({"latency_model": {"name": "table", "latencies": "none.npz"}}, "none.npz is no latency table"),
         ({"latency_model": {"name": "table", "column": "raspi4", "error": -1}}, "error is -1"),
         ({"search": {"evaluator": {"name": "table", "accuracies": "none.npz"}}}, "none.npz holds no accuracies"),
+        (
+            {"search": {"evaluator": {"name": "table", "accuracies": "a.npz"}, "objectives": ["balanced_accuracy"]}},
+            "a table knows accuracies and not those of classes",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told_before_anything_is_written(

@@ -11,10 +11,12 @@ import pytest
 from nas.config import parse
 from nas.config.kinds import SEARCHER
 from nas.errors import InputError
-from nas.run.trial import load_batches
+from nas.process.files import read_json
+from nas.run.trial import Trial, load_batches
 from nas.stages import search
 from search_spaces.slots import sizes
 from tests.nas.opened_runs import opened, rewind
+from tests.nas.small_runs import SMALL, Command, small, write
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,25 @@ def test_a_log_that_the_searcher_would_not_have_written_is_refused(run: Path) ->
         other = replace(context.experiment, seed=1, search=settings)
         with pytest.raises(InputError, match=r"trials\.jsonl holds other genomes in batch 0 than searcher random asks"):
             search.search(replace(context, experiment=other))
+
+
+def test_networks_are_chosen_by_their_balanced_accuracy_where_that_is_asked_for(run: Path, nas: Command) -> None:
+    rewind(run, "supernet")
+    before = (run / "supernet.safetensors").read_bytes()
+    objectives = ["balanced_accuracy", "worst_case_latency"]
+    experiment = write(run, small(search={**SMALL["search"], "objectives": objectives}))
+    assert nas("search", experiment, "--out", str(run), "--resume").code == 0
+    trials = [trial for batch in load_batches(run / "trials.jsonl") for trial in batch]
+    assert any(trial.metrics["balanced_accuracy"] != trial.metrics["accuracy"] for trial in trials)
+    for trial in trials:
+        at = trial.budgets[0]
+        assert at is not None and abs(at.accuracy - trial.metrics["final_accuracy"]) < 0.1
+        if trial.metrics["exits"] == 1:
+            assert at.accuracy == trial.metrics["balanced_accuracy"]
+    assert any(trial.budgets[0].accuracy != trial.metrics["final_accuracy"] for trial in trials if trial.budgets[0])
+    for candidates in read_json(run / "front.json", "")["budgets"].values():
+        found = [Trial.from_json(record) for record in candidates]
+        for number in {trial.batch for trial in found}:
+            worth = [at.accuracy for trial in found if (at := trial.budgets[number]) is not None]
+            assert worth == sorted(worth, reverse=True)
+    assert (run / "supernet.safetensors").read_bytes() == before

@@ -14,10 +14,12 @@ from nas.errors import InputError
 from nas.nn import static
 from nas.run.artefacts import built_for, compiled_beside
 from nas.run.layout import RunFiles
+from nas.run.verdict import ClassRow
 from nas.run.verdict_files import load_verdicts
 from nas.run.winners import files_of, standing
 from nas.stages import test as testing
 from nas.stages import verify
+from nas.tasks.image_classification.balance import hits_by_class
 from tests.nas.opened_runs import opened
 from tests.nas.small_runs import SMALL
 
@@ -52,6 +54,25 @@ def test_test_labels_are_read_once(run: Path, monkeypatch: pytest.MonkeyPatch) -
         testing.test_winners(watched)
         testing.test_winners(watched)
         assert len(read) == len(SMALL["budgets"])
+
+
+def test_a_class_that_is_never_recognised_is_said(
+    run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def none_of_three(*given: Any) -> Any:
+        hits, counts = hits_by_class(*given)
+        return np.where(np.arange(10) == 3, 0, hits), np.where(np.arange(10) == 4, 0, counts)
+
+    monkeypatch.setattr(testing, "hits_by_class", none_of_three)
+    with opened(run) as context:
+        (run / "test.json").unlink()
+        testing.test_winners(context)
+    assert [message for message in caplog.messages if "recognised" in message] == [
+        f"{name}: no test image of 1 of 10 classes is recognised: '3'" for name in ("worst", "mean")
+    ]
+    for verdict in load_verdicts(RunFiles(run)).winners:
+        assert verdict.classes[3].recall == 0 and verdict.classes[3].interval is not None
+        assert verdict.classes[4] == ClassRow("4", 0, None, None)
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,8 @@ def nan_at(image: int, channel: int, row: int, column: int, value: float = np.na
         ({"class_names": np.array([], "U1")}, "0 class"),
         ({"y_test": None}, "lacks y_test; it holds x_train, y_train, x_test"),
         ({"x_test": None}, "lacks x_test"),
+        ({"x_test": None, "y_test": None, "X_test": X[:8]}, "holds X_test, which is not used; write x_test"),
+        ({"x_train": None, "x-train": X}, "holds x-train, which is not used; write x_train"),
         ({"x_train": None, "X": X}, "lacks x_train; it holds y_train, x_test, y_test, X"),
         ({"x_test": X[:8, :, :4]}, r"\[3, 5, 6\] and test images uint8 \[3, 4, 6\]"),
         ({"x_test": X[:8].astype(np.float32)}, "uint8 .* and test images float32"),

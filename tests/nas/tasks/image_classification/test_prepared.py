@@ -85,3 +85,52 @@ def test_a_constant_channel_becomes_zero() -> None:
 def test_a_size_of_nothing_is_refused() -> None:
     with pytest.raises(InputError, match=r"input size \(0, 4\)"):
         prepare(raw_data(), 0, (0, 4))
+
+
+def rare(counts: tuple[int, ...], seed: int = 0) -> RawData:
+    """So many images of each class, and the same shares of 100 test images."""
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    x = rng.integers(0, 256, (len(y), 1, 4, 4), np.uint8)
+    test_y = np.repeat(np.arange(len(counts), dtype=np.int32), [100 * n // sum(counts) for n in counts])
+    test_x = rng.integers(0, 256, (len(test_y), 1, 4, 4), np.uint8)
+    return RawData(x, y, test_x, test_y, tuple("abcdefghij"[: len(counts)]), "rare")
+
+
+def test_every_part_says_how_many_images_of_each_class_it_has() -> None:
+    raw = rare((900, 300))
+    data = prepare(raw, 0, aside=("cert",))
+    counts = data.class_counts()
+    assert counts["val"].tolist() == [225, 75] and counts["arch"].tolist() == [0, 0]
+    assert sum(counts[part] for part in ("train", "val", "cert")).tolist() == [900, 300]
+    assert counts["test"].tolist() == [75, 25] and data.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("counts", "notes"),
+    [
+        ((1000, 1000), ()),
+        (
+            (1180, 20),
+            ("the part test has fewer than 5 images of 1 of 2 classes ('b')",),
+        ),
+        (
+            (1197, 2, 1),
+            (
+                "the part train has fewer than 5 images of 2 of 3 classes ('b', 'c')",
+                "the part val has no image of 1 of 3 classes ('c') and fewer than 5 images of 1 of 3 classes ('b')",
+                "the part test has no image of 2 of 3 classes ('b', 'c')",
+            ),
+        ),
+        (
+            (1184, 4, 4, 4, 4),
+            (
+                "the part train has fewer than 5 images of 4 of 5 classes ('b', 'c', 'd', ...)",
+                "the part val has fewer than 5 images of 4 of 5 classes ('b', 'c', 'd', ...)",
+                "the part test has no image of 4 of 5 classes ('b', 'c', 'd', ...)",
+            ),
+        ),
+    ],
+)
+def test_classes_of_which_a_part_has_hardly_an_image_are_noted(counts: tuple[int, ...], notes: tuple[str, ...]) -> None:
+    assert prepare(rare(counts), 0, aside=()).notes == notes

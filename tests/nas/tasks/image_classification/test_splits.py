@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nas.errors import InputError
 from nas.tasks.image_classification.dataset import RawData
-from nas.tasks.image_classification.fractions import SplitFractions
+from nas.tasks.image_classification.fractions import OptionalPart, SplitFractions
 from nas.tasks.image_classification.prepared import Labelled
 from nas.tasks.image_classification.splits import Splits, limit_training, make_splits, split_off_test
 
@@ -65,6 +65,44 @@ def test_a_part_nobody_needs_is_empty() -> None:
     splits = make_splits(raw_data(), 0, SplitFractions(arch=0))
     assert len(splits.arch) == 0
     assert len(splits.cert) == 150
+
+
+@pytest.mark.parametrize("aside", [(), ("arch",), ("cert",), ("cert", "arch")])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_part_given_to_training_changes_no_other_part(aside: tuple[OptionalPart, ...], copies: int) -> None:
+    raw = raw_data(copies=copies)
+    whole, some = make_splits(raw, 5), make_splits(raw, 5, aside=aside)
+    given: set[int] = set()
+    for part in ("val", "test", "cert", "arch"):
+        if part in ("val", "test", *aside):
+            assert whole.hashes[part] == some.hashes[part]
+            assert whole.fingerprints[part].tolist() == some.fingerprints[part].tolist()
+        else:
+            assert len(getattr(some, part)) == 0 == some.record()[part]["images"]
+            given |= set(getattr(whole, part).tolist())
+    assert set(some.train.tolist()) == set(whole.train.tolist()) | given
+    assert (np.diff(some.train) > 0).all() and len(some.fingerprints["train"]) == len(some.train)
+
+
+@pytest.mark.parametrize(
+    ("fractions", "read", "aside"),
+    [
+        ({}, (), set()),
+        ({}, ("arch",), {"arch"}),
+        ({"reserve": ("cert",)}, (), {"cert"}),
+        ({"reserve": ("cert", "arch")}, ("arch",), {"cert", "arch"}),
+        ({"cert": 0.1}, (), {"cert"}),
+        ({"cert": 0, "arch": 0}, (), set()),
+    ],
+)
+def test_a_part_is_kept_aside_where_it_is_read_or_asked_for(
+    fractions: dict[str, Any], read: tuple[OptionalPart, ...], aside: set[str]
+) -> None:
+    assert SplitFractions(**fractions).aside(read) == aside
+
+
+def test_few_images_are_enough_where_nobody_reads_the_smallest_part() -> None:
+    assert len(make_splits(raw_data(12), 0, aside=()).val) == 3
 
 
 def test_equal_seeds_give_equal_splits_and_hashes_and_others_do_not() -> None:
@@ -158,9 +196,10 @@ def test_training_images_of_the_test_part_are_left_out() -> None:
         ({"val": -0.1}, "val is -0.1"),
         ({"cert": 1.0}, "cert is 1.0"),
         ({"arch": float("nan")}, "arch is nan"),
+        ({"cert": 0, "reserve": ("cert",)}, "reserve keeps cert aside and cert: 0 leaves it empty"),
     ],
 )
-def test_impossible_fractions_are_refused(fractions: dict[str, float], message: str) -> None:
+def test_impossible_fractions_are_refused(fractions: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         SplitFractions(**fractions)
 
