@@ -7,7 +7,7 @@ measuring and training can tell.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -33,8 +33,7 @@ from nas.run.folder import RunFolder
 from nas.run.latency import origin, over_space, refit, safety_margin_of
 from nas.run.layout import RunFiles
 from nas.run.opening import Materials, materials
-from nas.run.reuse import copy_weights
-from nas.run.supernet import shared_weights
+from nas.run.supernet import weights_in
 from nas.search.problem import BudgetProblem
 from nas.supernet.union import plan
 from search_spaces.ir import Network
@@ -261,7 +260,5 @@ def _require_reusable(context: Context) -> None:
     if context.experiment.supernet.reuse is None or not context.experiment.search.needs_weights:
         return
     source = RunFiles(Path(context.experiment.supernet.reuse))
-    with TemporaryDirectory() as folder:
-        copy_weights(source, RunFiles(Path(folder)))
-        with understood(f"supernet.reuse: {source.supernet}", "leave the key out"):
-            shared_weights(replace(context, run=RunFolder.shared(Path(folder))))
+    with understood(f"supernet.reuse: {source.supernet}", "leave the key out"):
+        weights_in(source.supernet, context.space)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from nas.process.files import understood
 from nas.run.context import Context
 from nas.run.training import load_checkpoint, planned_steps, training_set
+from search_spaces.slots import SearchSpace
 
 if TYPE_CHECKING:
     from nas.nn.trainer import Trainer
@@ -37,15 +39,20 @@ def planned_supernet(context: Context) -> Trainer:
 
 def shared_weights(context: Context) -> dict[str, NDArray[np.float32]]:
     """The trained shared weights by name; those of another run were trained on as many images as it had."""
-    from nas.nn.loop import parameters as parameters_of
-    from nas.supernet.training import SharedNetworks
     from nas.supernet.training import shared_weights as parameters
 
     path = context.files.supernet
     if context.experiment.supernet.reuse is not None:
-        expected = SharedNetworks(context.space).initial(0, zero_residual=False)
         with understood(path, "delete it, and it is taken from the other run again"):
-            return parameters_of(path.read_bytes(), expected)
+            return weights_in(path, context.space)
     state = load_checkpoint(path, planned_supernet(context).load)
     named: dict[str, NDArray[Any]] = dict(parameters(state))
     return named
+
+
+def weights_in(path: Path, space: SearchSpace) -> dict[str, NDArray[np.float32]]:
+    """The shared weights in a file, of whatever training; raises ValueError where they are not those of the space."""
+    from nas.nn.loop import parameters
+    from nas.supernet.training import SharedNetworks
+
+    return parameters(path.read_bytes(), SharedNetworks(space).initial(0, zero_residual=False))

@@ -60,7 +60,7 @@ def test_nobody_is_judged_by_thresholds_that_saw_it() -> None:
         changed = Scores(found.confidence, found.correct ^ mask[:, None])
         again = CrossFitted.of(changed, COST).best(0.8)
         assert again is not None
-        leaving = exit_index(CrossFitted.of(found, COST).parts[number].best(0.8).thresholds, found.confidence[mask])  # type: ignore[union-attr]
+        leaving = exit_index(CrossFitted.of(found, COST).parts[number].best(0.8).thresholds, found.confidence[mask])
         assert (judged[1][mask] == found.correct[mask][np.arange(mask.sum()), leaving]).all()
         assert (again[1][mask] == ~judged[1][mask]).all(), "the labels of a fold decide about its own thresholds"
 

@@ -287,28 +287,3 @@ def test_the_end_of_a_differentiable_search_is_shown_with_its_warning(tmp_path: 
         assert text in table, text
     (run / "optimiser" / "tiny.json").write_text("{")
     assert "optimiser/tiny.json is not JSON" in _page(run)
-
-
-def test_recall_by_class_is_shown_the_lowest_first(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", networks=24)
-    assert 'id="classes"' not in _page(run)
-    tested = json.loads((run / "test.json").read_text())
-    for winner in tested["winners"]:
-        winner["accuracy"]["balanced"] = 0.5
-        winner["classes"] = [
-            {"name": "healthy", "images": 983, "recall": 1.0, "interval": [0.996, 1.0]},
-            {"name": "<ill>", "images": 17, "recall": 0.0, "interval": [0.0, 0.184]},
-            {"name": "unseen", "images": 0, "recall": None, "interval": None},
-        ]
-    atomic_write_json(run / "test.json", tested)
-    page = _page(run)
-    _check_html(page)
-    table = page[page.index('id="classes"') : page.index('id="networks"')]
-    assert "which chance alone brings to 33.3\u202f%" in table and "0.0\u202f%, of &lt;ill&gt;" in table
-    assert table.index("&lt;ill&gt;</td>") < table.index("healthy</td>") < table.index("unseen</td>")
-    assert page.count("<dt>balanced accuracy</dt>") == len(tested["winners"])
-    assert "chosen by their balanced accuracy" not in page
-    experiment = json.loads((run / "experiment.yaml").read_text())
-    experiment["search"] = {"objectives": ["balanced_accuracy", "params"]}
-    atomic_write_json(run / "experiment.yaml", experiment)
-    assert "Networks were chosen by their balanced accuracy" in _page(run)

@@ -11,7 +11,7 @@ import pytest
 from latency_models.base import ErrorBar
 from latency_models.sheets import table
 from nas.config.units import parse_quantity
-from nas.run.latency import UNMEASURED_SAFETY_MARGIN, _safety_margin
+from nas.run.latency import UNMEASURED_SAFETY_MARGIN, safety_margin_of
 from tests.nas.devices.test_family import store
 from tests.nas.small_runs import Command, small, write
 
@@ -82,4 +82,4 @@ def test_same_family_devices_that_were_measured_come_before_the_class(nas: Comma
     ],
 )
 def test_what_a_search_allows_for_comes_from_networks_or_from_other_devices(error: ErrorBar, margin: float) -> None:
-    assert _safety_margin(error) == margin
+    assert safety_margin_of(error) == margin

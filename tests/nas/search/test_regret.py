@@ -63,7 +63,7 @@ def test_a_budget_that_nothing_keeps_is_told_with_the_fastest_of_all(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"space": "toy"}, "is a table of another space"),
+        ({"space": {"name": "toy", "max_exits": 0}}, "is a table of another space"),
         ({"latency_model": {"name": "table", "column": "abacus"}}, "no device 'abacus'; it has 1080ti_1"),
         ({"latency_model": {"name": "table", "latencies": "none.npz"}}, "none.npz is no latency table"),
         ({"latency_model": {"name": "table", "column": "raspi4", "error": -1}}, "error is -1"),

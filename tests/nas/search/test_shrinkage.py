@@ -37,7 +37,7 @@ def test_shrunken_accuracies_are_nearer_to_the_truth_and_the_best_is_not_the_luc
     before, after, luck, left = [], [], [], []
     for seed in range(12):
         found, truth = trials(seed, images)
-        score = np.array([trial.budgets[0].accuracy for trial in found])  # type: ignore[union-attr]
+        score = np.array([trial.budgets[0].accuracy for trial in found])
         shrunk = estimates(SPACE, found, (), 0).accuracy
         common = (score - truth).mean()
         before.append(((score - truth - common) ** 2).mean())
@@ -50,7 +50,7 @@ def test_shrunken_accuracies_are_nearer_to_the_truth_and_the_best_is_not_the_luc
 
 def test_with_many_images_scores_stay_what_they_are() -> None:
     found, _ = trials(0, 100_000, n=30)
-    score = np.array([trial.budgets[0].accuracy for trial in found])  # type: ignore[union-attr]
+    score = np.array([trial.budgets[0].accuracy for trial in found])
     assert np.abs(estimates(SPACE, found, (), 0).accuracy - score).max() < 0.001
 
 
@@ -58,7 +58,7 @@ def test_others_are_learned_from_and_a_network_counts_once() -> None:
     found, _ = trials(0, 300)
     few = found[:3]
     alone, together = estimates(SPACE, few, (), 0), estimates(SPACE, few, found, 0)
-    assert alone.accuracy.tolist() == [trial.budgets[0].accuracy for trial in few]  # type: ignore[union-attr]
+    assert alone.accuracy.tolist() == [trial.budgets[0].accuracy for trial in few]
     assert (together.accuracy != alone.accuracy).all()
     assert np.allclose(together.accuracy, estimates(SPACE, found, (), 0).accuracy[:3])
 
@@ -66,8 +66,8 @@ def test_others_are_learned_from_and_a_network_counts_once() -> None:
 def test_the_paired_error_is_that_of_differences_on_the_same_images() -> None:
     found, _ = trials(0, 400)
     told = estimates(SPACE, found, (), 0)
-    best = sorted(found, key=lambda trial: -trial.budgets[0].accuracy)[:2]  # type: ignore[union-attr]
-    one, other = (trial.budgets[0].answers().astype(float) for trial in best)  # type: ignore[union-attr]
+    best = sorted(found, key=lambda trial: -trial.budgets[0].accuracy)[:2]
+    one, other = (trial.budgets[0].answers().astype(float) for trial in best)
     assert told.paired_std == pytest.approx((one - other).std() / math.sqrt(400), rel=0.3)
     assert told.equal == pytest.approx(0.1 * told.paired_std) and told.gain == pytest.approx(0.25 * told.paired_std)
 
