@@ -124,12 +124,17 @@ def _weights(files: WinnerFiles) -> tuple[dict[str, NDArray[np.float32]], dict[s
         return from_bytes(files.weights.read_bytes())
 
 
+def trained_weights(files: WinnerFiles) -> dict[str, NDArray[np.float32]]:
+    """The weights in a winner's folder; raises InputError where they are damaged."""
+    return _weights(files)[0]
+
+
 def load_network(context: Context, winner: Winner) -> tuple[Network, dict[str, NDArray[np.float32]]]:
     """A trained winner and its weights; raises InputError where it is not trained yet."""
     files = files_of(context, winner)
     if not is_trained(files, winner):
         raise InputError(f"winner {winner.budget.name} is not trained yet; run `nas train {context.run.path}`")
-    return context.space.decode(winner.genome), _weights(files)[0]
+    return context.space.decode(winner.genome), trained_weights(files)
 
 
 def write_scores(files: WinnerFiles, found: Scores) -> None:

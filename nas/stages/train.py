@@ -17,7 +17,16 @@ from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.supernet import shared_weights
 from nas.run.training import load_checkpoint, planned_steps, require_same_kernels, steps_progress, training_set
-from nas.run.winners import Winner, files_of, is_trained, load_network, write_scores, write_weights
+from nas.run.winners import (
+    Winner,
+    files_of,
+    is_trained,
+    is_trained_for,
+    load_network,
+    trained_weights,
+    write_scores,
+    write_weights,
+)
 from nas.search.selection import choose
 from nas.seeds import derive_seed
 from search_spaces.ir import Network
@@ -36,14 +45,14 @@ def train_winners(context: Context) -> None:
     for winner in winners.values():
         files = files_of(context, winner)
         if not is_trained(files, winner):
-            # One network may win several budgets; trained again it would become the same.
-            same = (other for other in winners.values() if other.trial.key == winner.trial.key)
-            trained = next((other for other in same if is_trained(files_of(context, other), other)), None)
+            # One network may win several budgets, or have been set aside; trained again it would become the same.
+            places = (*(files_of(context, other) for other in winners.values()), *context.files.all_not_kept())
+            trained = next((place for place in places if is_trained_for(place, winner.trial.key)), None)
             if trained is None:
                 with computing():
                     _train(context, winner)
             else:
-                write_weights(files, winner, load_network(context, trained)[1])
+                write_weights(files, winner, trained_weights(trained))
         if not files.scores.exists():
             with computing():
                 _score(context, winner)
