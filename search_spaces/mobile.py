@@ -17,6 +17,9 @@ from search_spaces.operators import Shape
 from search_spaces.slots import SpaceError
 from search_spaces.staged import Stage, StagedSpace
 
+#: A kernel is smaller, and an expansion no larger: beyond any network for a device.
+MOST_KERNEL, MOST_EXPANSION = 100, 100
+
 
 def round_channels(channels: float, divisor: int = 8) -> int:
     """The nearest multiple of `divisor`, at least `divisor`, and never more than 10 % below the request."""
@@ -169,8 +172,15 @@ def mobile(
     for number, stage in enumerate(row.stages):
         if set(stage.options) != wanted:
             raise SpaceError(f"stage {number} has the options {sorted(stage.options)}; mobile needs {sorted(wanted)}")
-        if any(kernel % 2 == 0 for kernel in stage.options["kernel"]):
-            raise SpaceError(f"stage {number} has the kernels {stage.options['kernel']}; they must be odd")
+        kernels, expansions, gates = (stage.options[name] for name in ("kernel", "expansion", "se"))
+        if not all(type(kernel) is int and 0 < kernel < MOST_KERNEL and kernel % 2 for kernel in kernels):
+            raise SpaceError(f"stage {number} has the kernels {kernels}; they must be odd, from 1 to {MOST_KERNEL - 1}")
+        if not all(type(each) in (int, float) and 0 < each <= MOST_EXPANSION for each in expansions):
+            raise SpaceError(
+                f"stage {number} has the expansions {expansions}; they must be numbers above 0, up to {MOST_EXPANSION}"
+            )
+        if not all(type(gate) is bool for gate in gates):
+            raise SpaceError(f"stage {number} has se {gates}; write false, true or both")
     _check_expansions(row)
     return StagedSpace(
         name=f"mobile-{table}",

@@ -20,6 +20,9 @@ from search_spaces.op import Ref
 from search_spaces.operators import Shape
 from search_spaces.slots import IMAGE, ExitSite, Gene, Genome, Genomes, Slot, SpaceError, check, fold
 
+#: Beyond any network for a device: building one would take minutes, or all memory.
+MOST_WIDTH, MOST_DEPTH = 100_000, 100
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -38,10 +41,17 @@ class Stage:
 
     def __post_init__(self) -> None:
         for name, values in (("widths", self.widths), ("depths", self.depths), *self.options.items()):
+            if not all(isinstance(value, bool | int | float | str) for value in values):
+                raise SpaceError(f"a stage's {name} {values} must be numbers, truth values or texts")
             if not values or len(set(values)) != len(values):
                 raise SpaceError(f"a stage's {name} {values} must be a list of different values")
         if min(self.widths) < 1 or min(self.depths) < 1 or self.stride < 1:
             raise SpaceError(f"a stage needs widths, depths and stride of at least 1, got {self}")
+        if max(self.widths) > MOST_WIDTH or max(self.depths) > MOST_DEPTH or self.stride > MOST_WIDTH:
+            raise SpaceError(
+                f"a stage has at most {MOST_DEPTH} blocks of {MOST_WIDTH:,} channels, got widths {self.widths}, depths "
+                f"{self.depths} and stride {self.stride}"
+            )
 
 
 class Block(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 
@@ -64,5 +65,6 @@ def _user_errors() -> tuple[type[Exception], ...]:
 
 
 def _end(code: int, statement: str) -> int:
-    print(statement, file=sys.stderr)
+    with contextlib.suppress(OSError):  # a reader that went away
+        print(statement, file=sys.stderr)
     return code

@@ -1,7 +1,8 @@
 """Images in folders, one folder per class."""
 
 import os
-import struct
+import reprlib
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from latency_models.arrays import DAMAGED
 from nas.errors import InputError
 from nas.tasks.image_classification.dataset import Augmentation, Labels, RawData, check_class_names
 from nas.tasks.image_classification.files import existing_folder
@@ -22,6 +24,8 @@ EXPECTED = "Expected PATH/<class>/<image> or PATH/train/<class>/<image> with PAT
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 #: Photos are what they were when mirrored.
 AUGMENTATION = Augmentation(shift=4, flip=True)
+#: The largest side of an input, and the most pixels of a file: unpacking more takes gigabytes and minutes.
+MOST_SIDE, MOST_PIXELS = 4096, 2**26
 #: More than that stays on disk.
 IN_MEMORY_BYTES = 2**28
 #: Counts up when files are decoded to other pixels than before.
@@ -38,8 +42,10 @@ def image_folder(path: str, size: int) -> RawData:
     than 256 MB, they are kept in the user's cache folder and read from there when needed.
     """
     folder = existing_folder(path, EXPECTED)
-    if size < 1:
-        raise InputError(f"image_folder: size {size}; give the side of the square in pixels, at least 1")
+    if not 1 <= size <= MOST_SIDE:
+        raise InputError(
+            f"image_folder: size {reprlib.repr(size)}; give the side of the square in pixels, from 1 to {MOST_SIDE}"
+        )
     train, test = [folder], []
     if (folder / "train").is_dir():
         others = [folder / name for name in ("test", "val") if (folder / name).is_dir()]
@@ -108,9 +114,13 @@ def _state(file: Path) -> tuple[str | int, ...]:
 
 def _fill(x: Images, files: Sequence[tuple[Path, int]], size: int) -> None:
     """Decode the files into x [n, 3, size, size]."""
+    from PIL import Image
+
     # Pillow's decoders and numpy's products release the interpreter's lock. A share of the files at a time, since what
     # is decoded ahead of what is stored is held in memory.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        # Too large for us comes before too large for Pillow, which would warn.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         for begin in range(0, len(files), _AHEAD):
             some = files[begin : begin + _AHEAD]
             for place, image in enumerate(pool.map(lambda entry: _decode(entry[0], size), some), begin):
@@ -121,12 +131,24 @@ def _decode(file: Path, size: int) -> npt.NDArray[np.uint8]:
     """One image [3, size, size], upright after its EXIF orientation; transparency is dropped."""
     from PIL import Image, ImageOps
 
+    # Whoever opens a pipe waits for somebody to write into it.
+    if not file.is_file():
+        raise InputError(f"{file}: is no regular file, or a link to nowhere; remove it")
     try:
         with Image.open(file) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise InputError(
+                    f"{file}: has {image.width} x {image.height} pixels, and {MOST_PIXELS / 1e6:.0f} million are the "
+                    "most that are read; make it smaller"
+                )
             mode = image.mode
             upright = ImageOps.exif_transpose(image)
             pixels = np.asarray(upright.convert("RGBA" if "transparency" in image.info else mode).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{file}: {error}; make it smaller") from error
+    except DAMAGED as error:
         raise InputError(f"{file}: is no image or a damaged one ({error}); repair or remove it") from error
     if mode[0] in "IF":
         raise InputError(f"{file}: has more than 8 bits per pixel (mode {mode}); convert it to 8 bits first")
