@@ -170,7 +170,9 @@ def profile(draw: random.Random, base: dict[str, Any]) -> Case:
     else:
         about, raw = damaged(text.encode(), draw)
     file.write_bytes(raw)
-    Path("a.yaml").write_text(dumped({**base, "target": {"device": file.stem, "runner": "onnxruntime"}}), encoding="utf-8")
+    Path("a.yaml").write_text(
+        dumped({**base, "target": {"device": file.stem, "runner": "onnxruntime"}}), encoding="utf-8"
+    )
     command = draw.choice((("devices",), ("devices", str(file)), ("devices", file.stem), ("check", "a.yaml")))
     return Case("profile", f"{file.name}: {about}", command)
 

@@ -77,7 +77,7 @@ def read(path: Path) -> DeviceProfile:
     try:
         data = load_yaml(text)
     except ValueError as error:
-        raise ProfileError(f"{path}: {error}") from error
+        raise ProfileError(f"{path}: is not valid YAML of a profile: {error}") from error
     profile = parse(data, str(path))
     if profile.id != path.stem:
         raise ProfileError(f"{path}: id is {profile.id!r}; it must equal the file's name, {path.stem!r}")

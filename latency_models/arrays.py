@@ -88,7 +88,7 @@ def read_array(content: bytes) -> NDArray[Any]:
         raise ValueError(f"an array of format {version}, which is not read")
     shape, is_fortran, dtype = readers[version](stream)
     if dtype.hasobject:
-        raise ValueError("Object arrays are not read: they could hold a program")
+        raise ValueError("Object arrays could hold a program, and are not read, as with allow_pickle=False")
     if any(side < 0 for side in shape) or math.prod(shape) * dtype.itemsize > len(content) - stream.tell():
         raise ValueError(f"an array of shape {list(shape)} is said to be there, and its numbers are not")
     order: Literal["F", "C"] = "F" if is_fortran else "C"

@@ -177,7 +177,7 @@ def unsealed(record: Mapping[str, Any]) -> dict[str, Any]:
     written = content.pop(CHECKSUM, None)
     if written is not None and written != _checksum(content):
         raise ValueError(
-            f"its content has another checksum than {written!r:.20}; without {CHECKSUM!r} it is not compared"
+            f"it is not what was written: its {CHECKSUM} is of another content; whoever edits takes it out"
         )
     return content
 
