@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return handler(args)
     except _user_errors() as error:
         return _end(MALFORMED, f"nas: error: {' '.join(str(error).splitlines())}")
+    except FileNotFoundError as error:
+        return _end(MALFORMED, f"nas: error: {error}; it was removed while this ran, or is yet to be made")
     except OSError as error:
         return _end(MALFORMED, f"nas: error: {error}; nothing that was written is lost")
     except NothingFits as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -162,14 +163,18 @@ class Measurement:
         return Measurement(**values)
 
 
-def _only(record: Mapping[str, Any], kind: type[ExitTime | Measurement]) -> None:
+def _only(record: object, kind: type[ExitTime | Measurement]) -> None:
+    if not isinstance(record, Mapping):
+        raise InputError(f"{record!r:.40} is no reading")
     if unknown := sorted(set(record) - {each.name for each in fields(kind)}):
         raise InputError(f"a reading has no key {unknown[0]!r:.40}")
 
 
 def _of(value: Any, kind: type, name: str) -> Any:
     """A value that is of the kind it has to be; an integer is a number too, and a truth value is none."""
-    given: Any = float(value) if kind is float and type(value) is int else value
+    # An integer may be larger than any float.
+    is_number = kind is float and type(value) is int and abs(value) <= sys.float_info.max
+    given: Any = float(value) if is_number else value
     if kind is list and isinstance(value, tuple):
         given = list(value)
     if type(given) is not kind or (isinstance(given, float) and not math.isfinite(given)):

@@ -145,7 +145,10 @@ def read_jsonl(path: Path) -> tuple[dict[str, Any], ...]:
     """
     if not path.exists():
         return ()
-    lines = path.read_bytes().split(b"\n")[:-1]
+    *lines, rest = path.read_bytes().split(b"\n")
+    # Torn is what begins as a line does, or what a file system filled with zeros.
+    if rest and rest[:1] not in (b"{", b"\0"):
+        raise InputError(f"{path} ends with {rest[:40]!r}, which is no torn line; the file was damaged: restore it")
     return tuple(_record(path, number, line) for number, line in enumerate(lines, start=1))
 
 
@@ -235,6 +238,8 @@ def _sync(path: Path) -> None:
 
 
 def _refused(path: Path, error: OSError, intact: str) -> RunFolderError:
+    if not path.parent.is_dir():
+        return RunFolderError(f"cannot write {path}: its folder was removed meanwhile; restore it, or start anew")
     try:
         free = f", {shutil.disk_usage(path.parent).free / 2**20:.0f} MiB free"
     except OSError:

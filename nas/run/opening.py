@@ -35,6 +35,7 @@ from nas.run.context import Context
 from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
 from nas.run.reuse import check_reuse
+from nas.run.soundness import sealed
 from nas.tasks.image_classification.prepared import Dataset, prepare
 from search_spaces.slots import SearchSpace, complete
 
@@ -180,7 +181,6 @@ def open_context(
         if missing := [key for key in ("splits", "machine", "profiles") if key not in environment]:
             raise InputError(f"{files.environment} lacks {missing[0]!r}; {_REMEDY}")
         _same_experiment(files.experiment, experiment)
-        _as_begun(files, environment)
         if environment["splits"] != splits:
             raise InputError(f"{run.path}: the data are not those this run began with; start anew with another --out")
         if environment.get("exit_policy", policy) != policy:
@@ -201,13 +201,11 @@ def open_context(
         from nas.nn import native
 
         profiles = {target.device: load_profile(target.device) for target in experiment.targets}
-        atomic_write_text(files.experiment, dump.to_yaml(experiment))
         environment = {
             "schema": SCHEMA,
             "versions": dict.fromkeys(("python", *versions.OF_RUNS), "not installed")
             | versions.installed(versions.OF_RUNS),
             "machine": _machine(),
-            "experiment": sha256_file(files.experiment),
             "seed": experiment.seed,
             "plugins": experiment.plugins.modules,
             "splits": splits,
@@ -215,6 +213,7 @@ def open_context(
             "compiled_kernels": native.available(),
             "profiles": {name: profile.to_dict() for name, profile in profiles.items()},
         }
+        atomic_write_text(files.experiment, sealed(dump.to_yaml(experiment)))
         atomic_write_json(files.environment, environment)
         notes = [*found.data.raw.notes]
         if found.data.splits.left_out:
@@ -240,19 +239,8 @@ def reopen(path: Path, plugins: Plugins) -> Context:
     files = RunFiles(path)
     experiment = parse.load(files.experiment, plugins=plugins)
     found = materials(experiment, begun=True)
-    environment = read_json(files.environment, _REMEDY)
-    _as_begun(files, environment)
-    profiles = _recorded(files, environment)
+    profiles = _recorded(files, read_json(files.environment, _REMEDY))
     return Context(experiment, RunFolder.shared(path), found.data, found.space, profiles, Voice())
-
-
-def _as_begun(files: RunFiles, environment: Mapping[str, Any]) -> None:
-    """Refuse a run whose experiment is not the text that it began with; older releases did not note which it was."""
-    if environment.get("experiment", sha256_file(files.experiment)) != sha256_file(files.experiment):
-        raise InputError(
-            f"{files.experiment} was changed since the run began, and what is there was found with what it said "
-            f"before; {_REMEDY}"
-        )
 
 
 def _recorded(files: RunFiles, environment: Mapping[str, Any]) -> dict[str, DeviceProfile]:

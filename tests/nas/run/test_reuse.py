@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nas.nn.weights import from_bytes, to_bytes
-from nas.process.files import read_jsonl
+from nas.process.files import atomic_write_json, read_jsonl
 from nas.run.reuse import take_weights
 from tests.nas.opened_runs import opened
 from tests.nas.small_runs import SMALL, Command, small, write
@@ -78,7 +78,7 @@ def test_images_that_have_changed_since_are_refused(finished: Path, nas: Command
     (new / "supernet.safetensors").unlink()
     environment = json.loads((source / "environment.json").read_text())
     environment["splits"]["val"]["sha256"] = "0" * 64
-    (source / "environment.json").write_text(json.dumps(environment))
+    atomic_write_json(source / "environment.json", environment)
     with opened(new) as context, pytest.raises(ValueError, match="trained on other images than the data hold now"):
         take_weights(context.experiment, context.run, context.data.splits.record())
     assert "trained on other images" in nas("search", file, "--out", "third").error
