@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from hardware_profiles.profile import HOST, DeviceProfile, ProfileError
 from hardware_profiles.schema import nearest, parse
@@ -66,41 +65,23 @@ def names(search: Sequence[str | Path] = SEARCH) -> tuple[str, ...]:
 
 def read(path: Path) -> DeviceProfile:
     """Read and check one YAML file, whose name must be its device's id; raises ProfileError naming the file."""
-    import yaml
+    from hardware_profiles.plain_yaml import load as load_yaml
 
+    # Whoever opens a pipe waits for somebody to write into it.
+    if path.exists() and not path.is_file():
+        raise ProfileError(f"{path}: is no regular file; give the path of a .yaml file")
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ProfileError(f"{path}: cannot be read ({error})") from error
     try:
-        data = yaml.load(text, Loader=_strict_loader())
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ProfileError(f"{path}: is not valid YAML: {error}") from error
+        data = load_yaml(text)
+    except ValueError as error:
+        raise ProfileError(f"{path}: is not valid YAML of a profile: {error}") from error
     profile = parse(data, str(path))
     if profile.id != path.stem:
         raise ProfileError(f"{path}: id is {profile.id!r}; it must equal the file's name, {path.stem!r}")
     return profile
-
-
-@functools.cache
-def _strict_loader() -> Any:
-    """A safe YAML loader (libyaml where there) that refuses a key written twice instead of keeping the last."""
-    import yaml
-
-    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-    class StrictLoader(base):  # type: ignore[misc]  # which class that is depends on how PyYAML was built
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            seen: set[Hashable] = set()
-            for key_node, _ in node.value:
-                key = self.construct_object(key_node, deep=True)
-                if isinstance(key, Hashable) and key in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"key {key!r} twice", key_node.start_mark)
-                if isinstance(key, Hashable):
-                    seen.add(key)
-            return super().construct_mapping(node, deep)
-
-    return StrictLoader
 
 
 @functools.cache

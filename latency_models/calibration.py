@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile, Target
+from latency_models.arrays import read_arrays, understood
 from latency_models.base import Floats
 from latency_models.errors import UnpricedOperator
 from latency_models.features import CALLS, DECISIONS, FEATURES, KERNELS, FeatureSet, Machine, Prior, counts, machine
@@ -123,13 +123,10 @@ class Calibration:
         `own` are the features of the model that asks; without them one of FEATURES is taken. Raises ValueError for
         another schema, another model's file or a foreign one.
         """
-        try:
-            with np.load(file, allow_pickle=False) as data:
-                arrays = {name: data[name] for name in data.files}
+        with understood(f"{file}: is not a stored latency model"):
+            arrays = read_arrays(file)
             header = json.loads(str(arrays["header"]))
             schema, model = header["schema"], header.get("model", "")
-        except (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{file}: is not a stored latency model ({error})") from error
         if schema not in _READ:
             known = " and ".join(map(str, _READ))
             raise ValueError(f"{file}: a latency model of schema {schema}; this release reads {known}")
@@ -141,28 +138,35 @@ class Calibration:
         columns = header.get("columns") or _COLUMNS_OF_SCHEMA_1.get(model, features.columns)
         if missing := set(columns) - set(features.columns):
             raise ValueError(f"{file}: has the column {min(missing)!r}, which latency model {model!r} lacks now")
-        place = [features.columns.index(column) for column in columns]
-        description = header["machine"]
-        for name in ("flops_per_s", "fusions"):
-            description[name] = tuple(description[name])
-        width = len(features.columns)
-        covariance = np.zeros((width, width))
-        covariance[np.ix_(place, place)] = arrays["covariance"]
-        rows = {name: arrays[name] for name in _ARRAYS}
-        rows["features"] = _spread(rows["features"], place, width)
-        coefficients = _spread(arrays["coefficients"], place, width)
-        on = Machine(**description)
-        return Calibration(
-            features=features,
-            target=Target(**header["target"]),
-            machine=on,
-            rows=Rows(**rows),
-            fit=Fit(coefficients, covariance, float(arrays["noise"]), header.get("freedom") or math.inf),
-            table=KernelTable.of_arrays(arrays),
-            prior=_stored_prior(features.prior(on), arrays, place),
-            same_family=tuple(header.get("relatives", ())),
-            sheet=None if header.get("sheet") is None else SheetError(**header["sheet"]),
-        )
+        with understood(f"{file}: is not a stored latency model"):
+            return _stored(features, header, arrays, [features.columns.index(column) for column in columns])
+
+
+def _stored(
+    features: FeatureSet, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], place: Sequence[int]
+) -> Calibration:
+    """The calibration of a file whose columns stand at `place` among those of the model."""
+    description = dict(header["machine"])
+    for name in ("flops_per_s", "fusions"):
+        description[name] = tuple(description[name])
+    width = len(features.columns)
+    covariance = np.zeros((width, width))
+    covariance[np.ix_(place, place)] = arrays["covariance"]
+    rows = {name: arrays[name] for name in _ARRAYS}
+    rows["features"] = _spread(rows["features"], place, width)
+    coefficients = _spread(arrays["coefficients"], place, width)
+    on = Machine(**description)
+    return Calibration(
+        features=features,
+        target=Target(**header["target"]),
+        machine=on,
+        rows=Rows(**rows),
+        fit=Fit(coefficients, covariance, float(arrays["noise"]), header.get("freedom") or math.inf),
+        table=KernelTable.of_arrays(arrays),
+        prior=_stored_prior(features.prior(on), arrays, place),
+        same_family=tuple(header.get("relatives", ())),
+        sheet=None if header.get("sheet") is None else SheetError(**header["sheet"]),
+    )
 
 
 def _spread(values: Floats, place: Sequence[int], width: int) -> Floats:

@@ -13,6 +13,7 @@ from typing import IO
 
 import numpy as np
 
+from latency_models.arrays import read_arrays, understood
 from latency_models.base import Floats
 from search_spaces.slots import Genomes
 
@@ -49,10 +50,11 @@ def load_choice_table(file: str | IO[bytes]) -> ChoiceTable:
 
     Raises ValueError where one of the three is missing or doesn't fit.
     """
-    with np.load(file, allow_pickle=False) as data:
-        missing = {"table_ms", "bias_ms", "operators"} - set(data.files)
+    with understood(f"{file} is no choice table"):
+        data = read_arrays(file)
+        missing = {"table_ms", "bias_ms", "operators"} - data.keys()
         if missing:
-            raise ValueError(f"a choice table needs the array {sorted(missing)[0]!r}; the file has {data.files}")
+            raise ValueError(f"a choice table needs the array {sorted(missing)[0]!r}; the file has {[*data]}")
         table_ms, bias_ms = np.asarray(data["table_ms"], np.float64), float(data["bias_ms"])
         operators = tuple(str(name) for name in data["operators"])
     return ChoiceTable(table_ms / 1e3, bias_ms / 1e3, operators)

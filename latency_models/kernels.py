@@ -7,7 +7,6 @@ look-up table of ProxylessNAS (Cai et al. 2019, arXiv 1812.00332) and HSCoNAS (a
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from latency_models.arrays import read_arrays, understood
 from latency_models.base import Floats
 from search_spaces.ir import Builder, Network
 from search_spaces.op import Op
@@ -154,11 +154,8 @@ class KernelTable:
     @staticmethod
     def load(file: str | Path) -> KernelTable:
         """Read what `save` wrote; raises ValueError for another file."""
-        try:
-            with np.load(file, allow_pickle=False) as data:
-                table = KernelTable.of_arrays({name: data[name] for name in data.files})
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{file}: is not a table of kernels ({error})") from error
+        with understood(f"{file}: is not a table of kernels"):
+            table = KernelTable.of_arrays(read_arrays(file))
         if table is None:
             raise ValueError(f"{file}: is not a table of kernels (it has no array 'kernels')")
         return table

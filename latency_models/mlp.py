@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
+from latency_models.arrays import read_arrays, understood
 from latency_models.base import Floats
 
 SCHEMA: Final = 1
@@ -99,12 +99,12 @@ class Mlp:
     @staticmethod
     def load(file: str | Path | BinaryIO) -> Mlp:
         """Read what `save` wrote; raises ValueError for another schema or a foreign file."""
-        try:
-            with np.load(file, allow_pickle=False) as data:
-                header = json.loads(str(data["header"]))
-                if header["schema"] != SCHEMA:
-                    raise ValueError(f"schema {header['schema']}; this release reads {SCHEMA}")
-                weights = tuple(data[f"weight_{i}"] for i in range(2 * len(HIDDEN) + 2))
+        with understood(f"{file}: is not a stored perceptron"):
+            data = read_arrays(file)
+            header = json.loads(str(data["header"]))
+            if header["schema"] != SCHEMA:
+                raise ValueError(f"schema {header['schema']}; this release reads {SCHEMA}")
+            weights = tuple(data[f"weight_{i}"] for i in range(2 * len(HIDDEN) + 2))
             return Mlp(
                 Target(**header["target"]),
                 tuple(header["options"]),
@@ -113,8 +113,6 @@ class Mlp:
                 header["error"],
                 header["networks"],
             )
-        except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{file}: is not a stored perceptron ({error})") from error
 
 
 def onehot(genomes: NDArray[np.integer[Any]], options: Sequence[int]) -> NDArray[np.float32]:

@@ -10,7 +10,6 @@ HELP (Lee et al., NeurIPS 2021) takes its measurements from the first rows, the 
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -20,12 +19,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from latency_models.arrays import read_arrays, understood
 from latency_models.base import Floats
 
 #: HELP's pool and its queries on NAS-Bench-201, and the share of the queries cut off at either end by latency.
 POOL: Final = 900
 QUERIES: Final = 1000
 TRIM: Final = 0.1
+#: No position has so many options: what is larger is no number of one.
+MOST_OPTIONS: Final = 10_000
 
 #: HELP's devices for NAS-Bench-201: those it learns from, those it validates on, and those it is judged on.
 HELP_TRAIN: Final = (
@@ -101,6 +103,8 @@ class LatencyTable:
             return f"there are {len(self.arch_str)} names for {shape[0]} networks; give one for each, or none"
         if not np.issubdtype(np.asarray(self.ops).dtype, np.integer):
             return f"ops are {np.asarray(self.ops).dtype}; they must be integers"
+        if self.ops.size and not 0 <= int(self.ops.min()) <= int(self.ops.max()) < MOST_OPTIONS:
+            return f"ops run from {self.ops.min()} to {self.ops.max()}; they are numbers of options, from 0"
         if self.early_s is not None and (np.ndim(self.early_s) != 3 or self.early_s.shape[:2] != shape):
             return f"early exits have shape {np.shape(self.early_s)}; they must be [networks, devices, early exits]"
         if np.any(np.isinf(self.latency_s)) or np.any(np.asarray(self.latency_s) < 0):
@@ -110,18 +114,15 @@ class LatencyTable:
 
 def load_table(path: str | Path) -> LatencyTable:
     """The table in an `.npz` file; raises ValueError for a file that is none or lacks something."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as problem:
-        raise ValueError(f"{path} is no latency table: {problem}") from problem
+    with understood(f"{path} is no latency table"):
+        arrays = read_arrays(path)
     for name in ("latency_ms", "devices", "ops"):
         if name not in arrays:
             raise ValueError(f"{path} is no latency table: it has no array {name!r}, only {', '.join(sorted(arrays))}")
-    ops = arrays["ops"]
-    latency_s = _above_zero(np.asarray(arrays["latency_ms"], np.float64) / 1e3)
-    text = {name: _strings(arrays.get(name, ())) for name in ("op_names", "families", "arch_str")}
-    try:
+    with understood(f"{path} is no latency table"):
+        ops = arrays["ops"]
+        latency_s = _above_zero(np.asarray(arrays["latency_ms"], np.float64) / 1e3)
+        text = {name: _strings(arrays.get(name, ())) for name in ("op_names", "families", "arch_str")}
         return LatencyTable(
             latency_s=latency_s,
             devices=_strings(arrays["devices"]),
@@ -130,8 +131,6 @@ def load_table(path: str | Path) -> LatencyTable:
             early_s=np.asarray(arrays["early_ms"], np.float64) / 1e3 if "early_ms" in arrays else None,
             **text,
         )
-    except ValueError as problem:
-        raise ValueError(f"{path}: {problem}") from problem
 
 
 def _strings(values: Iterable[object]) -> tuple[str, ...]:

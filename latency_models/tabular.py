@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile, Target
 from latency_models.additive import row_hash
+from latency_models.arrays import read_arrays, understood
 from latency_models.base import ErrorBar, Floats, Prediction, stack
 from latency_models.errors import UnpricedOperator
 from latency_models.table import load_table, nb201
@@ -191,13 +191,10 @@ class Tabular:
     @classmethod
     def load(cls, file: str | Path | BinaryIO) -> Self:
         """The model that `save` wrote; raises ValueError for a file of another kind."""
-        try:
-            with np.load(file, allow_pickle=False) as stored:
-                found = {name: stored[name] for name in stored.files}
+        with understood(f"{file}: is not a stored latency table of schema {SCHEMA}"):
+            found = read_arrays(file)
             header = json.loads(str(found["header"]))
             if (header["schema"], header["model"]) != (SCHEMA, cls.name):
                 raise ValueError(f"it is of model {header['model']!r} and schema {header['schema']!r}")
             target, logarithms = Target(**header["target"]), tuple(found["logarithms"].tolist())
             return cls._made(target, found["genomes"], found["cumulative_s"], float(header["error"]), logarithms)
-        except (KeyError, ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{file}: is not a stored latency table of schema {SCHEMA} ({error})") from error

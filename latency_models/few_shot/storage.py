@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latency_models.arrays import read_arrays, understood
 from latency_models.few_shot.conformal import MEASURED, ConformalFactors
 from latency_models.few_shot.encoding import Encoding
 from latency_models.few_shot.irregular import Irregular
@@ -57,9 +57,8 @@ def save(prior: DevicePrior, file: str | Path | BinaryIO) -> None:
 
 def load(file: str | Path | BinaryIO) -> DevicePrior:
     """Read what `save` wrote; raises ValueError for a foreign file or one of another schema."""
-    try:
-        with np.load(file, allow_pickle=False) as data:
-            a = {name: data[name] for name in data.files}
+    with understood(f"{file}: is not a stored prior of devices"):
+        a = read_arrays(file)
         header = json.loads(str(a["header"]))
         if header["schema"] != SCHEMA:
             raise ValueError(f"schema {header['schema']}; this release reads {SCHEMA}")
@@ -71,5 +70,3 @@ def load(file: str | Path | BinaryIO) -> DevicePrior:
         conformal = ConformalFactors(a["below"], a["above"], a["log_prior"])
         names = (tuple(header.get(name, ())) for name in ("op_names", "devices"))
         return DevicePrior(encoding, sources, conformal, *names)
-    except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as problem:
-        raise ValueError(f"{file}: is not a stored prior of devices ({problem})") from problem

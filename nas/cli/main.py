@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return handler(args)
     except _user_errors() as error:
         return _end(MALFORMED, f"nas: error: {' '.join(str(error).splitlines())}")
+    except FileNotFoundError as error:
+        return _end(MALFORMED, f"nas: error: {error}; it was removed while this ran, or is yet to be made")
     except OSError as error:
         return _end(MALFORMED, f"nas: error: {error}; nothing that was written is lost")
     except NothingFits as error:
@@ -64,5 +67,6 @@ def _user_errors() -> tuple[type[Exception], ...]:
 
 
 def _end(code: int, statement: str) -> int:
-    print(statement, file=sys.stderr)
+    with contextlib.suppress(OSError):  # a reader that went away
+        print(statement, file=sys.stderr)
     return code

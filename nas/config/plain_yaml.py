@@ -7,40 +7,20 @@ file is ever executed or expanded, and 1e-3 is a number, as in YAML 1.2.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from hardware_profiles.plain_yaml import PlainLoader, load
 from nas.errors import InputError
 
 _FLOAT = "tag:yaml.org,2002:float"
 _EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+\Z")
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses what is not written out: aliases, tags, keys given twice."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # without annotations in PyYAML's stubs
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(None, None, f"the alias *{event.anchor} has to be written out", event.start_mark)
-        if tag := getattr(event, "tag", None):
-            # SafeLoader knows some, and trips over what cannot be of that type.
-            shown = tag.replace("tag:yaml.org,2002:", "!!")
-            raise yaml.MarkedYAMLError(None, None, f"the tag {shown} has to be left out", event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Hashable] = set()
-        for name, _ in node.value:
-            key = self.construct_object(name, deep=True)
-            if isinstance(key, Hashable):
-                if key in seen:
-                    raise yaml.MarkedYAMLError(None, None, f"the key {key!r} is given twice", name.start_mark)
-                seen.add(key)
-        return super().construct_mapping(node, deep)
+class _Loader(PlainLoader):
+    """Reads 1e-3 as a number."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -65,6 +45,9 @@ def parse(text: str) -> dict[str, Any]:
 def read(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; raises InputError naming the file."""
     try:
+        # Whoever opens a pipe waits for somebody to write into it.
+        if path.exists() and not path.is_file():
+            raise InputError("this is no regular file; give the path of a YAML file")
         return parse(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: this is not a text file ({error.reason})") from error
@@ -112,13 +95,6 @@ def _index(here: Any, name: str, text: str) -> int:
 
 def _read(text: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "this is not valid YAML"
-        raise InputError(f"{where}{reason}; an experiment is plain data, without tags or code") from error
-    except RecursionError:
-        raise InputError("this is nested too deeply to be an experiment") from None
+        return load(text, _Loader)
     except ValueError as error:
-        raise InputError(f"a value cannot be read: {error}") from error
+        raise InputError(str(error)) from error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,6 +20,7 @@ from nas.process.files import read_jsonl, understood
 
 SCHEMA: Final = 1
 _REMEDY: Final = "restore the file, or delete this line and all after it, and measure again"
+_CALLED: Final = {bool: "truth value", int: "whole number", float: "finite number", str: "text", list: "list"}
 Purpose = Literal["calibration", "candidate", "winner"]
 
 
@@ -73,12 +75,17 @@ class ExitTime:
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> ExitTime:
         """Read back what JSON made of it; an infinite bound became null."""
-        bound = math.inf if record["upper_95_s"] is None else float(record["upper_95_s"])
-        clocks: dict[str, Any] = {name: tuple(record.get(name, ())) for name in ("wall_s", "cpu_s")}
-        names = ("repeated", "drift", "drifted", "disturbed", "refused", "calls")
-        later = {name: record[name] for name in names if name in record}
-        later |= {name: float(record[name]) for name in ("p95_s", "p99_s") if record.get(name) is not None}
-        return ExitTime(float(record["median_s"]), bound, record["contended"], **clocks, **later)
+        _only(record, ExitTime)
+        bound = math.inf if record["upper_95_s"] is None else _seconds(record["upper_95_s"], "upper_95_s")
+        clocks: dict[str, Any] = {
+            name: tuple(_seconds(each, name) for each in record.get(name, ())) for name in ("wall_s", "cpu_s")
+        }
+        later: dict[str, Any] = {"contended": _of(record["contended"], bool, "contended")}
+        kinds = {"repeated": int, "drift": float, "drifted": bool, "disturbed": float, "calls": int}
+        later |= {name: _of(record[name], kind, name) for name, kind in kinds.items() if name in record}
+        later |= {name: _seconds(record[name], name) for name in ("p95_s", "p99_s") if record.get(name) is not None}
+        refused = _of(record.get("refused", ""), str, "refused")
+        return ExitTime(_seconds(record["median_s"], "median_s"), bound, **clocks, **later, refused=refused)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,15 +154,47 @@ class Measurement:
             raise InputError(f"a measurement of schema {record.get('schema')!r}; this version reads {SCHEMA}")
         if not record.get("exits"):
             raise InputError(f"a record with {', '.join(sorted(record)) or 'nothing'} is no measurement of a network")
+        _only(record, Measurement)
         values = dict(record)
+        for name, kind in (("purpose", str), ("target", str), ("key", str), ("budget", str)):
+            values[name] = _of(record.get(name, ""), kind, name)
         values["exits"] = tuple(ExitTime.from_dict(entry) for entry in record["exits"])
         values["stream"] = ExitTime.from_dict(record["stream"]) if record.get("stream") else None
         values["conditions"] = Conditions.from_dict(record["conditions"]) if record.get("conditions") else None
-        values["genome"] = tuple(map(int, record["genome"]))
+        values["genome"] = tuple(_of(gene, int, "genome") for gene in _of(record["genome"], list, "genome"))
         for name in ("predicted_s", "predicted_std_s"):
-            values[name] = None if record.get(name) is None else tuple(map(float, record[name]))
-        values["broken"] = tuple(record.get("broken") or ())
+            given = record.get(name)
+            values[name] = None if given is None else tuple(_of(each, float, name) for each in _of(given, list, name))
+        if record.get("reference_s") is not None:
+            values["reference_s"] = _seconds(record["reference_s"], "reference_s")
+        values["broken"] = tuple(_of(each, str, "broken") for each in _of(record.get("broken") or [], list, "broken"))
         return Measurement(**values)
+
+
+def _only(record: object, kind: type[ExitTime | Measurement]) -> None:
+    if not isinstance(record, Mapping):
+        raise InputError(f"{record!r:.40} is no reading")
+    if unknown := sorted(set(record) - {each.name for each in fields(kind)}):
+        raise InputError(f"a reading has no key {unknown[0]!r:.40}")
+
+
+def _of(value: Any, kind: type, name: str) -> Any:
+    """A value that is of the kind it has to be; an integer is a number too, and a truth value is none."""
+    # An integer may be larger than any float.
+    is_number = kind is float and type(value) is int and abs(value) <= sys.float_info.max
+    given: Any = float(value) if is_number else value
+    if kind is list and isinstance(value, tuple):
+        given = list(value)
+    if type(given) is not kind or (isinstance(given, float) and not math.isfinite(given)):
+        raise InputError(f"{name} is {value!r:.40}, which is no {_CALLED[kind]}")
+    return given
+
+
+def _seconds(value: Any, name: str) -> float:
+    seconds: float = _of(value, float, name)
+    if seconds <= 0:
+        raise InputError(f"{name} is {value!r:.40}; whatever was measured takes more than 0 seconds")
+    return seconds
 
 
 def read_rows(path: Path, after: int = 0) -> tuple[Measurement, ...]:

@@ -14,14 +14,17 @@ import json
 import math
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from nas.errors import InputError
 
 #: What the name of a file begins with that is not complete yet.
 TEMPORARY = ".tmp-"
+#: The key of a record's checksum.
+CHECKSUM: Final = "@crc32"
 
 
 class RunFolderError(InputError):
@@ -72,16 +75,20 @@ def atomic_write_text(path: Path, text: str) -> None:
 
 
 def atomic_write_json(path: Path, value: object) -> None:
-    """Make `value` the content of `path` as indented JSON (see `plain`), or leave `path` as it was."""
-    atomic_write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+    """Make `value` the content of `path` as indented JSON (see `plain`), or leave `path` as it was.
+
+    An object gets its checksum (see `sealed`).
+    """
+    value = sealed(value) if isinstance(value, Mapping) else plain(value)
+    atomic_write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def append_jsonl(path: Path, records: Iterable[Mapping[str, object]]) -> None:
-    """Append one line of JSON (see `plain`) per record in a single write, after removing a torn last line.
+    """Append one line of JSON (see `sealed`) per record in a single write, after removing a torn last line.
 
     On disk when it returns. Raises RunFolderError when the disk refuses; the file then ends where it ended before.
     """
-    data = "".join(to_line(record) + "\n" for record in records).encode()
+    data = "".join(to_line(sealed(record)) + "\n" for record in records).encode()
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -108,7 +115,7 @@ def understood(path: Path | str, remedy: str) -> Iterator[None]:
 
     What is put in it reads and nothing else. An InputError keeps its own remedy and gets the path.
     """
-    from zipfile import BadZipFile
+    from latency_models.arrays import DAMAGED
 
     try:
         yield
@@ -116,19 +123,19 @@ def understood(path: Path | str, remedy: str) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from error
     except KeyError as error:
         raise InputError(f"{path} lacks {error.args[0]!r}; {remedy}") from error
-    except (OSError, ValueError, TypeError, AttributeError, IndexError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path} cannot be read ({error}); {remedy}") from error
+    except DAMAGED as error:
+        raise InputError(f"{path} cannot be read ({error or type(error).__name__}); {remedy}") from error
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """Read the JSON object in `path`; raises InputError with path, reason and `remedy` for anything else."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if isinstance(record, dict):
+            return unsealed(record)
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); {remedy}") from error
-    if not isinstance(record, dict):
-        raise InputError(f"{path} holds {str(record)[:40]!r}, and it must be a JSON object; {remedy}")
-    return record
+    raise InputError(f"{path} holds {str(record)[:40]!r}, and it must be a JSON object; {remedy}")
 
 
 def read_jsonl(path: Path) -> tuple[dict[str, Any], ...]:
@@ -138,21 +145,48 @@ def read_jsonl(path: Path) -> tuple[dict[str, Any], ...]:
     """
     if not path.exists():
         return ()
-    lines = path.read_bytes().split(b"\n")[:-1]
+    *lines, rest = path.read_bytes().split(b"\n")
+    # Torn is what begins as a line does, or what a file system filled with zeros.
+    if rest and rest[:1] not in (b"{", b"\0"):
+        raise InputError(f"{path} ends with {rest[:40]!r}, which is no torn line; the file was damaged: restore it")
     return tuple(_record(path, number, line) for number, line in enumerate(lines, start=1))
 
 
 def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError as error:
+        if isinstance(record, dict):
+            return unsealed(record)
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{path}, line {number} is not JSON ({error}); the file was damaged or edited: "
             "restore it, or delete this line and all after it and continue with --resume"
         ) from error
-    if not isinstance(record, dict):
-        raise InputError(f"{path}, line {number} is {line[:40]!r}, and every line must be a JSON object")
-    return record
+    raise InputError(f"{path}, line {number} is {line[:40]!r}, and every line must be a JSON object")
+
+
+def sealed(record: Mapping[str, object]) -> dict[str, Any]:
+    """A record as JSON has it (see `plain`) and, last, its checksum: the CRC-32 of all the rest."""
+    content: dict[str, Any] = {key: value for key, value in plain(record).items() if key != CHECKSUM}
+    return {**content, CHECKSUM: _checksum(content)}
+
+
+def unsealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without its checksum; raises ValueError where it is that of another one.
+
+    Records of older releases, and such as others write, have none.
+    """
+    content = dict(record)
+    written = content.pop(CHECKSUM, None)
+    if written is not None and written != _checksum(content):
+        raise ValueError(
+            f"it is not what was written: its {CHECKSUM} is of another content; whoever edits takes it out"
+        )
+    return content
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(to_line(content).encode()):08x}"
 
 
 def to_line(record: Mapping[str, object]) -> str:
@@ -204,6 +238,8 @@ def _sync(path: Path) -> None:
 
 
 def _refused(path: Path, error: OSError, intact: str) -> RunFolderError:
+    if not path.parent.is_dir():
+        return RunFolderError(f"cannot write {path}: its folder was removed meanwhile; restore it, or start anew")
     try:
         free = f", {shutil.disk_usage(path.parent).free / 2**20:.0f} MiB free"
     except OSError:

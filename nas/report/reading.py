@@ -11,23 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import yaml
-
 from hardware_profiles import HOST, ProfileError, Target
+from hardware_profiles.plain_yaml import load as load_yaml
 from latency_models import LATENCY_MODELS
+from latency_models.arrays import DAMAGED
 from latency_models.base import LatencyModel
 from nas.config import registry
 from nas.devices.profile_store import FEWEST
 from nas.errors import InputError
-from nas.process.files import read_jsonl
+from nas.process.files import read_jsonl, unsealed
 from nas.report.records import Optimised, Pair, optimised, pair
+from nas.run.artefacts import changes_since
 from nas.run.layout import RunFiles
 from nas.run.lenient_json import LenientJson
+from nas.run.soundness import damages
 from nas.run.trial import Trial
-from nas.run.verdict import BudgetRow, Verdict
+from nas.run.verdict import BudgetRow, Verdict, Verdicts
 from nas.run.verdict_files import measured_hash, read_budget, read_verdict, read_verdicts
-from search_spaces.operators import ShapeError
-from search_spaces.slots import SearchSpace, SpaceError
+from search_spaces.slots import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -124,16 +125,17 @@ class _Files:
         """A JSON file, empty where there is none."""
         text = self.text(path)
         try:
-            return LenientJson(json.loads(text)) if text else LenientJson()
-        except ValueError as error:
+            record = json.loads(text) if text else None
+            return LenientJson(unsealed(record) if isinstance(record, dict) else record)
+        except (ValueError, RecursionError) as error:
             self.problems.append(f"{self.name(path)} is not JSON: {error}")
             return LenientJson()
 
     def yaml(self, text: str, path: Path) -> LenientJson:
         """Text of a file as YAML."""
         try:
-            return LenientJson(yaml.safe_load(text))
-        except yaml.YAMLError as error:
+            return LenientJson(load_yaml(text))
+        except ValueError as error:
             self.problems.append(f"{self.name(path)} is not YAML: {error}")
             return LenientJson()
 
@@ -183,7 +185,7 @@ def read(folder: Path, space: SearchSpace) -> ReportedRun:
         stages=_stages(log),
         statements=tuple(row["statement"].text for row in log if row["statement"].text),
         reused=next((row["supernet"].text for row in log if row["event"].text == "reused"), ""),
-        problems=tuple(files.problems),
+        problems=(*files.problems, *_unsound(files, verdicts)),
     )
 
 
@@ -193,6 +195,17 @@ def _not_kept(files: _Files, at: RunFiles) -> Iterator[tuple[str, Verdict]]:
         record = files.json(each.verdict)
         if record:
             yield files.name(each.root), read_verdict(record, LenientJson())
+
+
+def _unsound(files: _Files, verdicts: Verdicts) -> Iterator[str]:
+    """What is not as it was written, or not what a verdict is about, besides what could not be read for the page."""
+    at = RunFiles(files.folder)
+    for path, problem in damages(at):
+        if not any(files.name(path) in known for known in files.problems):
+            yield problem
+    for verdict in verdicts.winners:
+        for change in changes_since(at.winner(verdict.name), verdict):
+            yield f"{files.name(at.winner(verdict.name).root)} is not what was verified: {change}"
 
 
 def _target_key(record: LenientJson) -> str:
@@ -245,7 +258,7 @@ def _in_sample(
         model = kind.load(path)
         networks = {row["key"].text: space.decode(row["genome"].genome) for row in rows}
         seconds = model.predict(list(networks.values())).total_s.tolist()
-    except (ValueError, SpaceError, ShapeError, OSError) as error:
+    except DAMAGED as error:
         files.problems.append(f"{files.name(path)}: {error}")
         return {}, None
     noise = model.error.relative if model.error.networks >= FEWEST else None

@@ -52,17 +52,27 @@ def require_exported(context: Context, winner: Winner) -> manifest.Manifest:
 
 
 def measured_files(files: WinnerFiles) -> dict[str, str]:
-    """Hashes of what a verdict hangs on: the manifest, which has those of all artefacts, and the thresholds."""
-    return {path.name: sha256_file(path) for path in (files.manifest, files.thresholds) if path.is_file()}
+    """Hashes of what a verdict hangs on: the manifest, which has those of all artefacts, thresholds, choice, scores."""
+    hanging = (files.manifest, files.thresholds, files.architecture, files.scores)
+    return {path.name: sha256_file(path) for path in hanging if path.is_file()}
 
 
 def is_as_measured(files: WinnerFiles, verdict: Verdict) -> bool:
     """Whether a winner's files are those that its verdict is about, as far as its release noted which they were."""
+    return not changes_since(files, verdict)
+
+
+def changes_since(files: WinnerFiles, verdict: Verdict) -> tuple[str, ...]:
+    """What of a winner's files is not what its verdict is about, one sentence per file; see `is_as_measured`."""
     if not verdict.sha256:
-        return True
-    if measured_files(files) != verdict.sha256:
-        return False
-    return not manifest.differences(files.root, manifest.load(files.root))
+        return ()
+    found = measured_files(files)
+    changed = [
+        f"{name} is missing" if name not in found else f"{name} has another SHA-256"
+        for name, known in verdict.sha256.items()
+        if found.get(name) != known
+    ]
+    return tuple(changed) or manifest.differences(files.root, manifest.load(files.root))
 
 
 def shipped(context: Context, winner: Winner, target: Target, thresholds: tuple[float, ...] | None = None) -> Artefact:

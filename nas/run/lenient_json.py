@@ -6,7 +6,7 @@ never stops it.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,8 @@ class LenientJson:
         """A finite number, or None."""
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             return None
-        return float(self.value) if math.isfinite(self.value) else None
+        # An integer may be larger than any float.
+        return float(self.value) if abs(self.value) <= sys.float_info.max else None
 
     @property
     def text(self) -> str:

@@ -29,6 +29,7 @@ from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
 from nas.run.machine import facts_here, machine
 from nas.run.reuse import check_reuse
+from nas.run.soundness import sealed
 from nas.tasks.image_classification.prepared import Dataset, prepare
 from nas.tasks.image_classification.splits import OPTIONAL
 from search_spaces.slots import SearchSpace
@@ -120,7 +121,7 @@ def open_context(
             "compiled_kernels": native.available(),
             "profiles": {name: profile.to_dict() for name, profile in profiles.items()},
         }
-        atomic_write_text(files.experiment, dump.to_yaml(experiment))
+        atomic_write_text(files.experiment, sealed(dump.to_yaml(experiment)))
         atomic_write_json(files.environment, environment)
         for warning in here.warnings:
             voice.warning(warning)

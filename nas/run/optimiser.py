@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from latency_models.arrays import read_arrays
 from nas.config.budget import Budget
 from nas.process.files import atomic_write_bytes, atomic_write_json, read_json, understood
 from nas.run.context import Context
@@ -68,6 +69,7 @@ def read_checkpoint(context: Context, budget: Budget) -> tuple[int, dict[str, ND
     path = context.files.optimiser_checkpoint(budget.name)
     if not path.exists():
         return None
-    with understood(path, _REMEDY), np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-        state = {name.removeprefix(_OWN): stored[name] for name in stored.files if name != "step"}
+    with understood(path, _REMEDY):
+        stored = read_arrays(path)
+        state = {name.removeprefix(_OWN): value for name, value in stored.items() if name != "step"}
         return int(stored["step"]), state

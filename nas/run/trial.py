@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.errors import InputError
-from nas.process.files import atomic_write_bytes, read_jsonl, to_line, understood
+from nas.process.files import atomic_write_bytes, read_jsonl, to_line, understood, unsealed
 
 SCHEMA = 1
 _REMEDY = "restore the file, read it with the release that wrote it, or start again in another --out"
@@ -117,7 +117,7 @@ class Trial:
     def from_json(cls, record: str | Mapping[str, Any]) -> Self:
         """Read a trial from its line, or from the line's parsed object. Raises InputError."""
         try:
-            fields = dict(json.loads(record) if isinstance(record, str) else record)
+            fields = unsealed(json.loads(record) if isinstance(record, str) else record)
             if fields.get("schema") != SCHEMA:
                 raise ValueError(f"it has schema {fields.get('schema')!r}, and this release reads {SCHEMA}")
             fields["metrics"] = {name: _number(value, math.nan) for name, value in fields["metrics"].items()}
@@ -126,7 +126,7 @@ class Trial:
                 b and AtBudget(**b | {"thresholds": _filled(b["thresholds"])}) for b in fields["budgets"]
             ]
             return cls(**fields)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError(f"a trial cannot be read: {error}; {_REMEDY}") from error
 
 

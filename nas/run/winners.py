@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from latency_models.arrays import read_arrays
 from nas.config.budget import Budget
 from nas.devices.measurement import Measurement
 from nas.errors import InputError
@@ -148,5 +149,6 @@ def val_scores(context: Context, winner: Winner) -> Scores:
     """Confidence and correctness of a trained winner on all validation images."""
     path = files_of(context, winner).scores
     remedy = f"delete it and run `nas train {context.run.path}`"
-    with understood(path, remedy), np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
+    with understood(path, remedy):
+        data = read_arrays(path)
         return Scores(data["confidence"], data["correct"])

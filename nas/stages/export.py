@@ -18,7 +18,7 @@ from nas.deploy.tvm import TVM_FAILURES
 from nas.errors import InputError
 from nas.process.files import RunFolderError
 from nas.process.machine import computing
-from nas.run.artefacts import built_for, compiled_beside, tvm_ready
+from nas.run.artefacts import built_for, compiled_beside, require_exported, tvm_ready
 from nas.run.context import Context
 from nas.run.verdict import BudgetRow
 from nas.run.verdict_files import budget_record
@@ -40,16 +40,15 @@ def export_winners(context: Context) -> None:
 
 
 def _exported(context: Context, winner: Winner) -> bool:
-    files = files_of(context, winner)
-    if not files.manifest.exists():
+    if not files_of(context, winner).manifest.exists():
         return False
+    # The same question as later stages ask: what they refuse, and say to export again, is exported again.
     try:
-        found = manifest.load(files.root)
+        require_exported(context, winner)
     except InputError as error:
         context.run.log("exported again", budget=winner.budget.name, reason=str(error))
         return False
-    as_exported = found.schema == manifest.SCHEMA and not manifest.differences(files.root, found)
-    return found.architecture == winner.trial.key and as_exported
+    return True
 
 
 def _export(context: Context, winner: Winner) -> None:

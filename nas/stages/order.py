@@ -10,6 +10,7 @@ from typing import Final
 from nas.errors import NothingFits
 from nas.run.artefacts import tvm_ready, why_no_tvm
 from nas.run.context import Context
+from nas.run.soundness import require_sound
 from nas.run.verdict import Verdicts
 from nas.run.winners import chosen_key
 from nas.search.feasibility import impossible
@@ -41,6 +42,7 @@ def search(context: Context) -> Ended:
     from nas.stages import calibrate, optimise, supernet
     from nas.stages import search as searching
 
+    require_sound(context.files)
     with context.timed("calibrate"):
         calibrate.calibrate(context)
     searching.require_feasible(context)
@@ -93,7 +95,9 @@ def run(context: Context) -> Ended:
 
 
 def one_stage(name: str, context: Context) -> Ended:
-    """One stage of ALONE, in a run that has come far enough for it."""
+    """One stage of ALONE, in a run that has come far enough for it; the report shows damaged files, others refuse."""
+    if name != "report":
+        require_sound(context.files)
     with context.timed(name):
         return ALONE[name](context)
 

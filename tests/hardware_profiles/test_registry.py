@@ -159,7 +159,7 @@ def test_a_bad_profile_is_refused_with_file_key_and_reason(tmp_path: Path, key: 
     [
         ("schema: [1", "not valid YAML"),
         ("!!python/object/apply:os.getcwd []", "not valid YAML"),
-        ("schema: 1\nid: a\nid: b", "key 'id' twice"),
+        ("schema: 1\nid: a\nid: b", "the key 'id' is given twice"),
         ("just a text", "a table of 'key: value' lines is needed"),
         ("", "a table of 'key: value' lines is needed"),
     ],

@@ -18,7 +18,7 @@ import pytest
 from nas.config.plugins import NO_PLUGINS
 from nas.deploy import manifest, thresholds
 from nas.errors import InputError
-from nas.process.files import read_jsonl
+from nas.process.files import read_json, read_jsonl
 from nas.run.layout import RunFiles
 from nas.run.opening import reopen
 from nas.run.verdict_files import load_verdicts
@@ -158,7 +158,7 @@ def test_one_that_ended_in_its_search_goes_on(old: Path, nas: Command) -> None:
     assert resumed(nas) == (0, "")
     found = read_jsonl(old / "trials.jsonl")
     assert [row["genome"] for row in found] == [json.loads(line)["genome"] for line in lines]
-    assert set(json.loads((old / "front.json").read_text())) == set(front) | {"regret"}
+    assert set(read_json(old / "front.json", "")) == set(front) | {"regret"}
     assert load_verdicts(RunFiles(old)).kept
     kept = {name for name in before if name.startswith("optimiser/")} | {"supernet.safetensors", "latency_model.npz"}
     assert not changed(before, old) & kept

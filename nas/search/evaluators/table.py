@@ -7,7 +7,6 @@ Ying et al. 2019, "NAS-Bench-101" (arXiv 1902.09635), explain why searchers are 
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latency_models.table import LatencyTable
+from latency_models.arrays import DAMAGED, read_arrays
+from latency_models.table import MOST_OPTIONS, LatencyTable
 from nas.errors import InputError
 from nas.searchers.visited_set import VisitedSet
 from search_spaces.slots import Genomes
@@ -126,20 +126,26 @@ def load_accuracy(path: str | Path, table: LatencyTable) -> Floats:
     Raises InputError for a file without them, or whose rows are not those of the table.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in ("test_acc", "ops") if name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as problem:
+        found = read_arrays(path, ("test_acc", "ops"))
+        if "test_acc" not in found:
+            raise InputError("it has no array 'test_acc'")
+        accuracy = np.asarray(found["test_acc"], dtype=np.float64)
+        ops = np.asarray(found["ops"], dtype=np.int64) if "ops" in found else None
+    except DAMAGED as problem:
         raise InputError(f"{path} holds no accuracies: {problem}") from problem
-    if "test_acc" not in found:
-        raise InputError(f"{path} holds no accuracies: it has no array 'test_acc'")
-    accuracy = np.asarray(found["test_acc"], dtype=np.float64)
     if accuracy.ndim == 1:
         accuracy = accuracy[:, None]
     if accuracy.ndim != 2 or not np.isfinite(accuracy).all() or accuracy.min() < 0 or accuracy.max() > 100:
         raise InputError(f"{path}: test_acc must be [n] or [n, datasets], from 0 to 100, all of it known")
-    if "ops" in found:
-        rows = Rows(np.asarray(found["ops"], dtype=np.int64))
-        place = rows.find(table.ops) if found["ops"].shape[1:] == table.ops.shape[1:] else np.full(len(table), -1)
+    if ops is not None:
+        if ops.ndim != 2 or len(ops) != len(accuracy):
+            raise InputError(
+                f"{path}: ops must be [n, positions] for {len(accuracy)} accuracies, not {list(ops.shape)}"
+            )
+        if ops.size and not 0 <= int(ops.min()) <= int(ops.max()) < MOST_OPTIONS:
+            raise InputError(f"{path}: ops run from {ops.min()} to {ops.max()}; they are numbers of options, from 0")
+        rows = Rows(ops)
+        place = rows.find(table.ops) if ops.shape[1:] == table.ops.shape[1:] else np.full(len(table), -1)
         if (place < 0).any():
             raise InputError(f"{path}: no accuracy for network {table.ops[place < 0][0].tolist()} of the latency table")
         accuracy = accuracy[place]

@@ -5,6 +5,7 @@ http://yann.lecun.com/exdb/mnist/.
 """
 
 import gzip
+import io
 import zlib
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from nas.errors import InputError
 from nas.tasks.image_classification.files import read_bytes
 
 UNSIGNED_BYTE = 0x08
+#: More is not unpacked: it is far more than all the sets of this format hold.
+MOST_BYTES = 2**30
 
 
 def read_idx(folder: Path, name: str, dimensions: int, expected: str) -> npt.NDArray[np.uint8]:
@@ -29,7 +32,8 @@ def read_idx(folder: Path, name: str, dimensions: int, expected: str) -> npt.NDA
     content = read_bytes(file, expected)
     if content[:2] == b"\x1f\x8b":
         try:
-            content = gzip.decompress(content)
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
+                content = unpacked.read(MOST_BYTES)
         except (EOFError, OSError, zlib.error) as error:
             raise InputError(f"{file}: the gzip data is truncated or damaged ({error}); fetch it again") from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] != UNSIGNED_BYTE or content[3] != dimensions:

@@ -2,10 +2,8 @@
 
 import contextlib
 import os
-import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from latency_models.arrays import DAMAGED
 from nas.errors import InputError
 from nas.tasks.image_classification.dataset import Augmentation, Labels, RawData, check_class_names
 from nas.tasks.image_classification.files import existing_folder
@@ -26,10 +25,10 @@ from nas.tasks.image_classification.stored import stored
 
 #: Photos are what they were when mirrored.
 AUGMENTATION = Augmentation(shift=4, flip=True)
+#: The largest side of an input, and the most pixels of a file: unpacking more takes gigabytes and minutes.
+MOST_SIDE, MOST_PIXELS = 4096, 2**26
 #: More than that stays on disk.
 IN_MEMORY_BYTES = 2**28
-#: No network of ours takes larger images, and a thousand of these are 50 GB.
-LARGEST_SIZE = 4096
 #: Counts up when files are decoded to other pixels than before.
 _DECODING = 1
 #: Images that are decoded before the next are begun.
@@ -40,11 +39,6 @@ _MOST_UNUSABLE = 10
 _LARGE_PIXELS = 2**24
 #: What Pillow decodes itself; of other formats, some are handed to other programs.
 _FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-#: What Pillow raises about damaged files, depending on where the damage is.
-_DAMAGED = (
-    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError,
-    RuntimeError, struct.error, zlib.error,
-)  # fmt: skip
 _ONE_LARGE = threading.Lock()
 
 
@@ -57,9 +51,9 @@ def image_folder(path: str, size: int) -> RawData:
     read from there when needed.
     """
     folder = existing_folder(path, EXPECTED)
-    if not 1 <= size <= LARGEST_SIZE:
+    if not 1 <= size <= MOST_SIDE:
         raise InputError(
-            f"image_folder: size {size}; give the side of the square in pixels, at least 1 and at most {LARGEST_SIZE}"
+            f"image_folder: size {size}; give the side of the square in pixels, at least 1 and at most {MOST_SIDE}"
         )
     tree = Tree()
     found = layout(folder, tree)
@@ -144,6 +138,8 @@ def _decode(file: Path, size: int) -> npt.NDArray[np.uint8] | str:
 
     try:
         with Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
+            if image.width * image.height > MOST_PIXELS:
+                return f"has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}; make it smaller"
             mode = image.mode
             if mode[0] in "IF":
                 return f"has more than 8 bits per pixel (mode {mode}); convert it to 8 bits first"
@@ -153,6 +149,6 @@ def _decode(file: Path, size: int) -> npt.NDArray[np.uint8] | str:
                 resized: npt.NDArray[np.uint8] = resize(pixels.transpose(2, 0, 1)[None], (size, size))[0]
                 return resized
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller"
-    except _DAMAGED as error:
+        return f"has more than {MOST_PIXELS:,} pixels; make it smaller"
+    except DAMAGED as error:
         return f"is no image or a damaged one ({error})"

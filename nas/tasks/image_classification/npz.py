@@ -1,8 +1,5 @@
 """Arrays of your own in one .npz file, or in a folder of .npy files."""
 
-import pickle
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import open_memmap
 
+from latency_models.arrays import DAMAGED, array_names, read_arrays
 from nas.errors import InputError
 from nas.tasks.image_classification.dataset import Labels, RawData, check_images
+from nas.tasks.image_classification.files import expanded
 from nas.tasks.image_classification.source import Images, Source
 from nas.tasks.image_classification.splits import split_off_test
 
@@ -30,7 +29,7 @@ def npz(path: str) -> RawData:
     [n, channels, height, width] or [n, height, width]: integers 0 to 255, which the network gets divided by 255, or
     floats in their own units. Without a test part a fifth is split off.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     arrays, unused = _arrays(file)
     nearly = [name for name in unused if name.casefold().replace("-", "_") in KEYS]
     if nearly:
@@ -68,20 +67,13 @@ def _arrays(file: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
             used = [name for name in names if name in KEYS]
             found: dict[str, npt.NDArray[Any]] = {name: open_memmap(file / f"{name}.npy", mode="r") for name in used}
             return found, [name for name in names if name not in KEYS]
-        with file.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if isinstance(archive, np.lib.npyio.NpzFile):
-                used = [key for key in archive.files if key in KEYS]
-                return {key: archive[key] for key in used}, [key for key in archive.files if key not in KEYS]
+        return read_arrays(file, KEYS), [name for name in array_names(file) if name not in KEYS]
     except FileNotFoundError:
         raise InputError(f"{file}: no such file. {EXPECTED}") from None
-    except (
-        OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError, pickle.UnpicklingError,
-        zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
+    except DAMAGED as error:
         what = "holds a file that is no plain array" if file.is_dir() else "is no .npz of plain arrays"
-        raise InputError(f"{file}: {what}, or a damaged one ({error}). {EXPECTED}") from error
-    raise InputError(f"{file}: is a single array. {EXPECTED}")
+        why = str(error) or type(error).__name__
+        raise InputError(f"{file}: {what}, or a damaged one ({why}). {EXPECTED}") from error
 
 
 def _images(x: npt.NDArray[Any], where: str) -> Images:

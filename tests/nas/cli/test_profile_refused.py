@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import hardware_profiles
+from nas.process.files import unsealed
 from tests.nas.cli.profiles import ARGUMENTS, FOLDER, elsewhere
 from tests.nas.small_runs import Command, hashes
 
@@ -61,7 +62,7 @@ def test_onnxruntime_and_the_table_of_the_input_need_not_be_named(nas: Command, 
 def test_readings_of_another_runtime_are_not_continued(profiled: Path, nas: Command) -> None:
     path = FOLDER / "readings.jsonl"
     head, *lines = path.read_text().splitlines(keepends=True)
-    path.write_text(json.dumps({**json.loads(head), "runtime": "onnxruntime 0.1"}) + "\n" + "".join(lines))
+    path.write_text(json.dumps({**unsealed(json.loads(head)), "runtime": "onnxruntime 0.1"}) + "\n" + "".join(lines))
     assert "was measured with onnxruntime 0.1, here is onnxruntime " in nas("profile", "bench", *ARGUMENTS).error
 
 

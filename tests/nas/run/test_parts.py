@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nas.nn import native
-from nas.process.files import read_jsonl
+from nas.process.files import atomic_write_json, read_jsonl
 from tests.nas.opened_runs import rewind
 from tests.nas.small_runs import SMALL, Command, small, write
 
@@ -210,7 +210,7 @@ def test_a_run_does_not_go_on_with_other_kernels(
 ) -> None:
     """Which differ in the last digits."""
     path = begun / "environment.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"compiled_kernels": compiled}))
+    atomic_write_json(path, json.loads(path.read_text()) | {"compiled_kernels": compiled})
     monkeypatch.setattr(native, "available", lambda: not compiled)
     error = nas("run", str(begun / "experiment.yaml"), "--out", str(begun), "--resume").error
     assert f"was begun {'with' if compiled else 'without'} a C++ compiler" in error

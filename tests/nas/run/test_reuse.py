@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from nas.nn.weights import from_bytes, to_bytes
-from nas.process.files import read_jsonl
+from nas.process.files import atomic_write_json, read_jsonl
 from nas.run.reuse import take_weights
 from tests.nas.opened_runs import opened
 from tests.nas.small_runs import SMALL, Command, small, write
@@ -139,7 +139,7 @@ def _older(run: Path, changed: str = "") -> None:
     environment["splits"]["train"]["sha256"] = "0" * 64
     if changed:
         environment["splits"][changed]["sha256"] = "0" * 64
-    (run / "environment.json").write_text(json.dumps(environment))
+    atomic_write_json(run / "environment.json", environment)
 
 
 def test_weights_of_an_older_release_serve_where_the_parts_that_judge_are_the_same(

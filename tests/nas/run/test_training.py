@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from nas.process.files import read_json
 from nas.run.training import planned_steps
 from tests.nas.opened_runs import opened
 
@@ -23,7 +24,7 @@ def test_a_time_is_turned_into_steps_once(run: Path) -> None:
         assert planned_steps(context, own, "x", 100, 7.0, time_steps) == 20  # written down
         assert planned_steps(context, own, "y", 5, 2.0, time_steps) == 5
         assert planned_steps(context, own, "z", 5, 1e-9, time_steps) == 1
-        assert len(timed) == 3 and json.loads(own.read_text()) == {"x": 20, "y": 5, "z": 1}
+        assert len(timed) == 3 and read_json(own, "") == {"x": 20, "y": 5, "z": 1}
 
 
 def test_a_plan_of_the_first_release_is_kept_to(run: Path) -> None:

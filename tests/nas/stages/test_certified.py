@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nas.process.files import append_jsonl, read_jsonl
+from nas.process.files import append_jsonl, atomic_write_json, read_jsonl
 from nas.run.artefacts import measured_files
 from nas.run.layout import RunFiles
 from nas.run.verdict_files import load_verdicts
@@ -24,7 +24,7 @@ def without_rests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def edit(path: Path, **changes: Any) -> None:
     """Change top-level keys of a JSON file."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    atomic_write_json(path, json.loads(path.read_text()) | changes)
 
 
 def test_what_test_said_of_another_verification_counts_for_nothing(run: Path, nas: Command) -> None:

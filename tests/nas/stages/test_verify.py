@@ -14,7 +14,7 @@ from nas.config import dump, parse
 from nas.devices.base import Times
 from nas.devices.local import InProcessSession
 from nas.devices.measurement import ExitTime
-from nas.process.files import append_jsonl, atomic_write_text, read_jsonl
+from nas.process.files import append_jsonl, atomic_write_json, atomic_write_text, read_jsonl
 from nas.run.layout import EXPERIMENT, REPORT, RunFiles
 from nas.run.verdict_files import load_verdicts
 from nas.search.selection import choose
@@ -119,7 +119,7 @@ def test_a_device_elsewhere_is_predicted_and_its_winner_is_not_called_measured(
     (run / "latency_model.npz").unlink()
     environment = json.loads((run / "environment.json").read_text())
     environment["profiles"]["rpi4b"] = load("rpi4b").to_dict()
-    atomic_write_text(run / "environment.json", json.dumps(environment))
+    atomic_write_json(run / "environment.json", environment)
     atomic_write_text(run / EXPERIMENT, dump.to_yaml(experiment))
     done = nas("run", write(tmp_path, away), "--out", str(run), "--resume")
     assert done.code == 3 and "not measured" in done.out
