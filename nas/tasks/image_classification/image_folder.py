@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import reprlib
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -53,7 +54,7 @@ def image_folder(path: str, size: int) -> RawData:
     folder = existing_folder(path, EXPECTED)
     if not 1 <= size <= MOST_SIDE:
         raise InputError(
-            f"image_folder: size {size}; give the side of the square in pixels, at least 1 and at most {MOST_SIDE}"
+            f"image_folder: size {reprlib.repr(size)}; give the side of the square in pixels, from 1 to {MOST_SIDE}"
         )
     tree = Tree()
     found = layout(folder, tree)

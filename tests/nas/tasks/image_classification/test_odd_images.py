@@ -33,13 +33,13 @@ def test_nobody_waits_for_what_is_no_file(what: str, tmp_path: Path) -> None:
     if what == "folder":
         assert len(image_folder(str(tmp_path), size=8).train_y) > 9
         return
-    with pytest.raises(InputError, match=r"x\.jpg: is no regular file"):
+    with pytest.raises(InputError, match=r"x\.jpg: is (no file but a pipe|a link to nowhere)"):
         image_folder(str(tmp_path), size=8)
 
 
 def test_an_image_of_too_many_pixels_is_not_unpacked(tmp_path: Path) -> None:
     Image.new("1", (13_000, 13_000)).save(fill(tmp_path, 20) / "cat" / "large.png")
-    with pytest.raises(InputError, match=r"large\.png: has 13000 x 13000 pixels.*make it smaller"):
+    with pytest.raises(InputError, match=r"large\.png: has more than 67,108,864 pixels; make it smaller"):
         image_folder(str(tmp_path), size=8)
 
 
