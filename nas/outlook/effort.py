@@ -25,6 +25,8 @@ _STEP: Final = 3
 _ALWAYS_TRAINED: Final = 2
 #: Times that the plan of a reading is carried out: to warm up, and beside probes and repetitions.
 _READING: Final = 2.0
+#: Seconds per winner that are no readings: rest between rounds, and single calls.
+_BESIDES_S: Final = 10.0
 #: What compiling takes per operator of the largest network, for each program: those of the shared weights train and
 #: judge, that of each winner trains.
 _COMPILING_S: Final = 0.1
@@ -119,6 +121,8 @@ def _measuring_s(found: Rehearsed) -> float:
             seconds += _READING * experiment.calibration.networks * exits * BLOCKS * BLOCK_S
         read = len(budgets) * (experiment.winners.attempts + 1)
         seconds += _READING * read * exits * verify.blocks * verify.block_time_s
+        # Rest between rounds, and single calls.
+        seconds += _BESIDES_S * len(budgets)
     return seconds
 
 

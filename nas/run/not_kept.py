@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from typing import Any
 
 from nas.config.budget import Budget
-from nas.process.files import atomic_write_json, read_json
+from nas.process.files import atomic_write_json, read_json, understood
 from nas.run.context import Context
 from nas.run.measurements import measured
 from nas.run.trial import Trial
-from nas.run.winners import Winner, chosen_key, is_trained_for
+from nas.run.winners import Winner, trained_key
+
+_REMEDY = "restore it, or delete the folder, and another network is chosen"
 
 
 def set_aside(context: Context, budget: Budget) -> None:
@@ -18,10 +21,11 @@ def set_aside(context: Context, budget: Budget) -> None:
 
     What was chosen and not trained goes away.
     """
-    files, key = context.files.winner(budget.name), chosen_key(context, budget)
+    files = context.files.winner(budget.name)
     if not files.root.exists():
         return
-    if key is None or not is_trained_for(files, key):
+    key = trained_key(files)
+    if key is None:
         shutil.rmtree(files.root)
         return
     verdict = _verdict(context, budget, key)
@@ -37,12 +41,33 @@ def set_aside(context: Context, budget: Budget) -> None:
 
 
 def trained_before(context: Context, number: int, budget: Budget) -> Winner | None:
-    """The network that was trained for a budget last, though it did not keep it; None where none was."""
-    files, key = context.files.winner(budget.name), chosen_key(context, budget)
-    if key is None or not is_trained_for(files, key):
+    """The network that came nearest to a budget of those that were trained for it; None where none was.
+
+    It is the budget's again where it had been set aside.
+    """
+    own = context.files.winner(budget.name)
+    aside = [files for files in context.files.all_not_kept() if files.root.parent.name == budget.name]
+    trained = {key: files for files in (own, *aside) if (key := trained_key(files)) and files.architecture.exists()}
+    if not trained:
         return None
-    record = read_json(files.architecture, "delete the folder, and another network is chosen")
-    return Winner(budget, Trial.from_json(record["search"]), number, measured(context, budget).get(key))
+    rows = measured(context, budget)
+
+    def bound_s(key: str) -> float:
+        row = rows.get(key)
+        if row is None or row.refused:
+            return math.inf
+        return row.worst_upper_s if row.stream is None else row.stream.upper_95_s
+
+    # Of equals, what stands there stays.
+    key = min(trained, key=lambda each: (bound_s(each), trained[each] != own))
+    if trained[key] != own:
+        set_aside(context, budget)
+        trained[key].verdict.unlink(missing_ok=True)
+        trained[key].root.rename(own.root)
+    record = read_json(own.architecture, _REMEDY)
+    with understood(own.architecture, _REMEDY):
+        trial = Trial.from_json(record["search"])
+    return Winner(budget, trial, number, rows.get(key))
 
 
 def _verdict(context: Context, budget: Budget, key: str) -> dict[str, Any] | None:

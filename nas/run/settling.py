@@ -13,7 +13,7 @@ from nas.devices.base import Wanted
 from nas.devices.measurement import Purpose
 from nas.exits.cross_fit import DOUBT, cross_fitted
 from nas.exits.scores import Scores
-from nas.exits.thresholds import Policy, expected_upper_s, last_exit, within_on_others
+from nas.exits.thresholds import Policy, last_exit, within_on_others
 from nas.run.artefacts import plan_of, prepared_samples, shipped
 from nas.run.context import Context
 from nas.run.latency import load_model
@@ -25,8 +25,11 @@ _SHARE = 0.97
 _TIGHTENINGS = 3
 
 
-def settle_thresholds(context: Context, winner: Winner) -> None:
-    """Write down the thresholds of a winner's budget; where it is here, lowered while the measured mean is above it."""
+def settle_thresholds(context: Context, winner: Winner) -> float:
+    """Write down the thresholds of a winner's budget; where it is here, lowered while the measured mean is above it.
+
+    Returns the seconds that they were solved for in the end.
+    """
     budget, target = winner.budget, context.experiment.target_of(winner.budget)
     device, folder, allowed_s = context.device(target), files_of(context, winner).root, budget.latency_s
     solve = partial(_solve, context, winner)
@@ -43,22 +46,23 @@ def settle_thresholds(context: Context, winner: Winner) -> None:
             allowed_s *= min(0.98, budget.latency_s / taken.upper_95_s)
             policy = solve(allowed_s)
     thresholds.write(folder, winner.trial.key, policy.thresholds)
+    return allowed_s
 
 
 def _solve(context: Context, winner: Winner, allowed_s: float) -> Policy:
     """The most accurate thresholds on validation data for a mean of `allowed_s`; the last exit's in the worst case."""
-    found, seconds = val_scores(context, winner), exit_seconds(context, winner)
+    return _solved(winner, val_scores(context, winner), exit_seconds(context, winner), allowed_s)
+
+
+def _solved(winner: Winner, found: Scores, seconds: NDArray[np.float64], allowed_s: float) -> Policy:
     if not winner.budget.needs_thresholds:
         return last_exit(found.correct, seconds)
     return within_on_others(found, seconds, _SHARE * allowed_s, DOUBT)
 
 
-def val_accuracy_of(winner: Winner, found: Scores, policy: Policy, seconds: NDArray[np.float64]) -> float:
-    """The accuracy on validation images of a settled policy, each of them judged by thresholds solved on others."""
-    if not winner.budget.needs_thresholds:
-        return policy.accuracy
-    allowed_s = expected_upper_s(found.confidence, policy.thresholds, seconds)
-    return float(cross_fitted(found, lambda part: within_on_others(part, seconds, allowed_s, DOUBT)).mean())
+def val_accuracy_of(winner: Winner, found: Scores, seconds: NDArray[np.float64], allowed_s: float) -> float:
+    """The accuracy on validation images, each of them judged by thresholds that were solved for as much on others."""
+    return float(cross_fitted(found, lambda part: _solved(winner, part, seconds, allowed_s)).mean())
 
 
 def exit_seconds(context: Context, winner: Winner) -> NDArray[np.float64]:

@@ -106,7 +106,15 @@ def is_trained(files: WinnerFiles, winner: Winner) -> bool:
 
 def is_trained_for(files: WinnerFiles, key: str) -> bool:
     """Whether a folder has the weights of the network of this key."""
-    return files.weights.exists() and _weights(files)[1].get("network") == key
+    return trained_key(files) == key
+
+
+def trained_key(files: WinnerFiles) -> str | None:
+    """The key of the network whose weights are in a folder, None where none are."""
+    if not files.weights.exists():
+        return None
+    key: str | None = _weights(files)[1].get("network")
+    return key
 
 
 def write_weights(files: WinnerFiles, winner: Winner, weights: Mapping[str, Any]) -> None:

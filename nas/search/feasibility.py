@@ -30,7 +30,8 @@ def _nearest(problem: BudgetProblem, number: int, slow: bool) -> tuple[NDArray[n
         return fastest(problem, violation, starts=2, sweeps=3)
     if prod(problem.sizes.tolist()) > _FEW_GENOMES:
         return fastest(problem, violation)
-    genomes = problem.canonical(np.indices(tuple(problem.sizes.tolist())).reshape(len(problem.sizes), -1).T)
+    every = np.indices(tuple(problem.sizes.tolist())).reshape(len(problem.sizes), prod(problem.sizes.tolist())).T
+    genomes = problem.canonical(every)
     amounts = violation(genomes)
     return genomes[int(amounts.argmin())], float(amounts.min())
 

@@ -73,24 +73,29 @@ def estimates(space: SearchSpace, trials: Sequence[Trial], others: Sequence[Tria
     """
     keys = {trial.key for trial in trials}
     rest = [t for t in others if t.key not in keys and t.status == "complete" and t.budgets[number] is not None]
-    rows = [*trials, *rest[: max(MOST - len(trials), 0)]]
+    own = np.array([_at(trial, number).accuracy for trial in trials], np.float64)
+    # Those that are not learned from keep their scores, which are lower.
+    chosen = np.argsort(-own, kind="stable")[:MOST]
+    rest = sorted(rest, key=lambda trial: -_at(trial, number).accuracy)[: MOST - len(chosen)]
+    rows = [*(trials[index] for index in chosen), *rest]
     at = [_at(trial, number) for trial in rows]
-    score = np.array([each.accuracy for each in at], np.float64)
-    own, right = score[: len(trials)], _answers(at)
+    right = _answers(at)
     if right is None:
         return Estimates(own, math.nan)
     images = np.array([each.images for each in at], np.float64)
-    paired = _paired_std(right[: len(trials)], own, images)
-    if len(at) < FEWEST or not own.size:
-        return Estimates(own, paired)
-    genomes = np.array([trial.genome for trial in rows])
-    features = _features(space, genomes, np.log([each.latency_s for each in at]))
-    return Estimates(_posterior(features, score, _sampling_variance(right, images))[: len(trials)], paired)
+    score = _on_the_same(np.array([each.accuracy for each in at], np.float64), right, images)
+    own = np.minimum(own, score[: len(chosen)].min())
+    own[chosen] = score[: len(chosen)]
+    paired = _paired_std(right[: len(chosen)], own[chosen], images)
+    if len(at) >= FEWEST:
+        genomes = np.array([trial.genome for trial in rows])
+        features = _features(space, genomes, np.log([each.latency_s for each in at]))
+        own[chosen] = _posterior(features, score, _sampling_variance(right, images))[: len(chosen)]
+    return Estimates(own, paired)
 
 
 def ranked(space: SearchSpace, trials: Sequence[Trial], others: Sequence[Trial], number: int) -> list[Trial]:
-    """The best MOST trials, the best at budget `number` first; `others` are learned from (`estimates`)."""
-    trials = sorted(trials, key=lambda trial: -_at(trial, number).accuracy)[:MOST]
+    """The trials, the best at budget `number` first; `others` are learned from (`estimates`)."""
     found = estimates(space, trials, others, number)
     return [trials[index] for index in found.order([_at(trial, number).latency_s for trial in trials])]
 
@@ -106,6 +111,15 @@ def _answers(at: Sequence[AtBudget]) -> Floats | None:
     """Which images are answered rightly [n, images], those that all were judged on; None where that is not known."""
     few = min((each.images for each in at), default=0)
     return np.stack([each.answers()[:few] for each in at]).astype(np.float64) if few else None
+
+
+def _on_the_same(score: Floats, right: Floats, images: Floats) -> Floats:
+    """Scores [n] as they would be on the images that all were judged on, as far as images are hard or easy for all."""
+    few, result = right.shape[1], score.copy()
+    for count in np.unique(images[images > few]):
+        group = images == count
+        result[group] -= (score[group] - right[group].mean(axis=1)).mean()
+    return result
 
 
 def _sampling_variance(right: Floats, images: Floats) -> Floats:

@@ -47,16 +47,17 @@ def measure_winners(context: Context) -> bool:
     looks = load_verdicts(context.files).looks + 1
     for winner in winners.values():
         require_exported(context, winner)
-    for winner in winners.values():
-        with context.voice.doing(f"thresholds of {winner.budget.name}"):
-            settle_thresholds(context, winner)
+    allowed_s = {}
+    for name, winner in winners.items():
+        with context.voice.doing(f"thresholds of {name}"):
+            allowed_s[name] = settle_thresholds(context, winner)
     taken: dict[str, _Taken] = {}
     with context.voice.doing("measuring the winners"):
         for target in context.experiment.targets:
             device = context.device(target)
             if device is not None:
                 taken |= _timed(context, device, target, list(winners.values()))
-    found = [_judged(context, winner, taken.get(winner.budget.name)) for winner in winners.values()]
+    found = [_judged(context, winner, taken.get(name), allowed_s[name]) for name, winner in winners.items()]
     statements = [
         (BudgetRow.of_budget(budget, context.experiment.target_of(budget).key), unmet[budget.name])
         for budget in context.experiment.budgets
@@ -130,12 +131,12 @@ def _upper_s(taken: _Taken) -> tuple[float, str]:
     return (weighed_s if times.stream is None else max(times.stream.upper_95_s, weighed_s)), refused
 
 
-def _judged(context: Context, winner: Winner, taken: _Taken | None) -> Verdict:
+def _judged(context: Context, winner: Winner, taken: _Taken | None, allowed_s: float) -> Verdict:
     """What was found of a winner; its readings, if any, go to the measurements."""
     if taken is None:
         target, seconds = context.experiment.target_of(winner.budget), exit_seconds(context, winner)
         return replace(
-            _described(context, winner, seconds),
+            _described(context, winner, seconds, allowed_s),
             reason=f"{target.device} is not this machine: run `run.py` of the winner's folder there",
         )
     budget, times = winner.budget, taken.times
@@ -148,7 +149,7 @@ def _judged(context: Context, winner: Winner, taken: _Taken | None) -> Verdict:
     decisive: ExitTime = times.to_exits[-1] if times.stream is None else times.stream
     if refused and not before:
         return replace(
-            _described(context, winner, exit_seconds(context, winner)),
+            _described(context, winner, exit_seconds(context, winner), allowed_s),
             contended=decisive.contended,
             disturbed=decisive.disturbed,
             reason=f"not measurable: {refused}; end other programs and run `nas verify {context.run.path}`",
@@ -157,7 +158,7 @@ def _judged(context: Context, winner: Winner, taken: _Taken | None) -> Verdict:
     if before and (within or refused):
         reason = "it broke its budget in an earlier measurement of this run"
     return replace(
-        _described(context, winner, row.cumulative_s),
+        _described(context, winner, row.cumulative_s, allowed_s),
         measured_s=decisive.median_s,
         upper_95_s=upper_s,
         contended=decisive.contended,
@@ -192,7 +193,7 @@ def _row(context: Context, winner: Winner, taken: _Taken) -> Measurement:
     )
 
 
-def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float64]) -> Verdict:
+def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float64], allowed_s: float) -> Verdict:
     """A winner as far as nothing was measured: predictions, and what its thresholds give on validation images."""
     budget, target, files = winner.budget, context.experiment.target_of(winner.budget), files_of(context, winner)
     network = context.space.decode(winner.genome)
@@ -225,7 +226,7 @@ def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float6
                 network.exits, cumulative_s, policy.rates, [*policy.thresholds, None], strict=True
             )
         ),
-        val_accuracy=val_accuracy_of(winner, scores, policy, exit_seconds(context, winner)),
+        val_accuracy=val_accuracy_of(winner, scores, exit_seconds(context, winner), allowed_s),
         counts=_counts(network.params, network.macs, network.weight_bytes, network.peak_memory),
         energy_j=energy_j,
         no_energy=no_energy,

@@ -16,7 +16,7 @@ class Plan:
     where too few are quiet, a block takes longer.
     Contended blocks are repeated in up to `repeats` further rounds. Between two rounds there are `gap_s` seconds of
     rest, so that the blocks of one thing see the machine at different times. `single_calls` calls are taken afterwards,
-    each on its own and all of them counted: fewer where they last longer than `single_s`, but a fifth of them.
+    each on its own and all of them counted: fewer where they last longer than `single_s`, but a fiftieth of them.
     """
 
     blocks: int = 5

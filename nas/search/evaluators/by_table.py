@@ -47,7 +47,10 @@ class Tabulated:
                 f"{len(space.genes)} with {', '.join(map(str, sizes(space)))} options: it is a table of another space"
             )
         self._table, self._column = TableEvaluator(table, known), column
-        self.genomes = np.unique(space.canonical(table.ops), axis=0)
+        # Others are not what a search asks for: the same network has a row of its own.
+        self.genomes = table.ops[(space.canonical(table.ops) == table.ops).all(axis=1)]
+        if not len(self.genomes):
+            raise InputError(f"the table has no network of space {space.name} by its canonical genome")
 
     def accuracy(self, genomes: Genomes) -> Floats:
         """The accuracy of canonical genomes [n, genes] as the table has it [n]; InputError for one that it lacks."""

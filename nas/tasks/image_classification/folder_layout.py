@@ -70,10 +70,16 @@ def layout(root: Path, tree: Tree) -> Layout:
         return Layout((root,), (), (*notes, *_of_classes(root, holding, tree)))
     chosen, said = _assigned(root, parts)
     rest = [folder.name for folder in holding if folder not in parts]
+    vague = [folder.name for folder in parts if role(folder.name) is None]
+    if (rest and vague) or any(tree.read(folder).images for folder in parts if folder.name in vague):
+        raise InputError(
+            f"{root}: {_names(vague)} may be a part by its name, or a class like {_names(rest or vague)}; name the "
+            f"parts train and test alone, or move the images of a class into its folder. {EXPECTED}"
+        )
     if rest:
         said.append(f"images in {_names(rest)} beside {chosen['train'][0].name} are not used")
-    train = tuple(_classes_in(folder, tree, said) for folder in chosen["train"])
-    test = tuple(_classes_in(folder, tree, said) for folder in chosen["test"])
+    train = tuple(_checked(folder, tree, said) for folder in chosen["train"])
+    test = tuple(_checked(folder, tree, said) for folder in chosen["test"])
     return Layout(train, test, (*notes, *said))
 
 
@@ -140,6 +146,15 @@ def _classes_in(part: Path, tree: Tree, said: list[str]) -> Path:
         return part
     said.append(f"{part.name}/{holding[0].name} is the only folder there, and its folders are the classes")
     return holding[0]
+
+
+def _checked(part: Path, tree: Tree, said: list[str]) -> Path:
+    """The folder that holds the classes of a part, which are checked as those of a data set without parts are."""
+    folder = _classes_in(part, tree, said)
+    holding = _holding(folder, tree)
+    if len(holding) > 1:
+        said += _of_classes(folder, holding, tree)
+    return folder
 
 
 def _of_classes(root: Path, holding: Sequence[Path], tree: Tree) -> list[str]:

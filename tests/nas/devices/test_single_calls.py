@@ -38,9 +38,9 @@ def test_no_call_is_left_out_and_none_is_averaged() -> None:
     assert len(seconds) == 100 and (seconds > 0.05).sum() == 10
 
 
-def test_slow_calls_are_fewer_but_a_fifth_of_them() -> None:
+def test_slow_calls_are_fewer_but_a_fiftieth_of_them() -> None:
     hands = Hands([1.0])
-    assert len(single_calls(hands.call, [0], Plan(single_calls=1000, single_s=5), hands)) == 200
+    assert len(single_calls(hands.call, [0], Plan(single_calls=1000, single_s=5), hands)) == 20
     assert len(single_calls(hands.call, [0], Plan(single_calls=1000, single_s=300), hands)) == 301
     assert len(single_calls(hands.call, [0], Plan(), hands)) == 0
 

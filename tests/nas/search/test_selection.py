@@ -14,6 +14,7 @@ from nas.devices.measurement import Measurement
 from nas.process.files import read_jsonl
 from nas.run.context import Context
 from nas.run.measurements import append_measurements, measured
+from nas.run.not_kept import set_aside, trained_before
 from nas.search import selection
 from nas.search.selection import choose
 from tests.nas.opened_runs import opened, rewind, taking, timing_by
@@ -56,6 +57,31 @@ def test_a_choice_stands_until_it_is_seen_to_break_its_budget(run: Path) -> None
             shutil.rmtree(run / "winners" / "worst")
             assert choose(context)[0]["worst"].trial.key != broken
         assert measured(context, context.experiment.budgets[0])[broken].broken == ("worst",)
+
+
+def test_weights_are_kept_though_the_choice_is_lost(run: Path) -> None:
+    """Deleting a damaged architecture.json is what the message about it says to do."""
+    (run / "winners/worst/architecture.json").unlink()
+    weights = (run / "winners/worst/weights.safetensors").read_bytes()
+    with opened(run) as context:
+        set_aside(context, context.experiment.budgets[0])
+    (kept,) = (run / "not_kept/worst").glob("*/weights.safetensors")
+    assert kept.read_bytes() == weights
+
+
+def test_what_came_nearest_is_the_budgets_again_where_nothing_else_is_left(run: Path) -> None:
+    """Also where it had been set aside, and the one that took its place took even longer."""
+    with opened(run) as context:
+        budget = context.experiment.budgets[0]
+        first = choose(context)[0]["worst"]
+        row = first.measurement
+        assert row is not None
+        append_measurements(context, [replace(row, purpose="winner", budget="worst", broken=("worst",))])
+        second = choose(context)[0]["worst"]
+        assert second.trial.key != first.trial.key and (run / "not_kept/worst" / first.trial.key[:16]).is_dir()
+        found = trained_before(context, 0, budget)
+        assert found is not None and found.trial.key == first.trial.key
+        assert (run / "winners/worst/weights.safetensors").exists() and not list((run / "not_kept/worst").iterdir())
 
 
 def test_what_belongs_to_a_former_winner_goes_with_it(run: Path) -> None:

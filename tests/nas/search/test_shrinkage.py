@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,3 +95,28 @@ def test_answers_come_back_as_they_were() -> None:
         assert (AtBudget(0.5, 1.0, (), (1.0,), n, packed(right)).answers() == right).all()
     with pytest.raises(ValueError, match="the answers on 25 images do not have 4 letters"):
         AtBudget(0.5, 1.0, (), (1.0,), 25, packed(np.ones(9, bool)))
+
+
+def test_no_network_leaves_the_pool_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fastest are among the less accurate, and may be all that keeps the budget."""
+    found, _ = trials(0, 100, n=60)
+    monkeypatch.setattr("nas.search.shrinkage.MOST", 20)
+    told = ranked(SPACE, found, (), 0)
+    assert sorted(trial.slot for trial in told) == sorted(trial.slot for trial in found)
+    shrunk = estimates(SPACE, found, found, 0).accuracy
+    score = np.array([trial.budgets[0].accuracy for trial in found])
+    order = np.argsort(-score, kind="stable")
+    assert shrunk[order[20:]].max() <= score[order[19]]
+
+
+def test_scores_on_more_images_are_compared_as_on_the_same_ones() -> None:
+    """The images that only some were judged on happen to be easy."""
+    found, _ = trials(0, 200, n=20)
+    more = []
+    for trial in found[:5]:
+        (at,) = trial.budgets
+        right = np.concatenate([at.answers(), np.ones(200, bool)])
+        more.append(replace(trial, budgets=(replace(at, accuracy=right.mean(), images=400, right=packed(right)),)))
+    told = estimates(SPACE, [*more, *found[5:]], (), 0).accuracy
+    same = estimates(SPACE, found, (), 0).accuracy
+    assert abs((told[:5].mean() - told[5:].mean()) - (same[:5].mean() - same[5:].mean())) < 0.01

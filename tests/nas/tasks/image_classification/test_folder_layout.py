@@ -108,6 +108,9 @@ def test_parts_deeper_or_beside_others(
         (["entrenamiento", "prueba"], "but each of them the folders 'cat' and 'dog': if these are the classes"),
         (["fold1/x", "fold2/x"], "hold no images, but each of them the folders 'cat' and 'dog'"),
         (["deep/images"], "holds one folder with images, 'deep'; if its folders are the classes, give"),
+        (["train/fold1", "train/fold2", "test/fold1", "test/fold2"], "hold no images, but each of them"),
+        (["train/images", "train/masks"], "hold no images, but each of them"),
+        (["bullet train", "bus/x"], "may be a part by its name, or a class like"),
     ],
 )
 def test_folders_that_could_be_meant_otherwise_are_refused(folders: list[str], said: str, tmp_path: Path) -> None:
