@@ -74,6 +74,8 @@ def estimates(space: SearchSpace, trials: Sequence[Trial], others: Sequence[Tria
     keys = {trial.key for trial in trials}
     rest = [t for t in others if t.key not in keys and t.status == "complete" and t.budgets[number] is not None]
     own = np.array([_at(trial, number).accuracy for trial in trials], np.float64)
+    if not trials:
+        return Estimates(own, math.nan)
     # Those that are not learned from keep their scores, which are lower.
     chosen = np.argsort(-own, kind="stable")[:MOST]
     rest = sorted(rest, key=lambda trial: -_at(trial, number).accuracy)[: MOST - len(chosen)]

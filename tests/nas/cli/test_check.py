@@ -97,7 +97,7 @@ def test_what_it_means_is_printed(nas: Command, tmp_path: Path, home: Path) -> N
     assert "space mobile-8x8: images of 1 x 8 x 8, 5 genes" in done.out
     assert next(line for line in lines if line[:2] == ["here", "5.00"]).count("measured") == 1
     assert "predicted only: its device is not this machine" in done.out
-    assert "rpi4b-onnxruntime-t1-b1-float32" in done.out and "its profile alone" in done.out
+    assert "rpi4b-onnxruntime-t1" in done.out and "its profile and by how far those of" in done.out
     assert {"shared", "search", "winners", "measuring", "all", "memory"} <= {line[0] for line in lines if line}
     assert "An estimate, from a short test of this machine" in done.out
     assert [path.name for path in home.rglob("*.json")] == ["training_rate.json"]

@@ -12,7 +12,8 @@ from nas.process.files import append_jsonl, atomic_write_json, read_jsonl
 from nas.run.artefacts import measured_files
 from nas.run.layout import RunFiles
 from nas.run.verdict_files import load_verdicts
-from nas.stages import verify
+from nas.stages import test, verify
+from tests.nas.opened_runs import opened
 from tests.nas.small_runs import SMALL, Command, hashes, write
 
 
@@ -34,8 +35,9 @@ def test_what_test_said_of_another_verification_counts_for_nothing(run: Path, na
     (run / "measurements.jsonl").unlink()
     append_jsonl(run / "measurements.jsonl", rows)
     (run / "verify.json").unlink()
-    done = nas("verify", str(run))
-    assert done.code == 3 and "kept" not in done.out.replace("not kept", "")
+    with opened(run) as context:
+        assert not verify.measure_winners(context)
+        test.test_winners(context)
     verdicts = load_verdicts(RunFiles(run))
     assert verdicts.tested and not verdicts.kept and {verdict.kept for verdict in verdicts.winners} == {False}
 

@@ -165,7 +165,7 @@ def test_what_cannot_be_optimised_is_refused_before_anything_is_written(nas: Com
         assert not (tmp_path / "out").exists()
         return error
 
-    assert "search.optimiser: steps of a differentiable search must be at least 1, got 0" in refused({"steps": 0})
+    assert "steps of a differentiable search must be at least 1, got 0" in refused({"steps": 0})
     assert "hot 0.1" in refused({"hot": 0.1})
     assert "splits.arch leaves 0; it takes at least 32" in refused({}, splits={"arch": 0.0})
 
