@@ -56,6 +56,7 @@ def test_a_runner_of_ones_own(nas: Command) -> None:
     assert "reference_runner:Reference on" in Path("run/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_an_exit_policy_of_ones_own(nas: Command) -> None:
     assert nas("check", "patience:Patience", "--set", "margin=0.25").code == 0
     assert "cannot be built: it raised ValueError" in nas("check", "patience:Patience", "--set", "margin=2").error
@@ -137,6 +138,7 @@ def rounded(run: Path) -> list[Any]:
     return [told(trial) for trial in read_jsonl(run / "trials.jsonl")]
 
 
+@pytest.mark.slow
 def test_an_executor_of_ones_own(nas: Command, finished: Path) -> None:
     """Two processes judge what one does; in one that ran other programs before, scores may differ in the last digit."""
     search = {**small()["search"], "executor": {"name": "pool:Pool", "workers": 2}}

@@ -22,8 +22,8 @@ Part: TypeAlias = Literal["train", "arch", "val", "cert", "test"]
 #: The first 64 bits of an image's SHA-256: of a million images, two have the same with a probability below 1e-7.
 Fingerprints: TypeAlias = npt.NDArray[np.uint64]
 
-#: Thresholds are judged on each fifth of the part by the rest of it.
-LEAST_VAL: Final = 5
+#: Thresholds are judged on a share of the part by the rest of it.
+LEAST_VAL: Final = 2
 OPTIONAL: Final[tuple[OptionalPart, ...]] = ("cert", "arch")
 
 
@@ -186,9 +186,9 @@ def _check_splits(
         if len(indices[part]) < least:
             otherwise = "" if part == "val" else ", or 0 if nothing needs it"
             raise InputError(
-                f"{raw.name}: {len(raw.train_y)} training images ({left_out} of them also in the test part) give the "
-                f"part {part!r} {len(indices[part])}, and it needs {least}; add images, or give splits a larger "
-                f"{part}{otherwise}"
+                f"{raw.name}: {len(raw.train_y)} training images ({left_out} of them also in the test part) are too "
+                f"few for the part {part!r}, which needs {least} and gets {len(indices[part])}; add images, or give "
+                f"splits a larger {part}{otherwise}"
             )
     lost = np.setdiff1d(np.arange(len(raw.class_names)), raw.train_y[indices["train"]])
     if lost.size:

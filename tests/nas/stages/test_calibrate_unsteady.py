@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,11 @@ def test_where_too_few_are_stable_all_are_used() -> None:
     assert f"while 3 of {NETWORKS} networks" in said and "too few others remain, and predictions will be poor" in said
 
 
+def _unloaded(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without the load of the machine, which is whatever it is by then."""
+    return [{**row, "conditions": {**row["conditions"], "load": None}} for row in rows]
+
+
 @pytest.mark.parametrize("kept", range(1, NETWORKS + 2))
 def test_a_run_that_was_killed_goes_on_to_the_same_readings(kept: int) -> None:
     """Networks 1 and 3 are measured twice, each time with the core shared; nothing is measured a third time."""
@@ -131,7 +136,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_readings(kept: int) -> None:
         machine.read[row["key"]] += 1
     with opened(timing_by(machine)) as (context, _):
         calibrate.calibrate(context)
-        assert read_jsonl(MEASUREMENTS) == before
+        assert _unloaded(read_jsonl(MEASUREMENTS)) == _unloaded(before)
         again = load_model(context, HERE)
     assert again.calibration.networks == model.calibration.networks == NETWORKS - 2
 

@@ -24,7 +24,7 @@ from tests.nas.small_runs import Command, small, write
 from tests.nas.testing import modules
 
 
-@pytest.mark.parametrize("name", ["Untabled", "Tabled"])
+@pytest.mark.parametrize("name", [pytest.param("Untabled", marks=pytest.mark.slow), "Tabled"])
 def test_a_run_comes_to_its_end(name: str, nas: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "their_latency", raising=False)

@@ -126,7 +126,7 @@ def test_a_missing_folder_and_a_size_of_nothing_are_refused(tmp_path: Path) -> N
     with pytest.raises(InputError, match=r"nowhere: does not exist\. Expected PATH/<class>"):
         image_folder(str(tmp_path / "nowhere"), size=8)
     for size in (-1, 0, 4097, 100_000):
-        with pytest.raises(InputError, match=f"size {size}; give the side of the square in pixels, at least 1 and at"):
+        with pytest.raises(InputError, match=f"size {size}; give the side of the square in pixels, from 1 to 4096"):
             image_folder(str(tmp_path), size=size)
 
 
