@@ -31,6 +31,7 @@ def found(script: Any) -> tuple[list[Any], list[dict[str, Any]]]:
     return columns, list(script.judge(columns, live))
 
 
+@pytest.mark.slow
 def test_the_shipped_table_is_that_of_the_script(script: Any, found: Any) -> None:
     columns, _ = found
     rows = script.classes(columns)

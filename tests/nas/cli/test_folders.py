@@ -83,6 +83,7 @@ class FullDisk:
             self._left = self.room
 
 
+@pytest.mark.slow
 def test_a_full_disk_at_any_write_costs_nothing_but_time(
     nas: Command, finished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

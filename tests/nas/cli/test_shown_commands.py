@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pytest
@@ -175,11 +176,20 @@ def test_every_command_is_of_one_kind() -> None:
 def test_every_kind_is_shown() -> None:
     kinds = {kind.pattern for each in ALL for command in each.commands for kind in kinds_of(command)}
     assert {kind.pattern for kind in KINDS} == kinds
+    assert set(_LONG) <= {str(each) for each in RUNNABLE}, "their lines have moved"
     ways = [(bool(kind.place), kind.name, kind.placeholders, bool(kind.left_out)) for kind in KINDS]
     assert {sum(way) for way in ways} == {1}
 
 
-@pytest.mark.parametrize("each", RUNNABLE, ids=str)
+#: Runs of half a minute; others of the kind are carried out in the fast suite.
+_LONG: Final = ("board.md:20", "experiment.md:304")
+
+
+@pytest.mark.parametrize(
+    "each",
+    [pytest.param(each, marks=pytest.mark.slow) if str(each) in _LONG else each for each in RUNNABLE],
+    ids=str,
+)
 def test_commands_run_as_they_stand(each: Shown, tools: Path, request: pytest.FixtureRequest) -> None:
     for command in each.commands:
         if place := kind_of(command).place:

@@ -46,6 +46,7 @@ def test_a_winner_that_cannot_be_measured_neither_keeps_nor_breaks_its_budget(
     assert load_verdicts(RunFiles(run)).kept
 
 
+@pytest.mark.slow
 def test_candidates_that_cannot_be_measured_are_said_to_be_so_and_are_measured_later(
     run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +66,7 @@ def test_candidates_that_cannot_be_measured_are_said_to_be_so_and_are_measured_l
     assert verdicts.kept and not verdicts.unmet and len(verdicts.winners) == len(SMALL["budgets"])
 
 
+@pytest.mark.slow
 def test_a_run_whose_winners_could_not_be_measured_goes_on_with_them(
     run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
