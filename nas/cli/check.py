@@ -71,8 +71,8 @@ def _laws(args: argparse.Namespace) -> Iterator[str]:
 def _experiment(args: argparse.Namespace) -> None:
     from nas.cli.checked import show
     from nas.config import parse
+    from nas.outlook.forecast import forecasts
     from nas.outlook.rehearsal import rehearsed
-    from nas.run.forecast import forecasts
 
     if args.kind:
         raise InputError(f"{args.subject} is no name and no `module:name`; --kind is for these")
@@ -88,7 +88,7 @@ def _experiment(args: argparse.Namespace) -> None:
         )
     )
     show(console, found)
-    for line in forecasts(experiment, space):
+    for line in forecasts(found):
         console.print(line)
     out = Path("runs") / experiment.name
     if out.is_dir() and any(out.iterdir()):

@@ -26,10 +26,10 @@ from nas.run.artefacts import measured_files, plan_of, prepared_samples, require
 from nas.run.context import Context
 from nas.run.latency import load_model
 from nas.run.measurements import append_measurements, candidate_rows, measured, readings_needed
-from nas.run.settling import exit_seconds, settle_thresholds, val_accuracy_of, wanted_of
 from nas.run.verdict import Attempt, BudgetRow, ExitRow, Verdict, Verdicts
 from nas.run.verdict_files import load_verdicts, write_measured
 from nas.run.winners import Winner, files_of, standing, val_scores
+from nas.search.settling import exit_seconds, settle_thresholds, val_accuracy_of, wanted_of
 
 #: Rest between rounds of blocks, so that they see the machine at different times.
 _GAP_S = 1.5

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nas.exits.scores import Scores
-from nas.run.settling import val_accuracy_of
+from nas.search.settling import val_accuracy_of
 
 
 def test_useless_exits_promise_nothing() -> None:
