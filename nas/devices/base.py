@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from nas.config.plugins import Plugins
 from nas.deploy.artefact import Artefact
 from nas.devices.conditions import Conditions
 from nas.devices.measurement import ExitTime, Purpose
+from nas.devices.timing.cascades import CascadeReadings
 from nas.devices.timing.plan import Plan
 
 Array = NDArray[Any]
@@ -45,6 +47,17 @@ class Times:
     to_exits: tuple[ExitTime, ...]
     stream: ExitTime | None = None
     reference_s: float | None = None
+
+    @staticmethod
+    def of(read: CascadeReadings) -> Times:
+        """What is kept of the readings of a network."""
+        *early, last = read.to_exits
+        single, stream = read.single_s, read.stream
+        return Times(
+            (*map(ExitTime.of, early), ExitTime.of(last, () if stream is not None else single)),
+            None if stream is None else ExitTime.of(stream, single),
+            None if math.isnan(last.reference_s) else last.reference_s,
+        )
 
 
 class Session(Protocol):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -19,10 +17,9 @@ from nas.deploy.artefact import Artefact
 from nas.deploy.cascade import Cascade
 from nas.devices.base import Array, Device, Session, Times, Wanted
 from nas.devices.conditions import Conditions
-from nas.devices.measurement import ExitTime
 from nas.devices.runners import runner_for
 from nas.devices.runners.base import Runner, load_cascade
-from nas.devices.timing.measuring import measure_together, single_calls
+from nas.devices.timing.cascades import time_cascades
 from nas.devices.timing.plan import Plan
 from nas.process.machine import measuring
 
@@ -73,32 +70,13 @@ class InProcessSession:
         self, wanted: Sequence[Wanted], samples: Sequence[NDArray[np.float32]], plan: Plan, reference: str | None = None
     ) -> dict[str, Times]:
         """Time artefacts in interleaved blocks."""
-        batch = filled(samples[0], self.runner.target.batch)
         cascades = {each.name: self._cascade(each.name) for each in wanted}
-        calls = {
-            f"{name}/{k}": partial(cascade.run_to, batch, k)
-            for name, cascade in cascades.items()
-            for k in range(len(cascade))
-        }
-        streams = {each.name: cascades[each.name] for each in wanted if each.stream}
-        watch = None
-        if reference is not None:
-            watched = self._cascade(reference)
-            watch = partial(watched.run_to, batch, len(watched) - 1)
+        plan = replace(plan, batch=self.runner.target.batch)
+        watched = None if reference is None else self._cascade(reference)
+        streams = {each.name for each in wanted if each.stream}
         with measuring():
-            readings = measure_together(calls, streams, samples, plan, reference=watch)
-            single_s = {each.name: _single(cascades[each.name], each.stream, samples, batch, plan) for each in wanted}
-        found = {}
-        for each in wanted:
-            of_each = [readings[f"{each.name}/{k}"] for k in range(len(cascades[each.name]))]
-            usual_s, single = of_each[-1].reference_s, single_s[each.name]
-            *early, last = of_each
-            found[each.name] = Times(
-                (*map(ExitTime.of, early), ExitTime.of(last, () if each.stream else single)),
-                ExitTime.of(readings[each.name], single) if each.stream else None,
-                None if math.isnan(usual_s) else usual_s,
-            )
-        return found
+            read = time_cascades(cascades, streams, samples, plan, watched)
+        return {each.name: Times.of(read[each.name]) for each in wanted}
 
     def conditions(self) -> Conditions:
         """What this machine is like now."""
@@ -111,17 +89,3 @@ class InProcessSession:
                 del self._ready[next(iter(self._ready))]
             self._ready[name] = loaded
         return self._ready[name]
-
-
-def _single(
-    cascade: Cascade, stream: bool, samples: Sequence[NDArray[np.float32]], batch: NDArray[np.float32], plan: Plan
-) -> NDArray[np.float64]:
-    """Seconds of single calls [n]: over the samples as they leave, or to the last exit."""
-    if stream:
-        return single_calls(cascade, samples, plan)
-    return single_calls(lambda one: cascade.run_to(one, len(cascade) - 1), [batch], plan)
-
-
-def filled(sample: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
-    """A sample [1, ...] as often as a call takes it; a whole batch as it is."""
-    return sample if len(sample) == batch else np.repeat(sample, batch, axis=0)

@@ -15,10 +15,10 @@ from nas.deploy.artefact import Artefact
 from nas.deploy.cascade import Cascade
 from nas.devices.base import Array, Session, Times, Wanted
 from nas.devices.conditions import Conditions
-from nas.devices.local import filled
 from nas.devices.measurement import ExitTime
 from nas.devices.runners import runner_for
 from nas.devices.runners.tvm_rpc import Server, local_server
+from nas.devices.timing.cascades import filled
 from nas.devices.timing.plan import Plan
 from nas.devices.timing.readings import Readings
 from nas.process.machine import measuring

@@ -19,8 +19,9 @@ from nas.deploy import manifest, thresholds
 from nas.deploy.parity import compare_exits
 from nas.deploy.tvm import TVM_FAILURES
 from nas.devices.base import Session, Wanted
-from nas.devices.local import InProcess, filled
+from nas.devices.local import InProcess
 from nas.devices.runners import runner_for
+from nas.devices.timing.cascades import filled
 from nas.errors import InputError
 from nas.exits.base import ExitPolicy
 from nas.exits.intervals import wilson

@@ -13,8 +13,8 @@ from typing import Final
 
 from nas.deploy.artefact import Artefact
 from nas.devices.base import Device, Session, Wanted
-from nas.devices.local import filled
 from nas.devices.runners import builder_for
+from nas.devices.timing.cascades import filled
 from nas.devices.timing.plan import Plan
 from nas.testing import deployed
 from nas.testing.laws import BrokenLaw, laws, require

@@ -17,6 +17,7 @@ class Plan:
     Contended blocks are repeated in up to `repeats` further rounds. Between two rounds there are `gap_s` seconds of
     rest, so that the blocks of one thing see the machine at different times. `single_calls` calls are taken afterwards,
     each on its own and all of them counted: fewer where they last longer than `single_s`, but a fiftieth of them.
+    `threads` and `batch` are what the target says of threads within an operator and samples per call.
     """
 
     blocks: int = 5
@@ -27,6 +28,7 @@ class Plan:
     max_readings: int = 500
     repeats: int = 3
     threads: int = 1
+    batch: int = 1
     seed: int = 0
     gap_s: float = 0.0
     single_calls: int = 0
