@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.boards import sshd
+from tests.boards import arm, sshd
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +14,14 @@ def over_ssh() -> Iterator[sshd.Board]:
         pytest.skip(reason)
     with sshd.board() as board:
         yield board
+
+
+@pytest.fixture(scope="session")
+def emulated_arm() -> arm.Emulated:
+    """An aarch64 machine under qemu-user; for tests marked slow, as it may have to be made first."""
+    if reason := arm.missing():
+        pytest.skip(reason)
+    try:
+        return arm.make()
+    except arm.Unavailable as error:
+        pytest.skip(str(error))

@@ -94,7 +94,7 @@ def copy_python(folder: Path) -> Path:
     for package in PACKAGES:
         found = distribution(package)
         for name in sorted({file.parts[0] for file in found.files or ()} - {".."}):
-            shutil.copytree(found.locate_file(name), library / "site-packages" / name, ignore=_NOT_NEEDED)
+            shutil.copytree(str(found.locate_file(name)), library / "site-packages" / name, ignore=_NOT_NEEDED)
     return python
 
 
