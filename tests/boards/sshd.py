@@ -7,6 +7,7 @@ nobody else in, and is gone with its user and its files afterwards.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -59,7 +60,7 @@ def missing() -> str:
 @contextmanager
 def board() -> Iterator[Board]:
     """Make the user and start the server, which takes about two seconds; `missing()` must be empty."""
-    user = f"hwnas-{os.getpid()}"
+    user = f"hwnas-{secrets.token_hex(4)}"
     with TemporaryDirectory(prefix="hwnas-sshd-") as place:
         folder, home = Path(place), Path(place) / "home"
         folder.chmod(0o755)  # the user has to reach its home in it
