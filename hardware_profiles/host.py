@@ -65,9 +65,7 @@ def detect(measure: bool = True) -> DeviceProfile:
     arch = platform.machine().lower()
     mcpu = _llvm_cpu(arch, flags, info)
     if measure:
-        with blas_threads(1):
-            core_peak = _peak_flops_per_s(0.2)
-        peak = max(_peak_flops_per_s(0.2), core_peak) if cores > 1 else core_peak
+        peak, core_peak = _peaks(cores)
         core_bandwidth, bandwidth = _bandwidth_bytes_per_s(1, 0.2), _bandwidth_bytes_per_s(cores, 0.2)
         origin: tuple[str, Grade] = (_MEASURED, "measured")
         bandwidth_origin, fraction = origin, 1.0
@@ -131,14 +129,14 @@ def is_here(profile: DeviceProfile) -> bool:
     return profile.id == HOST or not differences(profile.machine)
 
 
-def differences(machine: Mapping[str, str] | None) -> tuple[str, ...]:
-    """What a stored identity says that is not so here, for people; empty for this machine.
+def differences(machine: Mapping[str, str] | None, here: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """What a stored identity says that is not so `here` (None: on this machine), for people; empty for the same one.
 
     A key that is not stored is not compared: without `id`, all machines of the kind count.
     """
     if not machine:
         return ("it names no machine",)
-    here = identity()
+    here = identity() if here is None else here
     return tuple(
         f"{key} is {value}, here {here.get(key, 'none')}" for key, value in machine.items() if here.get(key) != value
     )
@@ -241,6 +239,19 @@ def _best_rate(run: Callable[[], float], seconds: float) -> float:
         best = max(best, work / max(time.perf_counter() - start, 1e-9))
         repeats += 1
     return best
+
+
+def _peaks(cores: int) -> tuple[float, float]:
+    """The highest rates in FLOP/s of all cores and of one; of one as its share, where threads cannot be limited."""
+    peak = _peak_flops_per_s(0.2)
+    if cores == 1:
+        return peak, peak
+    try:
+        with blas_threads(1):
+            core_peak = _peak_flops_per_s(0.2)
+    except ImportError:
+        return peak, peak / cores
+    return max(peak, core_peak), core_peak
 
 
 def _peak_flops_per_s(seconds: float) -> float:

@@ -30,7 +30,7 @@ class ProfileError(ValueError):
     """A device profile or target that cannot be used; the message says what, why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Quantity:
     """One number in SI units, the key of its source in the profile's legend, and how far to trust it."""
 
@@ -45,7 +45,7 @@ class Quantity:
         return int(self.value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cache:
     """Capacity in bytes of the data cache at `level`, for each core, cluster or multiprocessor, or the device."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,28 +11,36 @@ from hardware_profiles.profile import HOST, DeviceProfile, ProfileError
 from hardware_profiles.schema import nearest, parse
 
 SHIPPED = Path(__file__).parent / "devices"
-SEARCH = ("./hardware_profiles",)
+#: Where a user's own profiles lie beside the working directory; the others are in `user_folder`.
+HERE = "./hardware_profiles"
 
 
-def load(name_or_path: str | Path, search: Sequence[str | Path] = SEARCH) -> DeviceProfile:
+def user_folder() -> Path:
+    """Where the profiles of a user's boards lie: `hwnas/devices` in `$XDG_CONFIG_HOME` or `~/.config`."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return Path(home) / "hwnas" / "devices"
+
+
+def load(name_or_path: str | Path, search: Sequence[str | Path] | None = None) -> DeviceProfile:
     """The profile with this id or alias (upper and lower case, '-', '_' and blanks are alike), or in this file.
 
-    Folders in `search` hold a user's own `<id>.yaml` files and come before the shipped ones. "host" is this
-    machine, detected and measured once per process. Raises ProfileError for an unknown name (with the nearest
-    known ones), for an alias that two profiles claim and for a bad file.
+    Folders in `search` hold a user's own `<id>.yaml` files and come before the shipped ones; None is
+    `./hardware_profiles`, then `user_folder`. "host" is this machine, detected and measured once per process. Raises
+    ProfileError for an unknown name (with the nearest known ones), for an alias that two profiles claim and for a bad
+    file.
     """
     path = locate(name_or_path, search)
     return _detected_host() if path is None else read(path)
 
 
-def locate(name_or_path: str | Path, search: Sequence[str | Path] = SEARCH) -> Path | None:
+def locate(name_or_path: str | Path, search: Sequence[str | Path] | None = None) -> Path | None:
     """The file that `load` reads, None for "host"; raises ProfileError as `load` does, but for a bad file."""
     if isinstance(name_or_path, Path) or name_or_path.endswith((".yaml", ".yml")):
         return Path(name_or_path)
     name = _plain(name_or_path)
     if name == HOST:
         return None
-    own = [path for folder in search for path in sorted(Path(folder).glob("*.yaml"))]
+    own = own_files(search)
     shipped = sorted(SHIPPED.glob("*.yaml"))
     for path in own + shipped:
         if _plain(path.stem) == name:
@@ -48,6 +57,12 @@ def locate(name_or_path: str | Path, search: Sequence[str | Path] = SEARCH) -> P
     raise ProfileError(_unknown(name_or_path, own, shipped))
 
 
+def own_files(search: Sequence[str | Path] | None = None) -> list[Path]:
+    """The files of a user's own profiles; those that come first count. `search` is as in `load`."""
+    folders = (HERE, user_folder()) if search is None else search
+    return [path for folder in folders for path in sorted(Path(folder).glob("*.yaml"))]
+
+
 def shipped_as(name: str) -> str | None:
     """The id of the shipped device that this name would hide or be taken for: its id or alias; None if it is free."""
     for path in sorted(SHIPPED.glob("*.yaml")):
@@ -57,9 +72,9 @@ def shipped_as(name: str) -> str | None:
     return None
 
 
-def names(search: Sequence[str | Path] = SEARCH) -> tuple[str, ...]:
+def names(search: Sequence[str | Path] | None = None) -> tuple[str, ...]:
     """The ids that `load` knows, sorted: the shipped devices, the user's own, and "host"."""
-    own = {path.stem for folder in search for path in Path(folder).glob("*.yaml")}
+    own = {path.stem for path in own_files(search)}
     return tuple(sorted({HOST, *own, *(path.stem for path in SHIPPED.glob("*.yaml"))}))
 
 

@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 
 from nas.deploy.manifest import SCRIPTS
+from nas.devices.board.sources import SENT, path_of
 
 ROOT = Path(__file__).parents[1]
-#: What takes readings. Bounds of them are computed on the host.
-TIMING = [
-    *(ROOT / "nas" / "devices" / "timing" / f"{name}.py"
-      for name in ("cascades", "clocks", "measuring", "plan", "probe", "readings", "rounds")),
-    ROOT / "nas" / "tolerances.py",
-]  # fmt: skip
+#: What takes readings, and what else a board is sent. Bounds of readings are computed on the host.
+TIMING = [path_of(name) for name in SENT]
+#: What may be installed on a board: each is imported where it is needed, and asked for where it is missing.
+THERE = ("numpy", "onnxruntime", "onnxruntime.capi", "threadpoolctl", "tvm", "tvm.runtime.vm", "tvm_ffi")
 #: What a winner's folder has in it; the runtime is imported there too.
 BUNDLE = [*SCRIPTS.values(), ROOT / "nas" / "exits" / "policies.py"]
 
@@ -33,26 +32,26 @@ def imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= inside & {*SENT} or {node.module or ""}
     return names
 
 
-@pytest.mark.parametrize("path", [*TIMING, *BUNDLE], ids=lambda path: path.name)
-def test_python_3_8_is_enough(path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "from vermin import main; main()", "-t=3.8-", "--violations", "--no-tips", str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def require_python_3_8(*paths: Path) -> None:
+    options = ("-t=3.8-", "--violations", "--no-tips", *map(str, paths))
+    command = [sys.executable, "-c", "from vermin import main; main()", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
+def test_python_3_8_is_enough() -> None:
+    require_python_3_8(*TIMING, *BUNDLE)
+
+
 @pytest.mark.parametrize("path", TIMING, ids=lambda path: path.name)
-def test_what_times_imports_numpy_and_itself(path: Path) -> None:
-    allowed = {f"nas.devices.timing.{other.stem}" for other in TIMING} | {"nas.tolerances", "numpy"}
+def test_what_is_sent_imports_what_is_sent(path: Path) -> None:
     others = {name for name in imported(path) if name.partition(".")[0] not in sys.stdlib_module_names}
-    assert others <= allowed
+    assert others <= {*SENT, *THERE}
 
 
 def test_newer_python_is_found(tmp_path: Path) -> None:
@@ -63,7 +62,7 @@ def test_newer_python_is_found(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.py"
         path.write_text(text + "\n")
         with pytest.raises(AssertionError):
-            test_python_3_8_is_enough(path)
+            require_python_3_8(path)
 
 
 def test_it_times_where_nothing_else_is_installed() -> None:

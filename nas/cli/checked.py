@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.config.units import format_seconds
+from nas.devices.board import addresses
 from nas.outlook.effort import Effort, effort_of
 from nas.outlook.latencies import Believed, span_of
 from nas.outlook.rate import training_rate
@@ -105,10 +106,14 @@ def _budgets(found: Rehearsed, spans: dict[Target, Span]) -> Table:
     table = _table("budget", "at most", "target", "will be", "the fastest network takes")
     for budget in experiment.budgets:
         target = experiment.target_of(budget)
-        how = "measured here" if found.beliefs[target].here else "predicted only: its device is not this machine"
+        how = "measured there" if target.device in addresses.known() else "measured here"
+        if target.device in found.context.lost:
+            how = f"predicted only: its device {found.context.lost[target.device]}"
+        elif not found.beliefs[target].here:
+            how = "predicted only: its device is not this machine"
         share = spans[target].fastest.seconds / budget.latency_s
         table.add_row(
-            Text(budget.name), f"{format_seconds(budget.latency_s)} {budget.how}", Text(target.key), how,
+            Text(budget.name), f"{format_seconds(budget.latency_s)} {budget.how}", Text(target.key), Text(how),
             f"{100 * share:.2g} % of it",
         )  # fmt: skip
     return table

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nas.cli import options
 from nas.cli.console import open_console
 from nas.cli.exit_codes import NOT_KEPT, OK
+from nas.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,19 +16,44 @@ if TYPE_CHECKING:
 
 def add(commands: options.Commands) -> None:
     """Add `devices` and `doctor`."""
-    command = commands.add_parser("devices", help="list device profiles, or show one with its sources")
-    command.add_argument("name", nargs="?", metavar="NAME", help="id, alias or file of a profile; host is this machine")
+    command = commands.add_parser("devices", help="list device profiles, show one with its sources, add a board")
+    command.description = (
+        "Without words: all device profiles. NAME: one of them, with its sources. add NAME --at COMMAND: a board that "
+        "COMMAND gives a pipe to; networks are then measured there. remove NAME: forget a board."
+    )
+    command.add_argument(
+        "words", nargs="*", metavar="[add|remove] NAME", help="id, alias or file of a profile; host is this machine"
+    )
+    command.add_argument("--at", metavar="COMMAND", help='how a board is reached, such as "ssh pi@raspi"')
+    command.add_argument("--python", default="python3", metavar="PATH", help="Python there (default: python3)")
+    command.add_argument(
+        "--profile", metavar="NAME", help="a profile that describes the board (default: it is measured)"
+    )
+    command.add_argument(
+        "--deadline", type=float, default=60.0, metavar="SECONDS", help="how long it may be silent (default: 60)"
+    )
     command.set_defaults(handler=devices)
     text = "say which backends, targets, compilers and optional parts work here"
     commands.add_parser("doctor", help=text).set_defaults(handler=doctor)
 
 
 def devices(args: argparse.Namespace) -> int:
-    """`nas devices`: a table of profiles, or one profile with the source of every number."""
-    if args.name is None:
-        open_console().print(_all())
-    else:
-        _show(args.name)
+    """`nas devices`: a table of profiles, one profile with the source of every number, or another board."""
+    from nas.cli import boards
+
+    match args.words:
+        case []:
+            open_console().print(_all())
+        case ["add", name]:
+            boards.add(args, name)
+        case ["remove", name]:
+            boards.remove(name)
+        case ["add" | "remove"]:
+            raise InputError(f"which board? Write `nas devices {args.words[0]} NAME`")
+        case [name]:
+            _show(name)
+        case _:
+            raise InputError(f"`{' '.join(args.words)}` is not understood; write `add NAME`, `remove NAME` or one NAME")
     return OK
 
 

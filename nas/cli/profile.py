@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nas.cli import options
+from nas.cli import boards, options
 from nas.cli.console import open_console
 from nas.cli.exit_codes import INTERRUPTED, OK
 from nas.errors import InputError
@@ -31,11 +31,11 @@ _POOR: Final = 0.25
 
 def add(commands: options.Commands) -> None:
     """Add `profile`."""
-    text = "measure this machine: a device profile, its calibration, a table"
+    text = "measure this machine or a board: a device profile, its calibration, a table"
     command = commands.add_parser("profile", help=text)
     command.description = (
-        "Measure a few networks on this machine and write a device profile with its calibration. "
-        "Interrupted or killed: the same command goes on with what is missing."
+        "Measure a few networks on this machine, or on the board that was added by that name, and write a device "
+        "profile with its calibration. Interrupted or killed: the same command goes on with what is missing."
     )
     command.add_argument("name", metavar="NAME", help="what the device will be called: a-z, 0-9, _")
     command.add_argument(
@@ -62,6 +62,7 @@ def add(commands: options.Commands) -> None:
 
 def profile(args: argparse.Namespace) -> int:
     """Measure, and say what came out and how to use it."""
+    from nas.devices.base import DeviceLost
     from nas.process.files import RunFolderError
 
     setup, console = _setup(args), open_console()
@@ -70,6 +71,9 @@ def profile(args: argparse.Namespace) -> int:
             found = _measured(args, setup, console)
     except RunFolderError as error:
         raise InputError(str(error).replace("continue with --resume", "give the same command again")) from error
+    except DeviceLost as error:
+        print(f"nas: {error}; {_MESSAGE.removeprefix('nas: interrupted; ')}", file=sys.stderr)
+        return INTERRUPTED
     _say(args, setup, found, console)
     return OK
 
@@ -78,12 +82,18 @@ def _measured(args: argparse.Namespace, setup: Setup, console: Console) -> Profi
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from nas.devices.profiling import profile as measure
+    from nas.devices.site import site_of
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    site = site_of(setup.target, setup.plugins)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("networks measured", total=args.networks)
         return measure(
-            Path(args.out), setup, args.networks, lambda done, total: bar.update(task, completed=done, total=total)
+            Path(args.out),
+            setup,
+            args.networks,
+            lambda done, total: bar.update(task, completed=done, total=total),
+            site,
         )
 
 
@@ -91,28 +101,18 @@ def _setup(args: argparse.Namespace) -> Setup:
     """The command line as a setup; raises InputError (or ProfileError) for what cannot be."""
     import inspect
 
-    from hardware_profiles import HOST, Target
-    from hardware_profiles.registry import shipped_as
+    from hardware_profiles import Target
     from nas.config import registry
     from nas.config.kinds import RUNNER
+    from nas.devices.board import addresses
     from nas.devices.profile_store import FEWEST, Setup
     from search_spaces import SPACES
 
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", args.name):
-        raise InputError(f"the name {args.name!r} cannot be that of a device; use lower-case letters, digits and _")
-    if args.name == HOST:
-        raise InputError("the name 'host' is this machine as it is; choose another, such as 'my_board'")
-    if (taken := shipped_as(args.name)) is not None:
-        raise InputError(
-            f"the name {args.name!r} is that of a shipped device, {taken}; choose another, such as 'my_board'"
-        )
+    boards.require_name(args.name, board=args.name in addresses.known())
     if args.networks < FEWEST:
         raise InputError(f"--networks {args.networks}: at least {FEWEST} are needed, or there is no error bar")
     if args.classes < 2:
         raise InputError(f"--classes {args.classes}: classifying needs at least 2")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if args.threads > cores:
-        raise InputError(f"--threads {args.threads}: this process may use {cores} cores; more threads only wait")
     reference = registry.resolve(args.space, SPACES, "search space")
     granted = options.granted(args)
     granted.admit(registry.resolve(args.runner, RUNNER.known, "runner"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nas.deploy.segment import SegmentFile
 from nas.exits.base import ExitPolicy
@@ -15,13 +16,15 @@ from nas.exits.policies import MaxProbability
 class Artefact:
     """The segments of a network in a folder, in the order of its exits, and when the early ones answer.
 
-    `thresholds` are held against the scores of the `policy`; None: no early exit ever answers.
+    `thresholds` are held against the scores of the `policy`, which is made with `policy_arguments`; None: no early exit
+    ever answers.
     """
 
     folder: Path
     segments: tuple[SegmentFile, ...]
     thresholds: Sequence[float | None] | None = None
     policy: ExitPolicy = field(default_factory=MaxProbability)
+    policy_arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def leaving(self) -> list[float | None]:

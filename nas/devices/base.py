@@ -60,6 +60,14 @@ class Times:
         )
 
 
+class DeviceLost(Exception):
+    """A device does not answer, or cannot do what was asked; what was read of it before is kept."""
+
+    def __init__(self, device: str, reason: str) -> None:
+        super().__init__(f"{device} {reason}")
+        self.device, self.reason = device, reason
+
+
 class Session(Protocol):
     """Artefacts that are open on a device, by name, until the session ends."""
 
@@ -72,6 +80,9 @@ class Session(Protocol):
 
     def run_all(self, name: str, batch: Array) -> Sequence[Array]:
         """The logits of all exits, each [batch, classes]; a batch is as large as the target's."""
+
+    def leaving(self, name: str, samples: Sequence[Array]) -> NDArray[np.int64]:
+        """The exits at which samples [1, ...] leave [n]."""
 
     def time(
         self, wanted: Sequence[Wanted], samples: Sequence[NDArray[np.float32]], plan: Plan, reference: str | None = None

@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 
 from hardware_profiles import HOST, DeviceProfile, ProfileError, Target
 from hardware_profiles.host import is_here
-from hardware_profiles.registry import SEARCH, read
+from hardware_profiles.registry import own_files, read
 from latency_models.base import LatencyModel, TakesFamilyPrior
 from nas.devices.profile_store import CALIBRATION, load
 from search_spaces.slots import SearchSpace
@@ -36,7 +36,7 @@ class _Found(Generic[Model]):
 
 
 def with_family_prior(
-    model: LatencyModel, profile: DeviceProfile, space: SearchSpace, search: Sequence[str | Path] = SEARCH
+    model: LatencyModel, profile: DeviceProfile, space: SearchSpace, search: Sequence[str | Path] | None = None
 ) -> LatencyModel:
     """The model with the family prior of its device; the same model where there are none or it takes none.
 
@@ -53,7 +53,7 @@ def same_family(
     target: Target,
     kind: type[Model],
     space: SearchSpace,
-    search: Sequence[str | Path] = SEARCH,
+    search: Sequence[str | Path] | None = None,
 ) -> tuple[Model, ...]:
     """For each other device of the same kind and family its model of this class that is nearest to the target.
 
@@ -63,7 +63,7 @@ def same_family(
     if not _is_a_family(profile.family):
         return ()
     best = []
-    for path in sorted({path for folder in search for path in Path(folder).glob("*.yaml")}):
+    for path in sorted(set(own_files(search))):
         try:
             other = read(path)
         except ProfileError:

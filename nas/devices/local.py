@@ -66,6 +66,10 @@ class InProcessSession:
         """The logits of all exits."""
         return self._cascade(name).run_all(batch)
 
+    def leaving(self, name: str, samples: Sequence[Array]) -> NDArray[np.int64]:
+        """The exits at which samples leave [n]."""
+        return np.array([self.run(name, sample)[1] for sample in samples], np.int64)
+
     def time(
         self, wanted: Sequence[Wanted], samples: Sequence[NDArray[np.float32]], plan: Plan, reference: str | None = None
     ) -> dict[str, Times]:

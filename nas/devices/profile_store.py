@@ -118,8 +118,8 @@ def slug(space: SearchSpace) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in text)
 
 
-def existing(out: Path, name: str) -> DeviceProfile | None:
-    """The profile of that name in `out`, None if there is none.
+def existing(out: Path, name: str, machine: Mapping[str, str]) -> DeviceProfile | None:
+    """The profile of that name in `out`, which is to be of that `machine`; None if there is none.
 
     Raises InputError for one that is of another machine, or of none.
     """
@@ -129,7 +129,7 @@ def existing(out: Path, name: str) -> DeviceProfile | None:
     found = read(path)
     if found.machine is None:
         raise InputError(f"{path} is there already and was not made by `nas profile`; choose another name")
-    if problems := differences(found.machine):
+    if problems := differences(found.machine, machine):
         raise InputError(f"{path} was measured on another machine ({'; '.join(problems)}); choose another name")
     return found
 

@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile
-from hardware_profiles.host import detect, differences, identity
+from hardware_profiles.host import differences
 from latency_models.base import LatencyModel
 from latency_models.table import LatencyTable, save_table
 from nas.config import registry
 from nas.devices.family import with_family_prior
-from nas.devices.local import InProcess
 from nas.devices.measurement import Measurement
 from nas.devices.networks import Timer, Untrained, reference_genomes
 from nas.devices.profile_store import (
@@ -38,7 +37,8 @@ from nas.devices.profile_store import (
     load,
     to_fit,
 )
-from nas.devices.runners import builder_for, runner_for
+from nas.devices.runners import builder_for
+from nas.devices.site import Site
 from nas.errors import InputError
 from nas.process.files import append_jsonl, atomic_path, atomic_write_bytes, atomic_write_text, read_jsonl
 from nas.process.interrupt import stop_if_asked
@@ -66,27 +66,28 @@ class ProfileResult:
         return sum(not reading.stable for reading in self.readings)
 
 
-def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int], None]) -> ProfileResult:
+def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int], None], site: Site) -> ProfileResult:
     """Measure what is missing, fit, and write profile, calibration and table.
 
     `progress` is told how many networks are done, of how many. Raises InputError for a profile of another machine, or
-    readings that were begun otherwise, and KeyboardInterrupt if asked to stop.
+    readings that were begun otherwise, DeviceLost where the device does not answer any more, and KeyboardInterrupt if
+    asked to stop.
     """
     space = setup.space()
-    existing(out, setup.target.device)  # what cannot be gone on with is refused before a folder is made
-    runtime = runner_for(setup.target, setup.plugins).version
-    builder = builder_for(setup.target, detect(measure=False), setup.plugins)
+    existing(out, setup.target.device, site.machine)  # what cannot be gone on with is refused before a folder is made
+    runtime = site.runtime
+    builder = builder_for(setup.target, site.known, setup.plugins)
     if builder.requirement:
         raise InputError(f"networks for {setup.target.runner} cannot be built here: {builder.requirement}")
     folder = folder_of(out, setup.target, space)
     if read_jsonl(folder / READINGS):
-        _check(folder, setup, runtime)
+        _check(folder, setup, site)
     # All targets of a device write its profile, and two that are measured at a time disturb each other.
     with locked(out / setup.target.device):
-        known = existing(out, setup.target.device)
+        known = existing(out, setup.target.device, site.machine)
         folder.mkdir(parents=True, exist_ok=True)
         if not read_jsonl(folder / READINGS):
-            named = known or _named(setup.target.device)
+            named = known or site.described()
             head = Head(setup.to_dict(), space.name, runtime, named)
             append_jsonl(folder / READINGS, [head.to_dict()])
         head, rows = load(folder)
@@ -94,7 +95,7 @@ def profile(out: Path, setup: Setup, networks: int, progress: Callable[[int, int
         wanted = {space.decode(genome).key: genome for genome in genomes}
         before = len(rows)
         untrained = Untrained(space, builder, setup.seed)
-        with untrained.on(InProcess(setup.target, setup.plugins)) as timer:
+        with untrained.on(site.device) as timer:
             for row in _take(timer, wanted, list(rows), progress):
                 append_jsonl(folder / READINGS, [row.to_dict()])
         found = counting(load(folder)[1])
@@ -126,20 +127,15 @@ def _take(
         rows.append(row)
 
 
-def _named(name: str) -> DeviceProfile:
-    here = detect()
-    return replace(here, id=name, machine=identity())
-
-
-def _check(folder: Path, setup: Setup, runtime: str) -> None:
+def _check(folder: Path, setup: Setup, site: Site) -> None:
     head, _ = load(folder)
     remedy = f"; delete {folder} to measure anew"
     for key, value in setup.to_dict().items():
         if head.setup.get(key) != value and not (key == "arguments" and _same_space(head, setup)):
             raise InputError(f"{folder} was begun with {key} {head.setup.get(key)!r}, now it is {value!r}{remedy}")
-    if head.runtime != runtime:
-        raise InputError(f"{folder} was measured with {head.runtime}, here is {runtime}{remedy}")
-    if problems := differences(head.profile.machine):
+    if head.runtime != site.runtime:
+        raise InputError(f"{folder} was measured with {head.runtime}, here is {site.runtime}{remedy}")
+    if problems := differences(head.profile.machine, site.machine):
         raise InputError(f"{folder} was measured on another machine ({'; '.join(problems)}); choose another name")
 
 

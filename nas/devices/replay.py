@@ -91,6 +91,10 @@ class ReplaySession:
         """The logits of all exits, by the runtime of the target here."""
         return self._here.run_all(name, batch)
 
+    def leaving(self, name: str, samples: Sequence[Array]) -> NDArray[np.int64]:
+        """The exits at which samples leave [n], by the runtime of the target here."""
+        return self._here.leaving(name, samples)
+
     def time(
         self, wanted: Sequence[Wanted], samples: Sequence[NDArray[np.float32]], plan: Plan, reference: str | None = None
     ) -> dict[str, Times]:

@@ -18,6 +18,8 @@ from hardware_profiles import Target
 from hardware_profiles.host import detect, is_here
 from latency_models.base import LatencyModel, LooksUp, SpaceLatency
 from nas.config.settings import Experiment
+from nas.devices.base import DeviceLost
+from nas.devices.board.device import Board
 from nas.devices.networks import reference_genomes
 from nas.devices.profile_store import counting, to_fit
 from nas.errors import InputError
@@ -83,12 +85,28 @@ def rehearsed(experiment: Experiment) -> Rehearsed:
     # Of a run that is not there yet.
     context = Context(experiment, RunFolder.shared(Path()), found.data, space, profiles, Voice())
     _require_scores(context, len(largest.exits))
+    _reach(context)
     beliefs = {target: _belief(context, target) for target in experiment.targets}
     problem = _problem(context, beliefs)
     _make_searcher(experiment, problem)
     _require_optimisable(experiment, problem)
     _require_reusable(context)
     return Rehearsed(context, found, largest, beliefs, problem)
+
+
+def _reach(context: Context) -> None:
+    """Ask every board whether it answers and has the runtime; raises InputError where no device of any target does."""
+    for target in context.experiment.targets:
+        device = context.device(target)
+        if isinstance(device, Board):
+            try:
+                with device.open({}):
+                    pass
+            except DeviceLost as error:
+                context.lost[error.device] = error.reason
+    if context.lost and all(target.device in context.lost for target in context.experiment.targets):
+        name, reason = next(iter(context.lost.items()))
+        raise InputError(f"{name} {reason}; nothing could be measured: see to it, and give the same command again")
 
 
 def opened(experiment: Experiment, begun: bool) -> Materials:

@@ -13,8 +13,8 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -61,8 +61,8 @@ _share: _Share | None = None
 
 
 @contextlib.contextmanager
-def measuring() -> Iterator[None]:
-    """Have the machine alone; waits until tasks that compute have let go."""
+def measuring(ask: Callable[[], object] = stop_if_asked) -> Iterator[None]:
+    """Have the machine alone; waits until tasks that compute have let go, and calls `ask` now and then meanwhile."""
     global _measuring
     if _share is not None:
         raise AssertionError("a task that computes cannot measure: end it first")
@@ -70,8 +70,8 @@ def measuring() -> Iterator[None]:
         yield
         return
     with _opened(_TURNSTILE) as turnstile, _opened(_MACHINE) as machine:
-        _lock(turnstile, fcntl.LOCK_EX)
-        _lock(machine, fcntl.LOCK_EX)
+        _lock(turnstile, fcntl.LOCK_EX, ask)
+        _lock(machine, fcntl.LOCK_EX, ask)
         _measuring = True
         try:
             yield
@@ -128,7 +128,7 @@ def _opened(name: str) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int | None, how: int) -> None:
+def _lock(descriptor: int | None, how: int, ask: Callable[[], object] = stop_if_asked) -> None:
     """Take a lock; waits for others, says so if it is long, and stops where this process was asked to."""
     if descriptor is None:
         return
@@ -138,7 +138,7 @@ def _lock(descriptor: int | None, how: int) -> None:
             fcntl.flock(descriptor, how | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            stop_if_asked()
+            ask()
             if time.monotonic() - begun > _SAID_AFTER_S:
                 what = "measures" if how == fcntl.LOCK_SH else "measures or computes"
                 _warn_once(f"waiting: another run on this machine {what}, and nothing may disturb a measurement")
@@ -150,7 +150,7 @@ def _unlock(descriptor: int | None) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-@cache
+@lru_cache(maxsize=None)  # noqa: UP033 (new in 3.9, and this file is sent to boards)
 def _warn_once(text: str) -> None:
     _LOG.warning("%s", text)
 

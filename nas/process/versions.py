@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from functools import cache
+from functools import lru_cache
 from importlib import metadata
 from typing import Final
 
@@ -15,7 +15,7 @@ OF_READINGS: Final = ("hwnas", "numpy", "onnxruntime", "apache-tvm")
 OF_ARTEFACTS: Final = ("numpy", "jax", "onnx", "onnxruntime", "apache-tvm", "apache-tvm-ffi")
 
 
-@cache
+@lru_cache(maxsize=None)  # noqa: UP033 (new in 3.9, and this file is sent to boards)
 def installed(packages: tuple[str, ...]) -> dict[str, str]:
     """The version of Python, then those of the packages that are installed, in their order."""
     found = {"python": sys.version.split()[0]}

@@ -81,7 +81,8 @@ def shipped(context: Context, winner: Winner, target: Target, thresholds: tuple[
     found = manifest.load(folder)
     if thresholds is None:
         thresholds = read_thresholds(folder, found.architecture, len(found.exits))
-    return Artefact(folder, found.segments(built_for(target)), thresholds, context.experiment.policy)
+    policy, arguments = context.experiment.policy, context.experiment.exit_policy.arguments
+    return Artefact(folder, found.segments(built_for(target)), thresholds, policy, arguments)
 
 
 def built_for(target: Target) -> str:
@@ -113,7 +114,7 @@ def tvm_ready(context: Context) -> bool:
 
 def why_no_tvm(context: Context, budget: Budget | None = None) -> str:
     """The reason for the absence of TVM libraries, of a budget's winner or at all, for people."""
-    if budget is not None and context.device(context.experiment.target_of(budget)) is None:
+    if budget is not None and not context.is_here(context.experiment.target_of(budget)):
         return f"{context.experiment.target_of(budget).device} is not this machine"
     if not context.experiment.verify.tvm:
         return "turned off by verify.tvm"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import DeviceProfile, Target
 from nas.config.settings import Experiment
-from nas.devices.base import Device, DeviceFinder
-from nas.devices.local import local_device
+from nas.devices.base import Device, DeviceFinder, DeviceLost
+from nas.devices.board.device import Board
+from nas.devices.finding import find_device
 from nas.devices.networks import Untrained
 from nas.devices.runners import builder_for
 from nas.process.events import Voice
@@ -29,9 +30,15 @@ if TYPE_CHECKING:
     from nas.deploy.builders import Builder
 
 
+Result = TypeVar("Result")
+
+
 @dataclass(frozen=True)
 class Context:
-    """An opened run; `seed` derives seeds from what they are for, never from the order of calls."""
+    """An opened run; `seed` derives seeds from what they are for, never from the order of calls.
+
+    `lost` are devices that did not answer while this process was at it, and why.
+    """
 
     experiment: Experiment
     run: RunFolder
@@ -39,7 +46,8 @@ class Context:
     space: SearchSpace
     profiles: Mapping[str, DeviceProfile]
     voice: Voice
-    devices: DeviceFinder = local_device
+    devices: DeviceFinder = find_device
+    lost: dict[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> RunFiles:
@@ -56,8 +64,15 @@ class Context:
         return np.random.default_rng(self.seed("order", part)).permutation(len(indices))
 
     def device(self, target: Target) -> Device | None:
-        """Where networks of a target are opened and timed; None where its device is not within reach."""
+        """Where networks of a target are opened and timed; None where its device is not within reach, or was lost."""
+        if target.device in self.lost:
+            return None
         return self.devices(target, self.profiles[target.device], self.experiment.plugins)
+
+    def is_here(self, target: Target) -> bool:
+        """Whether networks of a target are run by this machine."""
+        device = self.device(target)
+        return device is not None and not isinstance(device, Board)
 
     def builder(self, target: Target) -> Builder:
         """What builds for a target; its device need not be within reach."""
@@ -66,6 +81,18 @@ class Context:
     def untrained(self, target: Target, purpose: str) -> Untrained:
         """Networks of the space with random weights, which only the run's seed and the purpose decide."""
         return Untrained(self.space, self.builder(target), self.seed(purpose))
+
+    def with_devices(self, work: Callable[[], Result]) -> Result:
+        """What `work` gives, begun again without the devices that it loses; what it wrote before is there."""
+        while True:
+            try:
+                return work()
+            except DeviceLost as error:
+                self.lost[error.device] = error.reason
+                self.run.log("device lost", device=error.device, reason=error.reason)
+                self.voice.warning(
+                    f"{error}. The run goes on without it, and with it when it is resumed and it answers."
+                )
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -18,7 +18,7 @@ from nas.config.plugins import Plugins
 from nas.config.settings import Experiment
 from nas.deploy.policy import policy_file
 from nas.devices.base import DeviceFinder
-from nas.devices.local import local_device
+from nas.devices.finding import find_device
 from nas.errors import InputError
 from nas.process import versions
 from nas.process.events import Voice
@@ -72,7 +72,7 @@ def open_context(
     found: Materials,
     run: RunFolder,
     voice: Voice,
-    devices: DeviceFinder = local_device,
+    devices: DeviceFinder = find_device,
 ) -> Context:
     """Write experiment and environment into a new run, or check that they still describe a resumed one.
 

@@ -27,15 +27,29 @@ _REPEATS = 1
 
 
 def calibrate(context: Context) -> None:
-    """Measure, fit and save one latency model per target; what a killed run measured is not measured again."""
+    """Measure, fit and save one latency model per target; what a killed run measured is not measured again.
+
+    A model that had to do without its device is made anew when the device answers.
+    """
     for target in context.experiment.targets:
-        if model_path(context, target).exists():
+        if model_path(context, target).exists() and not _came_back(context, target):
             continue
         model = _profiled(context, target)
         if model is None:
             bare = _uncalibrated(context, target)
             model = refit(context, bare, _trusted(context, target, bare.error))
         save_model(context, target, model)
+
+
+def _came_back(context: Context, target: Target) -> bool:
+    """Whether the device of a target is within reach again, which was lost before all its readings were taken."""
+    settings = context.experiment.calibration
+    if settings.networks == 0 or settings.measurements is not None or context.device(target) is None:
+        return False
+    if stored_calibration(context.experiment, context.space, target, True) is not None:
+        return False
+    known = {row.key for row in read_measurements(context, target, "calibration")}
+    return any(context.space.decode(genome).key not in known for genome in _chosen(context, settings.networks))
 
 
 def _uncalibrated(context: Context, target: Target) -> LatencyModel:

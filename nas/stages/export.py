@@ -87,7 +87,7 @@ def _compiled(context: Context, winner: Winner, network: Network, weights: Weigh
     """TVM libraries beside the models, by target; none where TVM or a compiler is missing or fails, which is said."""
     own = context.experiment.target_of(winner.budget)
     target = compiled_beside(own)
-    if not tvm_ready(context) or context.device(target) is None or target.runner == own.runner:
+    if not tvm_ready(context) or not context.is_here(target) or target.runner == own.runner:
         return {}
     try:
         return _library(context, winner, context.builder(target), target, (network, weights))

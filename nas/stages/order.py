@@ -44,7 +44,7 @@ def search(context: Context) -> Ended:
 
     require_sound(context.files)
     with context.timed("calibrate"):
-        calibrate.calibrate(context)
+        context.with_devices(lambda: calibrate.calibrate(context))
     searching.require_feasible(context)
     if not context.files.front.exists():
         if context.experiment.search.needs_weights:
@@ -77,18 +77,18 @@ def run(context: Context) -> Ended:
     for _ in range(0 if test.is_settled(context) else context.experiment.winners.attempts):
         before = chosen
         with context.timed("train"):
-            train.train_winners(context)
+            context.with_devices(lambda: train.train_winners(context))
         chosen = {budget.name: chosen_key(context, budget) for budget in context.experiment.budgets}
         if chosen == before:
             break  # measured again until it happens to be within, a network would prove nothing
         with context.timed("export"):
             export.export_winners(context)
         with context.timed("verify"):
-            settled = verify.measure_winners(context)
+            settled = context.with_devices(lambda: verify.measure_winners(context))
         if settled:
             break
     with context.timed("test"):
-        verdicts = test.test_winners(context)
+        verdicts = context.with_devices(lambda: test.test_winners(context))
     with context.timed("report"):
         page = _report(context)
     return Ended(verdicts, page)
@@ -105,7 +105,7 @@ def one_stage(name: str, context: Context) -> Ended:
 def _train(context: Context) -> Ended:
     from nas.stages import train
 
-    train.train_winners(context)
+    context.with_devices(lambda: train.train_winners(context))
     return Ended()
 
 
@@ -119,8 +119,8 @@ def _export(context: Context) -> Ended:
 def _verify(context: Context) -> Ended:
     from nas.stages import test, verify
 
-    verify.measure_again(context)
-    return Ended(test.test_winners(context))
+    context.with_devices(lambda: verify.measure_again(context))
+    return Ended(context.with_devices(lambda: test.test_winners(context)))
 
 
 def _reported(context: Context) -> Ended:

@@ -227,11 +227,12 @@ def _by_its_runner(context: Context, winner: Winner, images: Logits, compared: _
     """Parity of what the budget was measured with, where that is another runtime than those compared anyway."""
     target = context.experiment.target_of(winner.budget)
     device = context.device(target)
-    if target.runner in (_HERE, compiled_beside(target).runner) or device is None:
+    here = context.is_here(target)
+    if device is None or (here and target.runner in (_HERE, compiled_beside(target).runner)):
         return ()
     with computing(), device.open({"": shipped(context, winner, target)}) as session:
         answers = np.concatenate([_each(session, image, target.batch) for image in images])
-    return (compared.check(target.runner, answers),)
+    return (compared.check(target.runner if here else f"{target.runner} on {target.device}", answers),)
 
 
 def _each(session: Session, image: Logits, batch: int) -> Logits:

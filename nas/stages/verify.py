@@ -113,7 +113,7 @@ def _rates(session: Session, wanted: Wanted, samples: Sequence[NDArray[np.float3
     if not wanted.stream:
         return np.asarray(np.eye(wanted.exits)[-1], np.float64)
     with computing():
-        leaving = [session.run(wanted.name, sample)[1] for sample in samples]
+        leaving = session.leaving(wanted.name, samples)
     return np.asarray(np.bincount(leaving, minlength=wanted.exits) / len(leaving), np.float64)
 
 
@@ -137,7 +137,7 @@ def _judged(context: Context, winner: Winner, taken: _Taken | None, allowed_s: f
         target, seconds = context.experiment.target_of(winner.budget), exit_seconds(context, winner)
         return replace(
             _described(context, winner, seconds, allowed_s),
-            reason=f"{target.device} is not this machine: run `run.py` of the winner's folder there",
+            reason=_why_not_measured(context, target),
         )
     budget, times = winner.budget, taken.times
     upper_s, refused = _upper_s(taken)
@@ -170,6 +170,12 @@ def _judged(context: Context, winner: Winner, taken: _Taken | None, allowed_s: f
         p99_s=_known(decisive.p99_s),
         single_calls=decisive.calls or None,
     )
+
+
+def _why_not_measured(context: Context, target: Target) -> str:
+    if target.device in context.lost:
+        return f"{target.device} {context.lost[target.device]}; go on with --resume when it answers again"
+    return f"{target.device} is not this machine: run `run.py` of the winner's folder there"
 
 
 def _known(seconds: float) -> float | None:

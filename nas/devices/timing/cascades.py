@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas.devices.timing.measuring import Clocks, measure_together, single_calls
+from nas.devices.timing.measuring import measure_together, single_calls
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -52,13 +52,12 @@ def time_cascades(
     samples: Sequence[Sample],
     plan: Plan,
     reference: Callee | None = None,
-    clocks: Clocks | None = None,
 ) -> dict[str, CascadeReadings]:
     """Time networks in interleaved blocks, by name; those named in `streams` over all `samples` too.
 
     Calls take the first sample, repeated to the batch of the plan where it is one. `reference` is watched meanwhile.
     """
-    first, clocks = filled(samples[0], plan.batch), clocks or Clocks()
+    first = filled(samples[0], plan.batch)
     calls = {
         f"{name}/{k}": partial(cascade.run_to, first, k)
         for name, cascade in cascades.items()
@@ -66,11 +65,9 @@ def time_cascades(
     }
     streamed = {name: cascade for name, cascade in cascades.items() if name in streams}
     watch = None if reference is None else partial(reference.run_to, first, len(reference) - 1)
-    readings = measure_together(calls, streamed, samples, plan, clocks, watch)
+    readings = measure_together(calls, streamed, samples, plan, reference=watch)
     found = {}
     for name, cascade in cascades.items():
-        if clocks.between is not None:
-            clocks.between()
         last = len(cascade) - 1
         single = (
             single_calls(cascade, samples, plan)

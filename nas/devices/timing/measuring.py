@@ -50,8 +50,6 @@ _LOOK_S = 0.2
 class Clocks:
     """Wall and CPU clock, in seconds, and the probe that is run beside the readings (None: that of this process).
 
-    `between` is called before each block: whoever waits far away hears from it that readings go on.
-
     The CPU clock is that of the whole process: a clock of the calling thread would miss work done by others, and then
     call it contention. So nothing else in the process may be busy meanwhile.
     """
@@ -59,7 +57,6 @@ class Clocks:
     wall: Clock = time.perf_counter
     cpu: Clock = time.process_time
     probe: Probe | None = None
-    between: Callable[[], object] | None = None
 
 
 def measure_together(
@@ -89,7 +86,7 @@ def measure_together(
         jobs = {name: _repeated(call, plan, clocks, probe, known) for name, call in calls.items()}
         jobs.update((name, _streamed(call, inputs, plan, clocks, probe, known)) for name, call in streams.items())
         watch = None if reference is None else _repeated(reference, plan, clocks, probe, known)
-        return run(jobs, plan, probe, watch, clocks.between)
+        return run(jobs, plan, probe, watch)
 
 
 def measure(

@@ -81,18 +81,9 @@ class Job:
     cpu_per_reading: bool
 
 
-def run(
-    jobs: Mapping[str, Job],
-    plan: Plan,
-    probe: Probe,
-    reference: Job | None = None,
-    between: Callable[[], object] | None = None,
-) -> dict[str, Readings]:
-    """Take the blocks of the plan, and those that went wrong again, each in up to `plan.repeats` further rounds.
-
-    `between` is called before each block.
-    """
-    rounds = _Rounds(jobs, plan, probe, reference, between)
+def run(jobs: Mapping[str, Job], plan: Plan, probe: Probe, reference: Job | None = None) -> dict[str, Readings]:
+    """Take the blocks of the plan, and those that went wrong again, each in up to `plan.repeats` further rounds."""
+    rounds = _Rounds(jobs, plan, probe, reference)
     blocks: dict[str, list[Block]] = {name: [] for name in jobs}
     for number in range(plan.blocks):
         if number and plan.gap_s:
@@ -146,30 +137,18 @@ def _usual_s(blocks: Iterable[Sequence[Block]]) -> float:
 class _Rounds:
     """Takes blocks in an order that changes from round to round."""
 
-    def __init__(
-        self,
-        jobs: Mapping[str, Job],
-        plan: Plan,
-        probe: Probe,
-        reference: Job | None,
-        between: Callable[[], object] | None,
-    ) -> None:
-        self._jobs, self._plan, self._probe, self._reference, self._between = jobs, plan, probe, reference, between
+    def __init__(self, jobs: Mapping[str, Job], plan: Plan, probe: Probe, reference: Job | None) -> None:
+        self._jobs, self._plan, self._probe, self._reference = jobs, plan, probe, reference
         self._rng = np.random.default_rng(plan.seed)
         self._level_s: float | None = None
 
     def take(self, names: Sequence[str]) -> list[Block]:
         """A block of each, and the reference before and after; one reference serves two rounds without rest between."""
         before_s = self._level() if self._level_s is None else self._level_s
-        found = {int(place): self._block(names[place]) for place in self._rng.permutation(len(names))}
+        found = {int(place): self._jobs[names[place]].block() for place in self._rng.permutation(len(names))}
         self._level_s = self._level()
         around_s = tuple(level_s for level_s in (before_s, self._level_s) if not math.isnan(level_s))
         return [replace(found[place], around_s=around_s) for place in range(len(names))]
-
-    def _block(self, name: str) -> Block:
-        if self._between is not None:
-            self._between()
-        return self._jobs[name].block()
 
     def rest(self) -> None:
         """Wait for the gap of the plan; the machine may be another one afterwards."""

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hardware_profiles import Target, host
-from nas.devices import profiling
+from nas.devices import site
 from nas.devices.measurement import Measurement
 from nas.devices.networks import Timer
 from tests.nas.small_runs import Command
@@ -43,7 +43,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
     monkeypatch.setattr(Timer, "time", timed)
-    monkeypatch.setattr(profiling, "detect", _detected)
+    monkeypatch.setattr(site, "detect", _detected)
 
 
 @pytest.fixture

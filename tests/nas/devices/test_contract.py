@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,9 @@ import pytest
 from hardware_profiles import Target
 from nas.deploy.tvm import available, compiler
 from nas.devices.base import Device
+from nas.devices.board.addresses import Address
+from nas.devices.board.connection import Connection
+from nas.devices.board.device import Board
 from nas.devices.local import InProcess
 from nas.devices.loopback import Loopback
 from nas.devices.measurement import ExitTime, Measurement
@@ -30,12 +35,35 @@ def test_this_process(law: Law[Any], batch: int) -> None:
     law(InProcess(replace(HERE, batch=batch)))
 
 
+@pytest.mark.parametrize("law", LAWS, ids=str)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_board_over_a_pipe(law: Law[Any], batch: int, board: Connection) -> None:
+    law(Board(replace(HERE, batch=batch), board))
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    """A Python of its own, started as a board's is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("kept")))
+        made = Connection("pi4", Address(sys.executable))
+        yield made
+        made.close()
+
+
 @needs_tvm
 @pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS, ids=str)
 @pytest.mark.parametrize("make", [InProcess, Loopback])
 def test_tvm(law: Law[Any], make: Any) -> None:
     law(make(TVM))
+
+
+@needs_tvm
+@pytest.mark.slow
+@pytest.mark.parametrize("law", LAWS, ids=str)
+def test_tvm_on_a_board(law: Law[Any], board: Connection) -> None:
+    law(Board(TVM, board))
 
 
 @needs_tvm

@@ -1,0 +1,77 @@
+"""`nas devices add` and `nas devices remove`: where a board is, noted in the user's settings."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import TYPE_CHECKING
+
+from nas.cli.console import open_console
+from nas.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from nas.devices.board.adding import Added
+
+
+def require_name(name: str, board: bool) -> None:
+    """Refuse what cannot be the name of a device of one's own, or of a board; raises InputError.
+
+    A board may stand for a shipped device, which then describes it.
+    """
+    from hardware_profiles import HOST
+    from hardware_profiles.registry import shipped_as
+
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
+        raise InputError(f"the name {name!r} cannot be that of a device; use lower-case letters, digits and _")
+    if name == HOST:
+        raise InputError("the name 'host' is this machine as it is; choose another, such as 'my_board'")
+    if not board and (taken := shipped_as(name)) is not None:
+        raise InputError(f"the name {name!r} is that of a shipped device, {taken}; choose another, such as 'my_board'")
+
+
+def add(args: argparse.Namespace, name: str) -> None:
+    """Reach a board, note it, and say what it is."""
+    from hardware_profiles.registry import shipped_as
+    from nas.devices.board.adding import add as reach
+    from nas.devices.board.addresses import Address
+
+    require_name(name, board=True)
+    if args.at is None:
+        raise InputError(f'how is {name} reached? Give a command that gives a pipe, such as --at "ssh pi@raspi"')
+    like = args.profile or shipped_as(name)
+    found = reach(name, Address(args.at, args.python, args.deadline), like)
+    console = open_console()
+    for line in _lines(name, found):
+        console.print(line)
+    console.print(f"next:    nas profile {name}")
+    console.print(f"use it:  target: {{device: {name}, runner: {found.runtimes[0].split()[0]}, threads: 1}}")
+
+
+def remove(name: str) -> None:
+    """Forget a board."""
+    from nas.devices.board.adding import remove as forget
+
+    forget(name)
+    open_console().print(f"{name} is forgotten; what was measured on it is kept where it is")
+
+
+def _lines(name: str, found: Added) -> list[Text]:
+    from rich.text import Text
+
+    shown, profile = found.facts["shown"], found.profile
+    clock = shown["clock_hz"]
+    governor = shown["governor"] or "governor not shown"
+    facts = {
+        "machine": f"{profile.name}, {int(profile.cores.value)} cores",
+        "runs": ", ".join((*found.runtimes, f"Python {found.facts['versions']['python']}")),
+        "clock": governor + (f", {clock[0] / 1e9:.2f} to {clock[1] / 1e9:.2f} GHz now" if clock else ""),
+        "heat": "not shown" if shown["temperature_c"] is None else f"{shown['temperature_c']:.0f} degrees Celsius",
+    }
+    if shown["power_mode"] is not None:
+        facts["power"] = f"mode {shown['power_mode']}"
+    if shown["throttled"]:
+        facts["slowed"] = shown["throttled"]
+    head = Text.assemble((name, "bold"), " answers")
+    return [head, *(Text(f"  {label:<8} {text}") for label, text in facts.items())]
