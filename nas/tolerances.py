@@ -34,3 +34,20 @@ QUIET_PROBE = 1.15
 
 #: Smallest share of a block's readings that must have been undisturbed; a block with fewer is taken again.
 QUIET_SHARE = 0.5
+
+#: The same beside single calls, where a probe comes right after a call and not in a loop: without anybody else its 95th
+#: percentile lies 20 % above the lowest, by what the call left of the caches; a shared core costs more.
+SINGLE_PROBE = 1.30
+
+#: Largest share of a block's single calls beside which the core may have been shared: about what the 95th percentile
+#: of calls can bear.
+SINGLE_QUIET_SHARE = 0.05
+
+#: Largest time for which the process of single calls may have waited for a core, by the kernel's count, as a share of
+#: the calls'. Measured on two vCPUs: up to 0.3 % in blocks whose 99th percentile was the usual one, and 14 % and more
+#: where somebody else got a slice of 4 ms.
+SINGLE_WAITED_SHARE = 0.005
+
+#: Largest share of a block's time, of one core, that a virtual machine's host may have given to others. The kernel
+#: counts in ticks of 10 ms, of all cores: a short block's tick is a large share, a long block's is not.
+SINGLE_STOLEN_SHARE = 0.02

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 #: What takes readings. Bounds of them are computed on the host.
 TIMING = [
     *(ROOT / "nas" / "devices" / "timing" / f"{name}.py"
-      for name in ("cascades", "clocks", "measuring", "plan", "probe", "readings", "rounds")),
+      for name in ("cascades", "clocks", "kernel", "measuring", "plan", "probe", "readings", "rounds", "single_calls")),
     ROOT / "nas" / "tolerances.py",
 ]  # fmt: skip
 #: What a winner's folder has in it; the runtime is imported there too.
