@@ -76,4 +76,4 @@ def single_plan(percentile: float | None, every_s: float | None) -> SinglePlan:
     """The single calls of a network that is verified: enough where a percentile decides, else some for the report."""
     if percentile is None:
         return SinglePlan()
-    return SinglePlan(calls=1000, least=LEAST_CALLS[percentile], block_s=3.0, every_s=every_s, repeats=3)
+    return SinglePlan(calls=1000, least=LEAST_CALLS[percentile], block_s=3.0, every_s=every_s, repeats=6)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 #: Calls at the duty cycle before those of a block: what ran before it has left its traces in caches and clocks.
 _SETTLING = 3
+#: Waiting is compared with the time of the calls, and with so much where they are over sooner: less than half a
+#: millisecond hits one of hundreds of calls, and moves no percentile.
+_LEAST_S = 0.1
 #: Calls of the reference before and after a round.
 _REFERENCE_CALLS = 11
 
@@ -112,6 +115,8 @@ def single_calls(
             ]
             if not again:
                 break
+            if plan.gap_s:
+                clocks.sleep(plan.gap_s)
             taken = rounds.take([name for name, _ in again])
             for (name, i), (_, block) in zip(again, taken):  # noqa: B905 (new in 3.10)
                 repeated[name] += 1
@@ -223,7 +228,7 @@ class _Rounds:
         return _Block(
             took_s,
             float(np.mean(level_s > SINGLE_PROBE * probe.floor_s)),
-            float(waits_s.sum() / took_s.sum()),
+            float(waits_s.sum() / max(took_s.sum(), _LEAST_S)),
             _between(stolen, clocks.stolen()) / passed_s,
         )
 
