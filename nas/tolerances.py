@@ -35,9 +35,10 @@ QUIET_PROBE = 1.15
 #: Smallest share of a block's readings that must have been undisturbed; a block with fewer is taken again.
 QUIET_SHARE = 0.5
 
-#: The same beside single calls, where a probe comes right after a call and not in a loop: without anybody else its 95th
-#: percentile lies 20 % above the lowest, by what the call left of the caches; a shared core costs more.
-SINGLE_PROBE = 1.30
+#: The same beside single calls, where a probe comes right after a call, or a rest, and not in a loop: without anybody
+#: else it takes up to 20 % longer than at its best in calls in a row, and 35 % at a duty cycle, by what is left in the
+#: caches. Measured on two vCPUs: beside somebody busy on the core's other thread 1.6 times as long and more.
+SINGLE_PROBE = 1.50
 
 #: Largest share of a block's single calls beside which the core may have been shared: about what the 95th percentile
 #: of calls can bear.
