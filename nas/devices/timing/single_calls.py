@@ -95,12 +95,14 @@ def single_calls(
     if any(not job.inputs for job in jobs.values()):
         raise ValueError("single calls need at least one sample")
     clocks = clocks or Clocks()
+    # Where nothing is decided by them, nobody waits for another time.
+    rest_s = plan.gap_s if any(job.plan.repeats for job in jobs.values()) else 0.0
     with no_garbage_collection():
         rounds = _Rounds(jobs, plan, clocks, reference)
         blocks: dict[str, list[_Block]] = {name: [] for name in jobs}
         for number in range(max((job.plan.blocks for job in jobs.values()), default=0)):
-            if number and plan.gap_s:
-                clocks.sleep(plan.gap_s)
+            if number and rest_s:
+                clocks.sleep(rest_s)
             for name, block in rounds.take([name for name, job in jobs.items() if number < job.plan.blocks]):
                 blocks[name].append(block)
         repeated = dict.fromkeys(jobs, 0)
@@ -115,8 +117,8 @@ def single_calls(
             ]
             if not again:
                 break
-            if plan.gap_s:
-                clocks.sleep(plan.gap_s)
+            if rest_s:
+                clocks.sleep(rest_s)
             taken = rounds.take([name for name, _ in again])
             for (name, i), (_, block) in zip(again, taken):  # noqa: B905 (new in 3.10)
                 repeated[name] += 1
