@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.devices.board import frames
-from nas.devices.timing.plan import Plan
+from nas.devices.timing.plan import Plan, SinglePlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _PATIENCE_S: Final = 1800.0
 #: While something takes longer than that, there is a sign of life as often: a thread that wakes disturbs few readings.
 _ALIVE_S: Final = 5.0
+#: Dataclasses that are sent here.
+_KNOWN: Final[dict[str, type]] = {"Plan": Plan, "SinglePlan": SinglePlan}
 
 
 class Channel:
@@ -72,7 +74,7 @@ class Channel:
         from nas.devices.board import frames
 
         text, payload = frames.lengths(self._exactly(frames.HEAD.size))
-        return frames.unpack(self._exactly(text), self._exactly(payload), {"Plan": Plan})
+        return frames.unpack(self._exactly(text), self._exactly(payload), _KNOWN)
 
     def _exactly(self, size: int) -> bytes:
         found = bytearray()
