@@ -71,7 +71,7 @@ def medians(here: Device, there: Device, repeats: int) -> dict[str, Any]:
 def spread(values: NDArray[np.float64]) -> dict[str, float]:
     """Middle, and what 90 % lie within."""
     low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
-    return {"p5": float(low), "median": float(middle), "p95": float(high), "n": values.size}
+    return {"low": float(low), "median": float(middle), "high": float(high), "n": values.size}
 
 
 def profiling(site: Site) -> float:
@@ -105,8 +105,8 @@ def main() -> int:
     record["profile_ratio"] = slower
     figures.write(arguments.json, record)
     ratio, same = record["ratio"], record["here_over_here"]
-    print(f"medians, pipe over here: {ratio['median']:.3f} (90 %: {ratio['p5']:.3f} to {ratio['p95']:.3f})")
-    print(f"here over here:          {same['median']:.3f} (90 %: {same['p5']:.3f} to {same['p95']:.3f})")
+    print(f"medians, pipe over here: {ratio['median']:.3f} (90 %: {ratio['low']:.3f} to {ratio['high']:.3f})")
+    print(f"here over here:          {same['median']:.3f} (90 %: {same['low']:.3f} to {same['high']:.3f})")
     print(f"nas profile: {np.median(took['here']):.1f} s here, {np.median(took['pipe']):.1f} s by pipe, {slower:.2f}")
     good = abs(ratio["median"] - 1) <= MEDIANS and slower <= SLOWER and max(took["pipe"]) <= SECONDS
     return 0 if good else 1
