@@ -42,7 +42,8 @@ def test_slow_calls_are_fewer_but_a_fiftieth_of_them() -> None:
     hands = Hands([1.0])
     assert len(single_calls(hands.call, [0], Plan(single_calls=1000, single_s=5), hands)) == 20
     assert len(single_calls(hands.call, [0], Plan(single_calls=1000, single_s=300), hands)) == 301
-    assert len(single_calls(hands.call, [0], Plan(), hands)) == 0
+    now = hands.now
+    assert len(single_calls(hands.call, [0], Plan(), hands)) == 0 and hands.now == now
 
 
 def test_samples_take_turns() -> None:
