@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from nas.stages import verify
 from tests.nas.small_runs import SMALL, write
 
 CASES = 25
@@ -16,7 +15,6 @@ CASES = 25
 def test_odd_and_damaged_input_ends_well(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     fuzz, runs = importlib.import_module("fuzz"), importlib.import_module("fuzz_runs")
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
     place = fuzz.Place(tmp_path, 0)
     place.base.symlink_to(finished)
     write(tmp_path, SMALL, "base.yaml")

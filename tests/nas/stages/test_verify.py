@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from nas.config import dump, parse
 from nas.devices.base import Times
 from nas.devices.local import InProcessSession
 from nas.devices.measurement import ExitTime
+from nas.devices.timing import rounds
 from nas.process.files import append_jsonl, atomic_write_json, atomic_write_text, read_jsonl
 from nas.run.layout import EXPERIMENT, REPORT, RunFiles
 from nas.run.verdict_files import load_verdicts
@@ -21,6 +23,18 @@ from nas.search.selection import choose
 from nas.stages import train, verify
 from tests.nas.opened_runs import HERE, opened, rewind, taking, told, untrained
 from tests.nas.small_runs import SMALL, Command, small, write
+
+#: Other tests do without.
+REST_S = verify._GAP_S
+
+
+def test_rounds_of_a_verification_lie_apart_in_time(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(verify, "_GAP_S", REST_S)
+    monkeypatch.setattr(rounds, "time", SimpleNamespace(sleep=rests.append))
+    with opened(run) as context:
+        verify.measure_winners(context)
+    assert rests == [REST_S] * (SMALL["verify"]["blocks"] - 1) and REST_S > 1
 
 
 def test_a_budget_that_no_candidate_keeps_is_said_not_to_be_kept(
@@ -59,7 +73,6 @@ def test_winners_that_break_their_budget_in_the_end_are_not_called_kept(
         return {name: Times(tuple(map(longer, t.to_exits)), longer(t.stream)) for name, t in times.items()}
 
     monkeypatch.setattr(InProcessSession, "time", slowed)
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
     monkeypatch.setattr(train, "_train", untrained)
     assert nas("run", write(run.parent, SMALL), "--out", str(run), "--resume").code == 3
     verdicts = load_verdicts(RunFiles(run))
@@ -82,11 +95,10 @@ def test_winners_that_break_their_budget_in_the_end_are_not_called_kept(
 
 
 def test_a_network_that_did_not_keep_its_budget_keeps_it_after_one_more_reading_than_were_above(
-    run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
+    run: Path, nas: Command
 ) -> None:
     row = next(row for row in reversed(read_jsonl(run / "measurements.jsonl")) if row["budget"] == "worst")
     append_jsonl(run / "measurements.jsonl", [row | {"broken": ["worst"]}])
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
     before = len(read_jsonl(run / "measurements.jsonl"))
     assert nas("verify", str(run)).code == 0
     taken = [row for row in read_jsonl(run / "measurements.jsonl")[before:] if row["budget"] == "worst"]

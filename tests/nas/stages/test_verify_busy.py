@@ -14,7 +14,7 @@ from nas.devices.timing import measuring
 from nas.process.files import read_jsonl
 from nas.run.layout import RunFiles
 from nas.run.verdict_files import load_verdicts
-from nas.stages import train, verify
+from nas.stages import train
 from tests.nas.opened_runs import rewind, untrained
 from tests.nas.small_runs import SMALL, Command, write
 
@@ -25,7 +25,6 @@ BUSY_AND_COARSE = measuring.Clocks(cpu=lambda: round(time.process_time() / 2, 3)
 def test_a_winner_that_cannot_be_measured_neither_keeps_nor_breaks_its_budget(
     run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
     with monkeypatch.context() as busy:
         busy.setattr(measuring, "Clocks", lambda: BUSY_AND_COARSE)
         done = nas("verify", str(run))
@@ -51,7 +50,6 @@ def test_candidates_that_cannot_be_measured_are_said_to_be_so_and_are_measured_l
     run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rewind(run, "search")
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
     monkeypatch.setattr(train, "_train", untrained)
     with monkeypatch.context() as busy:
         busy.setattr(measuring, "Clocks", lambda: BUSY_AND_COARSE)
@@ -70,7 +68,6 @@ def test_candidates_that_cannot_be_measured_are_said_to_be_so_and_are_measured_l
 def test_a_run_whose_winners_could_not_be_measured_goes_on_with_them(
     run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
     with monkeypatch.context() as busy:
         busy.setattr(measuring, "Clocks", lambda: BUSY_AND_COARSE)
         assert nas("verify", str(run)).code == 3
