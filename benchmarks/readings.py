@@ -70,7 +70,7 @@ TRUTH = replace(REPETITION, blocks=50)
 #: Single calls of a repetition, and of a long run.
 SINGLE = replace(single_plan(0.99, None), repeats=3)
 SINGLES_OF_TRUTH = 4
-PERCENTILES = {"p95": 0.95, "p99": 0.99}
+PERCENTILES = (0.95, 0.99)
 #: Repetitions of each number of busy processes between two long runs.
 BETWEEN = 10
 
