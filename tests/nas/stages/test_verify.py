@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hardware_profiles import load
 from nas.config import dump, parse
+from nas.config.budget import Budget
 from nas.devices.base import Times
+from nas.devices.conditions import Conditions
 from nas.devices.local import InProcessSession
 from nas.devices.measurement import ExitTime
 from nas.devices.timing import rounds
@@ -153,3 +157,29 @@ def test_a_device_elsewhere_is_predicted_and_its_winner_is_not_called_measured(
         assert seconds is not None and verdict.energy_j is not None and not verdict.no_energy
         assert 2.7 * seconds < verdict.energy_j < 7.5 * seconds
     assert {row["target"] for row in read_jsonl(run / "measurements.jsonl")} == {HERE.key}
+
+
+@pytest.mark.parametrize(
+    ("change", "upper_s", "refused"),
+    [
+        ({}, 6e-3, ""),
+        ({"single_refused": "busy", "p99_upper_s": math.inf}, math.inf, "busy"),
+        ({"refused": "coarse"}, 6e-3, "coarse"),
+        ({"calls": 0, "p99_upper_s": math.inf}, math.inf, "no single calls"),
+    ],
+    ids=str,
+)
+def test_a_percentile_is_decided_by_its_own_bound_or_not_at_all(
+    change: dict[str, Any], upper_s: float, refused: str
+) -> None:
+    """What is refused is no reading within the budget, however fast calls in a row were."""
+    early, last = ExitTime(5e-4, 6e-4), ExitTime(1e-3, 1.1e-3, p95_s=2e-3, p99_s=5e-3, calls=900, p99_upper_s=6e-3)
+    times = Times((early, replace(last, **change)))
+    taken = verify._Taken(times, np.array([0.0, 1.0]), Conditions("runtime", 1))
+    budget = Budget(8e-3, "p99", "late")
+    measured_s, bound_s, why = verify._measured(budget, taken)
+    assert (measured_s, bound_s) == (5e-3, upper_s) and refused in why and bool(refused) == bool(why)
+    decided = verify._as_decided(budget, times.to_exits)
+    assert decided[0] == early and bool(decided[-1].refused) == bool(refused)
+    worst = Budget(8e-3, name="worst")
+    assert verify._measured(worst, taken)[:2] == (1e-3, 1.1e-3) and verify._as_decided(worst, times.to_exits)[-1].p99_s
