@@ -11,7 +11,7 @@ from rich.text import Text
 
 from nas.config.units import format_seconds
 from nas.outlook.effort import Effort, effort_of
-from nas.outlook.latencies import Believed, span_of
+from nas.outlook.latencies import Believed, spans_of
 from nas.outlook.rate import training_rate
 from nas.tasks.image_classification.prepared import Labelled
 
@@ -38,7 +38,7 @@ def show(console: Console, found: Rehearsed) -> None:
     for note in notes:
         console.print(Text(f"{data.raw.name}: {note}", "yellow"))
     console.print(Text(_space(found)))
-    spans = {target: span_of(found, target) for target in experiment.targets}
+    spans = spans_of(found)
     console.print(_latencies(found, spans))
     console.print(_budgets(found, spans))
     console.print(_costs(effort_of(found)))

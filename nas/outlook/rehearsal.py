@@ -54,13 +54,14 @@ _JUDGED: Final = 4
 class Belief:
     """What is believed of a target's latencies beforehand: the model, and what it rests on in words.
 
-    `here` says whether the target can be measured here, `calibrated` whether it needs no readings any more.
+    `tables` are its seconds over the space, None where they are still to be asked for. `here` says whether the target can be measured here, `calibrated` whether it needs no readings any more.
     """
 
     model: LatencyModel
     basis: str
     here: bool
     calibrated: bool
+    tables: SpaceLatency | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _belief(context: Context, target: Target) -> Belief:
         return Belief(stored.model, stored.statement, here, True)
     if here and experiment.calibration.networks > 0:
         _require_fit(context, bare)
-    return Belief(bare, origin(bare.error), here, False)
+    return Belief(bare, origin(bare.error), here, False, tables)
 
 
 def _require_stored(experiment: Experiment, model: LatencyModel) -> None:
@@ -225,7 +226,7 @@ def _problem(context: Context, beliefs: Mapping[Target, Belief]) -> BudgetProble
     tables: dict[Target, SpaceLatency] = {}
     margins = {}
     for target, belief in beliefs.items():
-        tables[target] = over_space(belief.model, context.space)
+        tables[target] = over_space(belief.model, context.space) if belief.tables is None else belief.tables
         margins[target] = safety_margin_of(belief.model.error)
     return BudgetProblem(context.space, context.experiment, tables, margins, context.seed("search"))
 
