@@ -30,7 +30,7 @@ _LABELLED: Final[tuple[Labelled, ...]] = ("train", "val", "arch", "cert")
 
 def show(console: Console, found: Rehearsed) -> None:
     """Print what an experiment means: images, space, latencies, budgets, time and memory."""
-    data, experiment = found.materials.data, found.context.experiment
+    data = found.materials.data
     console.print(_images(found))
     notes = [*data.raw.notes]
     if data.splits.left_out:

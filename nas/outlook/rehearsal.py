@@ -54,7 +54,8 @@ _JUDGED: Final = 4
 class Belief:
     """What is believed of a target's latencies beforehand: the model, and what it rests on in words.
 
-    `tables` are its seconds over the space, None where they are still to be asked for. `here` says whether the target can be measured here, `calibrated` whether it needs no readings any more.
+    `here` says whether the target can be measured here, `calibrated` whether it needs no readings any more. `tables`
+    are its seconds over the space, None where they are still to be asked for.
     """
 
     model: LatencyModel

@@ -9,6 +9,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,17 +31,21 @@ from tests.nas.devices.timing.machines import PLAN, Busy, Machine
 @pytest.mark.parametrize("waiting", ["call", "stream", "reference"])
 def test_who_waited_says_nothing_of_what_is_measured_beside_it(waiting: str) -> None:
     machine = Machine()
-    calls = {
-        name: machine.call(name, 0.02, lambda n, name=name: 0.01 if name == waiting else 0.0)  # type: ignore[misc]
-        for name in ("call", "other", "stream", "another", "reference")
-    }
+
+    def work(name: str) -> Callable[[], None]:
+        return machine.call(name, 0.02, lambda n: 0.01 if name == waiting else 0.0)
+
+    def over_samples(name: str) -> Callable[[int], None]:
+        call = work(name)
+        return lambda sample: call()
+
     found = measure_together(
-        {name: calls[name] for name in ("call", "other")},
-        {name: lambda sample, name=name: calls[name]() for name in ("stream", "another")},  # type: ignore[misc]
+        {name: work(name) for name in ("call", "other")},
+        {name: over_samples(name) for name in ("stream", "another")},
         range(20),
         PLAN,
         machine.clocks,
-        calls["reference"],
+        work("reference"),
     )
     for name, readings in found.items():
         assert readings.contended == (name == waiting) and not readings.drifted
