@@ -239,9 +239,14 @@ def _make_searcher(experiment: Experiment, problem: BudgetProblem) -> None:
 
 
 def _require_optimisable(experiment: Experiment, problem: BudgetProblem) -> None:
-    """Refuse a budget of the mean over exits that the optimiser cannot be given."""
+    """Refuse a space without decisions, and a budget of the mean over exits that the optimiser cannot be given."""
     if experiment.search.optimiser is None:
         return
+    if not problem.space.genes:
+        raise InputError(
+            f"search.optimiser: space {problem.space.name} has one network and nothing to decide; leave the optimiser "
+            "out, or give several widths, depths or options"
+        )
     for budget in experiment.budgets:
         early = len(problem.space.exit_sites) - 1
         if not budget.needs_thresholds or not early:
