@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import time
+import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -59,11 +60,14 @@ def checked(name: str, manifest: dict[str, Any]) -> bytes:
 
 
 def record(name: str) -> dict[str, Any]:
-    """A JSON object of the folder."""
+    """A JSON object of the folder, if it is what was written; edited on purpose, it is without its checksum."""
     with open(os.path.join(FOLDER, name), encoding="utf-8") as file:
         found = json.load(file)
     if not isinstance(found, dict):
         raise ValueError("it is not a JSON object")
+    written = found.pop("@crc32", None)
+    if written is not None and written != f"{zlib.crc32(json.dumps(found, separators=(',', ':')).encode()):08x}":
+        raise ValueError("it is not what was written: its @crc32 is of another content; whoever edits takes it out")
     return found
 
 
