@@ -160,7 +160,7 @@ def _number(data: object, unit: str, where: str, key: str) -> float:
     if isinstance(data, bool) or not isinstance(data, int | float):
         _refuse(where, key, f"is {_short(data)}; write a plain number, in {unit}")
     # An integer may be larger than any float, and have more digits than anyone wants to read.
-    number = float(data) if abs(data) <= sys.float_info.max else math.inf
+    number = math.inf if abs(data) > sys.float_info.max else float(data)
     if not math.isfinite(number):
         _refuse(where, key, f"is {number}; a finite number is needed")
     if number < 0:
