@@ -30,6 +30,26 @@ def test_odd_and_damaged_input_ends_well(finished: Path, tmp_path: Path, monkeyp
     assert len(kinds) > 4
 
 
+@pytest.mark.parametrize("kind", ["cifar", "idx", "bundle"])
+def test_files_in_formats_of_others_and_bundles_end_well(
+    kind: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    fuzz = importlib.import_module("fuzz")
+    place = fuzz.Place(tmp_path, 1)
+    place.base.symlink_to(finished)
+    write(tmp_path, SMALL, "base.yaml")
+    codes = set()
+    for number in [number for number in range(1, 400) if number % 20 and fuzz.kind_of(place, number) == kind][:16]:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        found = fuzz.one(place, number, {})
+        assert not found["faults"], found
+        codes.add(found["code"])
+    assert 2 in codes, "nothing was refused"
+
+
 def test_a_fault_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: Path) -> None:
     """The rules above can fail."""
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
