@@ -87,8 +87,9 @@ def _seconds(text: str) -> float | None:
 
 
 def budget_record(budget: BudgetRow) -> dict[str, Any]:
-    """A budget as it stands in files."""
-    return {"name": budget.name, "of": budget.of, "latency_s": budget.latency_s, "every_s": budget.every_s}
+    """A budget as it stands in files; without a duty cycle as in those of older releases, which have to be equal."""
+    record = {"name": budget.name, "of": budget.of, "latency_s": budget.latency_s}
+    return record if budget.every_s is None else {**record, "every_s": budget.every_s}
 
 
 def _measured_record(verdict: Verdict) -> dict[str, Any]:
