@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from nas.devices.board.channel import Channel
     from nas.devices.timing.cascades import CascadeReadings
 
+#: Why a file cannot be kept: there is no room, or no right.
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_ALLOWED: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 #: Sets of samples that are kept.
 _SAMPLES: Final = 4
 
@@ -188,8 +191,10 @@ def _failure(error: Exception) -> dict[str, str]:
     """What went wrong, by what a host can do about it."""
     if isinstance(error, ImportError):
         return {"kind": "missing", "text": str(error)}
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return {"kind": "full", "text": f"{error.strerror}: {error.filename or ''}"}
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return {"kind": "full", "text": f"{error.strerror}{f': {error.filename}' if error.filename else ''}"}
+    if isinstance(error, OSError) and error.errno in _NOT_ALLOWED:
+        return {"kind": "closed", "text": f"{error.strerror}: {error.filename}"}
     kind = type(error).__name__
     if kind in ("Refused", "Cut"):
         return {"kind": kind.lower(), "text": str(error)}
@@ -224,7 +229,7 @@ def serve(channel: Channel) -> None:
             channel.say({"answer": answer})
 
 
-def main(sources: Mapping[str, str]) -> None:
+def main(sources: Mapping[str, str], alive_s: float) -> None:
     """Answer on standard input and output; what anything else prints goes to standard error."""
     read, write = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -235,4 +240,4 @@ def main(sources: Mapping[str, str]) -> None:
     sys.meta_path.insert(0, Sent(sources))
     from nas.devices.board.channel import Channel
 
-    serve(Channel(read, write))
+    serve(Channel(read, write, alive_s))

@@ -1,0 +1,126 @@
+"""Boards behind a link that misbehaves, and what is asked of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import pytest
+
+from hardware_profiles import Target
+from nas.deploy.artefact import Artefact
+from nas.devices.base import Times, Wanted
+from nas.devices.board import connection as connections
+from nas.devices.board import sources
+from nas.devices.board.addresses import Address
+from nas.devices.board.connection import Connection
+from nas.devices.board.device import Board
+from nas.devices.runners import builder_for
+from nas.devices.timing.plan import Plan
+from nas.testing import deployed
+from tests.boards import proxy
+
+#: Short: what is tried is that there are readings, not how good they are.
+PLAN: Final = Plan(blocks=3, block_s=2e-3, warm_up_s=1e-3)
+TARGET: Final = Target(device="desk", runner="onnxruntime", threads=1)
+_GONE_S: Final = 10.0
+_PROXY: Final = Path(proxy.__file__)
+
+
+class Faulty:
+    """A board that is another Python of this machine; `rules` are those of `proxy`."""
+
+    def __init__(self, folder: Path, python: str = sys.executable, **environment: str) -> None:
+        self.file = folder / "rules.json"
+        variables = ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
+        self.at = shlex.join([*variables, sys.executable, str(_PROXY), str(self.file), python])
+        self.break_with()
+
+    def break_with(self, *rules: Mapping[str, Any]) -> None:
+        """From the next start on, these are what happens; without any, it is mended."""
+        self.file.with_suffix(".starts").unlink(missing_ok=True)
+        self.file.write_text(json.dumps(rules))
+
+    @property
+    def starts(self) -> int:
+        """How often it was started since."""
+        return int(self.file.with_suffix(".starts").read_text())
+
+    def connection(self, deadline_s: float = 30.0) -> Connection:
+        return Connection("desk", Address(self.at, deadline_s=deadline_s))
+
+    def left(self) -> list[int]:
+        """What still runs of it, on either side."""
+        mark, found = f"{proxy.MARK}={self.file}".encode(), []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+                    continue
+                there = (entry / "environ").read_bytes().split(b"\0")
+                if mark in there or str(self.file).encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+        return found
+
+    def require_gone(self) -> None:
+        """Wait until nothing runs of it any more; what was frozen goes on before."""
+        for process in self.left():
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+        until = time.monotonic() + _GONE_S
+        while left := self.left():
+            assert time.monotonic() < until, [Path(f"/proc/{each}/cmdline").read_bytes() for each in left]
+            time.sleep(0.05)
+
+
+@cache
+def artefacts() -> dict[str, Artefact]:
+    """Networks with one and two exits, built for ONNX Runtime."""
+    builder = builder_for(TARGET, deployed.profile())
+    folder = TemporaryDirectory()
+    _KEPT.append(folder)
+    return {
+        name: builder.build(network, deployed.weights_of(network), Path(folder.name) / name)
+        for name, network in deployed.networks().items()
+    }
+
+
+_KEPT: Final[list[TemporaryDirectory[str]]] = []
+
+
+def timed(connection: Connection) -> Times:
+    """The seconds of the network with two exits, and its stream, on a board."""
+    samples = [sample[None] for sample in deployed.samples()]
+    with Board(TARGET, connection).open(artefacts()) as session:
+        found = session.time([Wanted("two exits", (1,), 2, None, stream=True)], samples, PLAN)["two exits"]
+        deployed.require_same(session.run_all("two exits", deployed.samples()[:1]), "two exits", slice(0, 1), "run_all")
+    assert len(found.to_exits) == 2 and min(exit_.median_s for exit_ in found.to_exits) > 0
+    return found
+
+
+def alone(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let boards that are this machine not wait for whoever else measures here; only the times need that."""
+    sent, machine = sources.sources(), "nas.process.machine"
+    text = sent[machine].replace('FOLDER = Path("/tmp")', f"FOLDER = Path({str(folder)!r})")
+    assert text != sent[machine]
+    monkeypatch.setattr(sources, "sources", lambda: {**sent, machine: text})
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
+    """A board whose link can be broken, and its files are in the test's folder."""
+    monkeypatch.setattr(connections, "_PAUSE_S", 0.05)
+    monkeypatch.setattr(connections, "_GIVEN_UP_S", 0.0)
+    alone(monkeypatch, tmp_path)
+    made = Faulty(tmp_path, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    yield made
+    made.require_gone()
