@@ -12,6 +12,12 @@ from typing import Final
 
 from hardware_profiles.profile import DTYPES, ProfileError
 
+#: Where a runner computes: the processor, or what ONNX Runtime has besides. Only the first three were ever tried here.
+PROVIDERS: Final = ("cpu", "cuda", "tensorrt")
+UNTRIED_PROVIDERS: Final = (
+    *("acl", "armnn", "azure", "cann", "coreml", "directml", "dnnl", "js", "migraphx", "nnapi", "openvino", "qnn"),
+    *("rknpu", "rocm", "snpe", "tvm", "vitisai", "vsinpu", "webgpu", "webnn", "xnnpack"),
+)
 _RUNNER: Final = re.compile(r"[a-z][a-z0-9_]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -19,7 +25,8 @@ _RUNNER: Final = re.compile(r"[a-z][a-z0-9_]*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 class Target:
     """Where and how a network runs. Raises ProfileError for a runner, dtype or count that cannot be.
 
-    `runner` is the name of a runtime, such as `onnxruntime`, or `module:name` of one's own.
+    `runner` is the name of a runtime, such as `onnxruntime`, or `module:name` of one's own; `provider` is where it
+    computes, in the words of PROVIDERS.
     """
 
     device: str
@@ -29,6 +36,7 @@ class Target:
     dtype: str = "float32"
     power_mode: str | None = None
     runtime_version: str | None = None
+    provider: str = "cpu"
 
     def __post_init__(self) -> None:
         if not isinstance(self.device, str) or not self.device or not _is_unicode(self.device):
@@ -37,6 +45,8 @@ class Target:
             raise ProfileError(f"target runner is {self.runner!r}; give the name of one, such as onnxruntime")
         if self.dtype not in DTYPES:
             raise ProfileError(f"target dtype is {self.dtype!r}; choose one of {', '.join(DTYPES)}")
+        if self.provider not in (*PROVIDERS, *UNTRIED_PROVIDERS):
+            raise ProfileError(f"target provider is {self.provider!r}; choose one of {', '.join(PROVIDERS)}")
         for name in ("threads", "batch"):
             count = getattr(self, name)
             if not isinstance(count, int) or isinstance(count, bool) or count < 1:
@@ -58,6 +68,8 @@ class Target:
             parts.append("mode_" + _escape(self.power_mode))
         if self.runtime_version is not None:
             parts.append("version_" + _escape(self.runtime_version))
+        if self.provider != "cpu":
+            parts.append("on_" + self.provider)
         return "-".join(parts)
 
 

@@ -92,7 +92,7 @@ def built_for(target: Target) -> str:
 
 def compiled_beside(target: Target) -> Target:
     """The target that TVM libraries are made for beside the ONNX models of another."""
-    return replace(target, runner="tvm", runtime_version=None)
+    return replace(target, runner="tvm", runtime_version=None, provider="cpu")
 
 
 def plan_of(context: Context, target: Target) -> Plan:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from hardware_profiles import HOST, DeviceProfile, Target
 from hardware_profiles import load as load_profile
 from hardware_profiles.host import detect, is_here
+from hardware_profiles.target import PROVIDERS, UNTRIED_PROVIDERS
 from nas.config.kinds import RUNNER
 from nas.config.settings import LONGEST_NAME, Experiment
 from nas.deploy.policy import prove
@@ -79,6 +80,11 @@ def _make_runner(kind: Any, target: Target) -> None:
         raise InputError(
             f"target.threads is {target.threads}, and {who} {cores} core{'s' * (cores != 1)}: more threads only wait; "
             "give as many at most"
+        )
+    if target.provider in UNTRIED_PROVIDERS:
+        raise InputError(
+            f"target.provider: {target.provider} was never tried with this project, and what it computes on would not "
+            f"be known; give one of {', '.join(PROVIDERS)}"
         )
     with making("target.runner", target.runner):
         builder = kind.builder(target, profile)

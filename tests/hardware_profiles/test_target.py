@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware_profiles import ProfileError, Target
+from hardware_profiles.target import PROVIDERS, UNTRIED_PROVIDERS
 
 TARGETS = st.builds(
     Target,
@@ -18,6 +19,7 @@ TARGETS = st.builds(
     dtype=st.sampled_from(["float32", "float16", "int8"]),
     power_mode=st.none() | st.text(min_size=1, max_size=8),
     runtime_version=st.none() | st.text(min_size=1, max_size=8),
+    provider=st.sampled_from([*PROVIDERS, *UNTRIED_PROVIDERS]),
 )
 
 
@@ -31,6 +33,7 @@ TARGETS = st.builds(
         ({"batch": -1}, "batch is -1"),
         ({"dtype": "fp32"}, "dtype is 'fp32'"),
         ({"device": ""}, "device is ''"),
+        ({"provider": "gpu"}, "provider is 'gpu'; choose one of cpu, cuda, tensorrt"),
         ({"power_mode": ""}, "power_mode is ''"),
     ],
 )

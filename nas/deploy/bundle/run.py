@@ -33,6 +33,9 @@ sys.path.insert(0, FOLDER)
 from cascade import Cascade  # type: ignore[import-not-found]  # noqa: E402 (see above)
 from preprocessing import Preprocessing  # type: ignore[import-not-found]  # noqa: E402 (see above)
 
+#: What ONNX Runtime calls where a network was measured.
+PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+
 
 class Unusable(Exception):
     """A file cannot be used; one line that says which, and why."""
@@ -88,7 +91,8 @@ def loaded(threads: int) -> tuple[Preprocessing, Cascade, Any, int]:
         policy = policy(**manifest["policy"]["arguments"])
         architecture, early = manifest["architecture"], len(exits) - 1
         takes, gives = [e["takes"] for e in exits], [e["outputs"] for e in exits]
-        programs = [program(checked(e["file"], manifest), e["outputs"], threads) for e in exits]
+        provider = (manifest.get("targets") or [{}])[0].get("provider", "cpu")  # older releases knew none
+        programs = [program(checked(e["file"], manifest), e["outputs"], threads, provider) for e in exits]
         batch = programs[0][1]
     with reading("thresholds.json"):
         leaving = thresholds(architecture, early)
@@ -115,14 +119,17 @@ def pictures(path: str, channels: int, hwc: bool) -> Any:
     return images
 
 
-def program(data: bytes, outputs: list[str], threads: int) -> Any:
+def program(data: bytes, outputs: list[str], threads: int, provider: str) -> Any:
     """A function that runs one segment on ONNX Runtime, and the samples it takes at once."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     if threads == 1:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    wanted = [*([] if provider == "cpu" else [PROVIDERS[provider]]), "CPUExecutionProvider"]
+    if wanted[0] not in onnxruntime.get_available_providers():
+        raise Unusable(f"this network was measured with {provider}, and onnxruntime here has no {wanted[0]}")
+    session = onnxruntime.InferenceSession(data, options, providers=wanted)
     inputs = [value.name for value in session.get_inputs()]
     batch = session.get_inputs()[0].shape[0]
     return (lambda *arrays: session.run(outputs, dict(zip(inputs, arrays)))), batch  # noqa: B905 (new in 3.10)

@@ -74,7 +74,7 @@ class Board:
         """Whether samples are here."""
         return sha256 in self._samples
 
-    def facts(self, measure: bool, runner: str) -> dict[str, Any]:
+    def facts(self, measure: bool, runner: str, provider: str = "cpu") -> dict[str, Any]:
         """What this machine is; `measure` also finds what it reaches at most, which takes seconds."""
         from dataclasses import asdict
 
@@ -90,6 +90,7 @@ class Board:
             "shown": asdict(system.shown()),
             "versions": dict(versions.installed(versions.OF_READINGS)),
             "runtime": _runtime(runner).version() if runner else "",
+            "objection": _runtime(runner).objection(provider) if runner else "",
         }
 
     def missing(self, sha256: Sequence[str]) -> list[str]:
@@ -121,7 +122,7 @@ class Board:
             data = self._files.kept(self._folder, segment["sha256"])
             if data is None:
                 raise self._files.Cut(f"the file {segment['file']} is not here any more")
-            programs.append(runtime.load(data, target["threads"], segment["file"]))
+            programs.append(runtime.load(data, target["threads"], segment["file"], target["provider"]))
         self._opened[name] = Cascade(
             programs,
             [segment["takes"] for segment in segments],

@@ -70,8 +70,11 @@ class BoardSession:
     def runtime(self) -> str:
         """Name and version of what runs there."""
         if not self._facts:
-            self._facts = self._answered(lambda: self._ask("facts", measure=False, runner=self._target.runner))
+            there = {"runner": self._target.runner, "provider": self._target.provider}
+            self._facts = self._answered(lambda: self._ask("facts", measure=False, **there))
             self._require_identity(self._facts["identity"])
+            if reason := self._facts["objection"]:
+                raise DeviceLost(self._connection.name, f"cannot run what is asked: {reason}")
             wanted, here = self._target.runtime_version, str(self._facts["runtime"])
             if wanted is not None and wanted != here.split()[-1]:
                 raise InputError(
@@ -176,7 +179,11 @@ class BoardSession:
                     {"file": segment.file, "sha256": sha256, "takes": segment.takes, "outputs": segment.outputs}
                     for segment, sha256 in zip(artefact.segments, hashes, strict=True)
                 ],
-                target={"runner": self._target.runner, "threads": self._target.threads},
+                target={
+                    "runner": self._target.runner,
+                    "threads": self._target.threads,
+                    "provider": self._target.provider,
+                },
                 thresholds=[None if value is None else float(value) for value in artefact.leaving],
                 policy=_policy(artefact),
             )

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, in this process."""
+"""ONNX Runtime in this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 from hardware_profiles import Target
 from nas.deploy.builders import OnnxBuilder
 from nas.devices.runners import onnx_session
-from nas.devices.runners.onnx_session import OnnxProgram
+from nas.devices.runners.base import Program
 from nas.errors import InputError
 
 
@@ -31,18 +31,21 @@ class OnnxRuntime:
                 "or leave runtime_version out of the target"
             )
 
+        if reason := onnx_session.objection(self.target.provider):
+            raise InputError(f"target.provider: {reason}")
+
     @property
     def version(self) -> str:
         """Name and version of the runtime."""
         return onnx_session.version()
 
-    def load(self, artefact: Path) -> OnnxProgram:
+    def load(self, artefact: Path) -> Program:
         """Load an ONNX model from a file; raises InputError if ONNX Runtime refuses it."""
         return self.load_bytes(artefact.read_bytes(), str(artefact))
 
-    def load_bytes(self, data: bytes, name: str = "model") -> OnnxProgram:
+    def load_bytes(self, data: bytes, name: str = "model") -> Program:
         """Load an ONNX model; raises InputError, with `name`, if ONNX Runtime refuses it."""
         try:
-            return onnx_session.load(data, self.target.threads, name)
+            return onnx_session.load(data, self.target.threads, name, self.target.provider)
         except onnx_session.Refused as error:
             raise InputError(str(error)) from None

@@ -60,8 +60,15 @@ def version() -> str:
     return f"tvm {tvm.__version__}"
 
 
-def load(library: bytes, threads: int, name: str) -> TvmProgram:
+def objection(provider: str) -> str:
+    """Why the runtime cannot compute there, empty where it can."""
+    return "" if provider == "cpu" else f"TVM's libraries are made for processors, not for provider {provider}"
+
+
+def load(library: bytes, threads: int, name: str, provider: str = "cpu") -> TvmProgram:
     """Load a library, to run on so many threads; raises Refused, with `name`, for one that TVM cannot run here."""
+    if reason := objection(provider):
+        raise Refused(reason)
     import tvm
     import tvm_ffi
     from tvm.runtime.vm import VirtualMachine

@@ -35,6 +35,9 @@ class Tvm:
                 "or leave runtime_version out of the target"
             )
 
+        if reason := tvm_library.objection(self.target.provider):
+            raise InputError(f"target.provider: {reason}")
+
     @property
     def version(self) -> str:
         """Name and version of the runtime."""

@@ -36,6 +36,9 @@ def test_threads_are_set_and_one_thread_does_not_spin(monkeypatch: pytest.Monkey
 
         def run(self) -> None: ...
 
+        def get_providers(self) -> list[str]:
+            return ["CPUExecutionProvider"]
+
         def get_inputs(self) -> list[Any]:
             return []
 
