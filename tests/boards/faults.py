@@ -112,15 +112,23 @@ def alone(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     sent, machine = sources.sources(), "nas.process.machine"
     text = sent[machine].replace('FOLDER = Path("/tmp")', f"FOLDER = Path({str(folder)!r})")
     assert text != sent[machine]
+    monkeypatch.setattr("nas.process.machine.FOLDER", folder)
     monkeypatch.setattr(sources, "sources", lambda: {**sent, machine: text})
 
 
 @pytest.fixture
-def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
-    """A board whose link can be broken, and its files are in the test's folder."""
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without boards, and a machine on which nobody else measures."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(connections, "_PAUSE_S", 0.05)
     monkeypatch.setattr(connections, "_GIVEN_UP_S", 0.0)
     alone(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, own_settings: None) -> Iterator[Faulty]:
+    """A board whose link can be broken, and its files are in the test's folder."""
     made = Faulty(tmp_path, XDG_CACHE_HOME=str(tmp_path / "cache"))
     yield made
     made.require_gone()

@@ -9,9 +9,7 @@ from typing import Any, Final
 import pytest
 
 from nas.devices.base import DeviceLost
-from tests.boards.faults import Faulty, faulty, timed
-
-__all__ = ["faulty"]
+from tests.boards.faults import Faulty, timed
 
 #: What is allowed beside a deadline: starting twice, and closing.
 _BESIDE_S: Final = 6.0
