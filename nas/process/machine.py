@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -35,8 +36,10 @@ _LOG: Final = logging.getLogger(__name__)
 class _Share:
     """A computing task's share of the machine."""
 
-    def __init__(self, turnstile: int | None, machine: int | None) -> None:
-        self._turnstile, self._machine = turnstile, machine
+    def __init__(self) -> None:
+        self._files = contextlib.ExitStack()
+        self._turnstile = self._files.enter_context(_opened(_TURNSTILE))
+        self._machine = self._files.enter_context(_opened(_MACHINE))
         self._since = 0.0
 
     def take(self) -> None:
@@ -48,6 +51,11 @@ class _Share:
             _unlock(self._turnstile)
         self._since = time.monotonic()
 
+    def give_back(self) -> None:
+        """Let go of the machine, for good."""
+        _unlock(self._machine)
+        self._files.close()
+
     def breathe(self) -> None:
         """Give it back for a moment, if it was held for long."""
         if time.monotonic() - self._since > HELD_S:
@@ -55,9 +63,12 @@ class _Share:
             self.take()
 
 
-#: What this process holds: a measurement within a measurement, or a task within a task, is the same one.
+#: What this process holds: a measurement within a measurement, or a task within a task, is the same one; so are those
+#: of several threads, and the last that ends lets go.
 _measuring = False
 _share: _Share | None = None
+_tasks = 0
+_counting = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -85,19 +96,33 @@ def measuring(ask: Callable[[], object] = stop_if_asked) -> Iterator[None]:
 @contextlib.contextmanager
 def computing() -> Iterator[None]:
     """Compute while nothing is measured; within, `breathe` is to be called every few seconds."""
-    global _share
-    if _share is not None or _measuring:
+    if _measuring:
         yield
         return
-    with _opened(_TURNSTILE) as turnstile, _opened(_MACHINE) as machine:
-        share = _Share(turnstile, machine)
-        share.take()
-        _share = share
-        try:
-            yield
-        finally:
+    _begin()
+    try:
+        yield
+    finally:
+        _end()
+
+
+def _begin() -> None:
+    global _share, _tasks
+    with _counting:
+        if _share is None:
+            share = _Share()
+            share.take()
+            _share = share
+        _tasks += 1
+
+
+def _end() -> None:
+    global _share, _tasks
+    with _counting:
+        _tasks -= 1
+        if not _tasks and _share is not None:
+            _share.give_back()
             _share = None
-            _unlock(machine)
 
 
 def breathe() -> None:
@@ -157,8 +182,8 @@ def _warn_once(text: str) -> None:
 
 def _forget() -> None:
     """A child process holds nothing that its parent does."""
-    global _measuring, _share
-    _measuring, _share = False, None
+    global _measuring, _share, _tasks, _counting
+    _measuring, _share, _tasks, _counting = False, None, 0, threading.RLock()
 
 
 os.register_at_fork(after_in_child=_forget)

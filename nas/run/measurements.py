@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 from hardware_profiles import Target
 from nas.config.budget import Budget
 from nas.devices.measurement import Measurement, read_rows
 from nas.process.files import append_jsonl
 from nas.run.context import Context
+
+#: Boards are measured side by side, and a log grows by whole lines.
+_APPENDING: Final = threading.Lock()
 
 
 def read_measurements(context: Context, target: Target, purpose: str | None = None) -> tuple[Measurement, ...]:
@@ -21,7 +26,8 @@ def read_measurements(context: Context, target: Target, purpose: str | None = No
 
 def append_measurements(context: Context, rows: Sequence[Measurement]) -> None:
     """Add measurements to the run's log."""
-    append_jsonl(context.files.measurements, [row.to_dict() for row in rows])
+    with _APPENDING:
+        append_jsonl(context.files.measurements, [row.to_dict() for row in rows])
 
 
 def candidate_rows(context: Context, budget: Budget) -> Iterator[Measurement]:

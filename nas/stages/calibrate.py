@@ -8,6 +8,8 @@ predicted from its profile and from how far those of other devices are off, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +17,11 @@ from numpy.typing import NDArray
 from hardware_profiles import Target
 from latency_models.base import ErrorBar, LatencyModel, TakesFamilyPrior
 from nas.devices import profile_store
+from nas.devices.board.device import Board
 from nas.devices.measurement import Measurement
 from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes, time_networks
+from nas.process.events import Voice
+from nas.process.side_by_side import side_by_side
 from nas.run.calibration import borrowed_readings, stored_calibration, uncalibrated
 from nas.run.context import Context
 from nas.run.latency import model_path, origin, refit, save_model
@@ -31,14 +36,35 @@ def calibrate(context: Context) -> None:
 
     A model that had to do without its device is made anew when the device answers.
     """
-    for target in context.experiment.targets:
-        if model_path(context, target).exists() and not _came_back(context, target):
-            continue
+    targets = [
+        target
+        for target in context.experiment.targets
+        if not model_path(context, target).exists() or _came_back(context, target)
+    ]
+    _measure_boards(context, targets)
+    for target in targets:
         model = _profiled(context, target)
         if model is None:
             bare = _uncalibrated(context, target)
             model = refit(context, bare, _trusted(context, target, bare.error))
         save_model(context, target, model)
+
+
+def _measure_boards(context: Context, targets: Sequence[Target]) -> None:
+    """Take what is missing of readings on different boards side by side: this machine only waits for them."""
+    quiet = replace(context, voice=Voice())
+    boards: dict[str, list[Target]] = {}
+    for target in targets:
+        if isinstance(context.device(target), Board) and _profiled(quiet, target) is None:
+            boards.setdefault(target.device, []).append(target)
+    if len(boards) > 1:
+        with context.voice.doing(f"measuring networks on {', '.join(boards)}"):
+            side_by_side({name: partial(_measure_all, quiet, each) for name, each in boards.items()})
+
+
+def _measure_all(context: Context, targets: Sequence[Target]) -> None:
+    for target in targets:
+        _take_missing(context, target)
 
 
 def _came_back(context: Context, target: Target) -> bool:
@@ -99,13 +125,21 @@ def _calibration_rows(context: Context, target: Target, known: ErrorBar) -> tupl
     if device is None or settings.networks == 0:
         context.voice.warning(f"{target.key} is predicted by {origin(known)}; nothing is measured there.")
         return ()
+    _take_missing(context, target)
+    return read_measurements(context, target, "calibration")
+
+
+def _take_missing(context: Context, target: Target) -> None:
+    """Take the readings of networks that have none, and of those whose readings are unstable."""
+    device, settings = context.device(target), context.experiment.calibration
+    if device is None or settings.networks == 0 or settings.measurements is not None:
+        return
     untrained = context.untrained(target, "calibration")
     chosen = _chosen(context, settings.networks)
     while wanted := _wanted(context, chosen, read_measurements(context, target, "calibration")):
         with context.voice.doing(f"measuring {len(wanted)} networks with {target.runner}"):
             rows = time_networks(device, untrained, wanted, "calibration", BLOCKS, BLOCK_S)
         append_measurements(context, rows)
-    return read_measurements(context, target, "calibration")
 
 
 def _wanted(

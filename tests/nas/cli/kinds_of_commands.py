@@ -74,7 +74,10 @@ KINDS = (
     Kind(r"git clone … && cd hwnas", left_out="names no address"),
     Kind(r"python -m nas", left_out="shown as what not to call"),
     Kind(r"echo performance \| sudo tee \S+", left_out="changes the machine"),
-    Kind(r"scp -r board:\S+ \.", left_out="needs a board"),
+    Kind(r"(nas devices (add|remove)|nas profile) pi4.*", left_out="needs a board"),
+    Kind(r"(sudo apt|python3 -m venv|sudo nvpmodel|sudo jetson_clocks).*", left_out="is given on a board"),
+    Kind(r"(ssh pi@raspi true|adb shell|docker exec -i)", left_out="needs a board"),
+    Kind(r"pip install( onnxruntime)?", left_out="is given on a board"),
     Kind(r"taskset -c 4-7 nas profile \.\.\.", left_out="needs cores that are not alike"),
 )
 

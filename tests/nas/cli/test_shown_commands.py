@@ -182,7 +182,7 @@ def test_every_kind_is_shown() -> None:
 
 
 #: Runs of half a minute; others of the kind are carried out in the fast suite.
-_LONG: Final = ("board.md:20", "experiment.md:304")
+_LONG: Final = ("board.md:104", "experiment.md:305")
 
 
 @pytest.mark.parametrize(
