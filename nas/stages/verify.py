@@ -20,6 +20,7 @@ from nas.deploy import thresholds
 from nas.devices.base import Device, Session, Times, Wanted
 from nas.devices.conditions import Conditions
 from nas.devices.measurement import ExitTime, Measurement
+from nas.devices.timing.readings import remedy
 from nas.exits.thresholds import evaluate
 from nas.process.machine import computing
 from nas.run.artefacts import measured_files, plan_of, prepared_samples, require_exported, shipped
@@ -152,7 +153,7 @@ def _judged(context: Context, winner: Winner, taken: _Taken | None, allowed_s: f
             _described(context, winner, exit_seconds(context, winner), allowed_s),
             contended=decisive.contended,
             disturbed=decisive.disturbed,
-            reason=f"not measurable: {refused}; end other programs and run `nas verify {context.run.path}`",
+            reason=f"not measurable: {refused}; {remedy(refused)} and run `nas verify {context.run.path}`",
         )
     reason = "" if within else "the upper 95 % bound of the measured latency is above the budget"
     if before and (within or refused):

@@ -32,7 +32,12 @@ from tests.boards import proxy
 
 #: Short: what is tried is that there are readings, not how good they are.
 PLAN: Final = Plan(blocks=3, block_s=2e-3, warm_up_s=1e-3)
-TARGET: Final = Target(device="desk", runner="onnxruntime", threads=1)
+TARGET: Final = Target(device="host", runner="onnxruntime", threads=1)
+#: The board's in experiments, and what `nas profile` is given.
+DESK: Final = {"device": "desk", "runner": "onnxruntime", "threads": 1}
+PROFILE: Final = ("--runner", "onnxruntime", "--networks", "3", "--space", "toy", "--input", "1x8x8", "--classes", "4")
+#: A stream of images over the exits is timed, and calls to each of them too.
+STREAM: Final = {"name": "mean", "latency": "200 ms", "of": "expected"}
 _GONE_S: Final = 10.0
 _PROXY: Final = Path(proxy.__file__)
 
@@ -107,23 +112,45 @@ def timed(connection: Connection) -> Times:
     return found
 
 
+def verdicts(run: Path) -> dict[str, Any]:
+    """What was found of each budget of a run, by name."""
+    record = json.loads((run / "verify.json").read_text())
+    return {each["budget"]["name"]: each for each in record["verdicts"]}
+
+
+def readings(run: Path, device: str) -> list[str]:
+    """The lines of a run's measurements that are of a device."""
+    lines = (run / "measurements.jsonl").read_text().splitlines()
+    return [line for line in lines if json.loads(line)["target"].startswith(f"{device}-")]
+
+
 def alone(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Let boards that are this machine not wait for whoever else measures here; only the times need that."""
     sent, machine = sources.sources(), "nas.process.machine"
-    text = sent[machine].replace('FOLDER = Path("/tmp")', f"FOLDER = Path({str(folder)!r})")
-    assert text != sent[machine]
+    text, line = sources.path_of(machine).read_text(), 'FOLDER = Path("/tmp")'
+    assert line in text
+    text = text.replace(line, f"FOLDER = Path({str(folder)!r})")
     monkeypatch.setattr("nas.process.machine.FOLDER", folder)
     monkeypatch.setattr(sources, "sources", lambda: {**sent, machine: text})
 
 
 @pytest.fixture
-def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A user without boards, and a machine on which nobody else measures."""
+    monkeypatch.setattr(connections, "_connections", {})
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(connections, "_PAUSE_S", 0.05)
     monkeypatch.setattr(connections, "_GIVEN_UP_S", 0.0)
     alone(monkeypatch, tmp_path)
+    yield
+    close_all()
+
+
+def close_all() -> None:
+    """End the connections that commands left open, as the end of a process does."""
+    for made in connections._connections.values():
+        made.close()
 
 
 @pytest.fixture
@@ -131,4 +158,5 @@ def faulty(tmp_path: Path, own_settings: None) -> Iterator[Faulty]:
     """A board whose link can be broken, and its files are in the test's folder."""
     made = Faulty(tmp_path, XDG_CACHE_HOME=str(tmp_path / "cache"))
     yield made
+    close_all()
     made.require_gone()

@@ -15,7 +15,8 @@ RULES is a JSON file of a list, which is read at the beginning and may be mended
     terminal    end lines as a terminal does
 
 and where it happens: `way` is "to" the board or "from" it (the default), `seen` is text that has to pass to the board
-before, for the `nth` time, and `after` how many further bytes pass that way. `starts` is on how many starts it happens.
+before, for the `nth` time, and `after` how many further bytes pass that way. It happens on the first `starts` starts,
+or from start number `since` on.
 """
 
 from __future__ import annotations
@@ -140,11 +141,11 @@ def main(path: Path, command: list[str]) -> None:
     counter.write_text(str(starts + 1))
     rules = []
     for each in json.loads(path.read_text()):
-        if each.pop("starts", 1 << 62) > starts:
+        if each.pop("since", 0) <= starts < each.pop("starts", 1 << 62):
             rules.append(Rule(**each))
     for rule in rules:
         if rule.kind == "never":
-            print(rule.value, file=sys.stderr)
+            sys.stderr.write(rule.value + "\n")
             sys.exit(255)
         if rule.kind == "noise":
             os.write(1, (_BANNER * (1 + rule.value // len(_BANNER)))[: rule.value])

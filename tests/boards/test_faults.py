@@ -55,7 +55,10 @@ SILENT: Final = {
     "frozen while a file is sent": (rule("freeze", way="to", seen=ASKED["file"], after=99), r"(says|takes) nothing"),
     "a cut upload": (rule("drop", 50, way="to", seen=ASKED["file"], after=900), r"^desk says nothing for 1 s"),
     # A sign of life may come after it, and is taken for the rest.
-    "a cut answer": (rule("drop", 50, seen=ASKED["time"], after=300), r"^desk (says nothing|answers what is no answer)"),
+    "a cut answer": (
+        rule("drop", 50, seen=ASKED["time"], after=300),
+        r"(says nothing|is no answer)",
+    ),
 }
 HARMLESS: Final = {
     "a login banner": rule("noise", 5_000),
@@ -91,7 +94,6 @@ def test_a_link_that_fails_is_tried_twice_and_said(faulty: Faulty, name: str) ->
     rules, words = FATAL[name]
     faulty.break_with(*rules)
     said = lost(faulty, 10.0)
-    print(said)
     assert re.search(words, said), said
     assert faulty.starts == 2
     faulty.require_gone()
@@ -104,7 +106,6 @@ def test_silence_ends_at_the_deadline(faulty: Faulty, name: str) -> None:
     rules, words = SILENT[name]
     faulty.break_with(*rules)
     said = lost(faulty, 1.0)
-    print(said)
     assert re.search(words, said), said
     assert faulty.starts == 1 or "answers" in said
     faulty.require_gone()

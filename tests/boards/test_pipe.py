@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-import os
 import shlex
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hardware_profiles import registry
 from nas.devices.board import addresses
+from tests.boards.faults import DESK, PROFILE, STREAM, readings
 from tests.nas.small_runs import Command, small, write
 
-DESK = {"device": "desk", "runner": "onnxruntime", "threads": 1}
-PROFILE = ("--runner", "onnxruntime", "--networks", "3", "--space", "toy", "--input", "1x8x8", "--classes", "4")
-#: A stream of images over the exits is timed, and calls to each of them too.
-STREAM = {"name": "mean", "latency": "200 ms", "of": "expected"}
 VERSIONS = Path("/root/.pyenv/versions")
 
 
@@ -36,10 +31,6 @@ def no_timing_here(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("timed on the host")
 
     monkeypatch.setattr("nas.devices.local.time_cascades", refuse)
-
-
-def rows_of(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "measurements.jsonl").read_text().splitlines()]
 
 
 def bare_python(folder: Path, *packages: str) -> str:
@@ -68,7 +59,8 @@ def test_added_profiled_and_kept(nas: Command, tmp_path: Path, no_timing_here: N
     done = nas("run", experiment, "--out", "run")
     assert done.code == 0, done
     assert "kept" in done.out
-    rows = rows_of(tmp_path / "run")
+    rows = [json.loads(line) for line in readings(tmp_path / "run", "desk")]
+    assert len(rows) == (tmp_path / "run" / "measurements.jsonl").read_text().count("\n")
     assert {row["purpose"] for row in rows} == {"calibration", "candidate", "winner"}
     assert {row["conditions"]["reached"] for row in rows} == {"desk"}
     assert nas("devices", "remove", "desk").code == 0

@@ -149,7 +149,7 @@ def _sentence(failure: Failure) -> str:
         case "closed":
             return (
                 f"cannot keep files ({failure}): give its user that folder, or name another one with "
-                "`--at \"... env XDG_CACHE_HOME=/FOLDER\"`"
+                '`--at "... env XDG_CACHE_HOME=/FOLDER"`'
             )
         case _:
             return f"cannot do what was asked: {failure}"

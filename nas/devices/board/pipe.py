@@ -176,9 +176,7 @@ class Pipe:
             late = time.monotonic() > until
             if late or len(self._read) > _MOST_NOISE:
                 said = bytes(self._read[:60])
-                raise PipeError(
-                    f"cannot be reached: {shlex.join(self._command)} starts no Python, it writes {said!r}", silent=late
-                )
+                raise PipeError(f"{self._no_python()}, it writes {said!r}", silent=late)
             self._more(until)
         del self._read[: found.end()]
         if found[3]:
@@ -228,7 +226,10 @@ class Pipe:
         for_s = f"nothing for {self._deadline_s:g} s{self._words()}"
         if self._greeted:
             return PipeError(f"{what} {for_s}", silent=True)
-        return PipeError(f"cannot be reached: {shlex.join(self._command)} starts no Python, it {what} {for_s}", silent=True)
+        return PipeError(f"{self._no_python()}, it {what} {for_s}", silent=True)
+
+    def _no_python(self) -> str:
+        return f"cannot be reached: {shlex.join(self._command)} starts no Python"
 
     def _ended(self) -> PipeError:
         code = self._code()

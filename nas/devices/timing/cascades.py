@@ -5,13 +5,15 @@ Wherever networks are timed, here or on a board, it is this that times them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nas.devices import system
 from nas.devices.timing.measuring import measure_together, single_calls
+from nas.devices.timing.readings import Readings, emulated_by
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nas.devices.timing.plan import Plan
-    from nas.devices.timing.readings import Readings, Seconds
+    from nas.devices.timing.readings import Seconds
 
     Sample = NDArray[np.float32]
 
@@ -56,6 +58,7 @@ def time_cascades(
     """Time networks in interleaved blocks, by name; those named in `streams` over all `samples` too.
 
     Calls take the first sample, repeated to the batch of the plan where it is one. `reference` is watched meanwhile.
+    Readings of an emulated processor are refused: they say nothing of the one that it stands for.
     """
     first = filled(samples[0], plan.batch)
     calls = {
@@ -65,7 +68,9 @@ def time_cascades(
     }
     streamed = {name: cascade for name, cascade in cascades.items() if name in streams}
     watch = None if reference is None else partial(reference.run_to, first, len(reference) - 1)
-    readings = measure_together(calls, streamed, samples, plan, reference=watch)
+    readings: Mapping[str, Readings] = measure_together(calls, streamed, samples, plan, reference=watch)
+    if emulator := system.emulated():
+        readings = {name: replace(read, refused=emulated_by(emulator)) for name, read in readings.items()}
     found = {}
     for name, cascade in cascades.items():
         last = len(cascade) - 1
