@@ -27,6 +27,9 @@ from nas.devices.board.connection import Connection
 from nas.devices.board.device import Board
 from nas.devices.runners import builder_for
 from nas.devices.timing.plan import Plan
+from nas.run.layout import RunFiles
+from nas.run.verdict import Verdict
+from nas.run.verdict_files import load_verdicts
 from nas.testing import deployed
 from tests.boards import proxy
 
@@ -112,10 +115,9 @@ def timed(connection: Connection) -> Times:
     return found
 
 
-def verdicts(run: Path) -> dict[str, Any]:
+def verdicts(run: Path) -> dict[str, Verdict]:
     """What was found of each budget of a run, by name."""
-    record = json.loads((run / "verify.json").read_text())
-    return {each["budget"]["name"]: each for each in record["verdicts"]}
+    return {each.budget.name: each for each in load_verdicts(RunFiles(run)).winners}
 
 
 def readings(run: Path, device: str) -> list[str]:

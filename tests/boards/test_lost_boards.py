@@ -41,16 +41,16 @@ def test_a_run_loses_a_board_and_gets_it_back(
     assert done.err == "" and "desk is gone" in done.out
     run = tmp_path / "run"
     found = verdicts(run)
-    assert found["here"]["within_budget"] is True
-    assert found["there"]["within_budget"] is None and found["there"]["measured_s"] is None
-    assert found["there"]["reason"].startswith("desk is gone") and "--resume" in found["there"]["reason"]
+    assert found["here"].within_budget is True
+    assert found["there"].within_budget is None and found["there"].measured_s is None
+    assert found["there"].reason.startswith("desk is gone") and "--resume" in found["there"].reason
     assert "desk is gone" in (run / "report.html").read_text()
     here, there, kept = readings(run, "host"), readings(run, "desk"), hashes(run / "winners" / "here")
     assert kept
     faulty.break_with()
     again = nas("run", experiment, "--out", "run", "--resume")
     assert again.code == 0, again
-    assert all(verdict["within_budget"] for verdict in verdicts(run).values())
+    assert all(verdict.within_budget for verdict in verdicts(run).values())
     # What was there stays there.
     assert readings(run, "host")[: len(here)] == here and readings(run, "desk")[: len(there)] == there
     assert kept.items() <= hashes(run / "winners" / "here").items()
