@@ -156,6 +156,7 @@ def main(path: Path, command: list[str]) -> None:
     link.board.stdin.close()
     to.start()
     link.pump("from", link.board.stdout.fileno(), 1)
+    link.board.stdout.close()  # nobody reads any more: the board is to notice
     os._exit(link.board.wait() & 0xFF)
 
 

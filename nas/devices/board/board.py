@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from nas.devices.board.channel import Channel
     from nas.devices.timing.cascades import CascadeReadings
 
-#: Why a file cannot be kept: there is no room, or no right.
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NOT_ALLOWED: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 #: Sets of samples that are kept.
 _SAMPLES: Final = 4
 
@@ -192,12 +189,10 @@ def _failure(error: Exception) -> dict[str, str]:
     """What went wrong, by what a host can do about it."""
     if isinstance(error, ImportError):
         return {"kind": "missing", "text": str(error)}
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return {"kind": "full", "text": f"{error.strerror}{f': {error.filename}' if error.filename else ''}"}
-    if isinstance(error, OSError) and error.errno in _NOT_ALLOWED:
-        return {"kind": "closed", "text": f"{error.strerror}: {error.filename}"}
     kind = type(error).__name__
-    if kind in ("Refused", "Cut"):
+    if kind in ("Refused", "Cut", "Closed"):
         return {"kind": kind.lower(), "text": str(error)}
     last = "".join(traceback.format_exception(type(error), error, error.__traceback__)).strip().splitlines()
     return {"kind": "failed", "text": f"{kind}: {error} ({' '.join(line.strip() for line in last[-3:-1])})"}

@@ -2,7 +2,7 @@
 
     4 bytes   what every message begins with
     4 + 8     the length of the JSON and that of the arrays, most significant byte first
-    4         the CRC-32 of both, as a board may hang on a serial line
+    4         the CRC-32 of all that, as a board may hang on a serial line
     JSON      arrays stand in it as {"#": number, "dtype": ..., "shape": ...}, dataclasses as {"@": name, "fields": ...}
     arrays    one after the other, little-endian
 
@@ -57,7 +57,7 @@ def unpack(head: bytes, text: bytes, payload: bytes, known: Mapping[str, type]) 
 
 
 def _check(text: bytes, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(text))
+    return zlib.crc32(payload, zlib.crc32(text, zlib.crc32(b"%d %d" % (len(text), len(payload)))))
 
 
 class _Position:
