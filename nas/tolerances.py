@@ -34,3 +34,21 @@ QUIET_PROBE = 1.15
 
 #: Smallest share of a block's readings that must have been undisturbed; a block with fewer is taken again.
 QUIET_SHARE = 0.5
+
+#: The same beside single calls, where a probe comes right after a call, or a rest, and not in a loop: without anybody
+#: else it takes up to 20 % longer than at its best in calls in a row, and 35 % at a duty cycle, by what is left in the
+#: caches. Measured on two vCPUs: beside somebody busy on the core's other thread 1.6 times as long and more.
+SINGLE_PROBE = 1.50
+
+#: Largest share of a block's single calls beside which the core may have been shared: about what the 95th percentile
+#: of calls can bear.
+SINGLE_QUIET_SHARE = 0.05
+
+#: Largest time for which the process of single calls may have waited for a core, by the kernel's count, as a share of
+#: the calls', or of 0.1 s where they take less. Measured on two vCPUs, 334 calls of 75 us: up to 0.25 ms in blocks
+#: whose slowest call was the usual one, and 2 ms and more, a scheduler's slice, in all others.
+SINGLE_WAITED_SHARE = 0.005
+
+#: Largest share of a block's time, of one core, that a virtual machine's host may have given to others. The kernel
+#: counts in ticks of 10 ms, of all cores: a short block's tick is a large share, a long block's is not.
+SINGLE_STOLEN_SHARE = 0.02

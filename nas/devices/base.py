@@ -15,9 +15,9 @@ from hardware_profiles import DeviceProfile, Target
 from nas.config.plugins import Plugins
 from nas.deploy.artefact import Artefact
 from nas.devices.conditions import Conditions
-from nas.devices.measurement import ExitTime, Purpose
+from nas.devices.measurement import ExitTime, Purpose, quantiles_of
 from nas.devices.timing.cascades import CascadeReadings
-from nas.devices.timing.plan import Plan
+from nas.devices.timing.plan import Plan, SinglePlan
 
 Array = NDArray[Any]
 
@@ -27,7 +27,7 @@ class Wanted:
     """What is to be timed of an artefact that is open: calls to each of its exits, and a `stream` of samples if said.
 
     `genome` and `purpose` say of which network and what for, as the log of measurements will; a reading without a
-    purpose does not come to stand there.
+    purpose does not come to stand there. `single` says which single calls are taken too, if any.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Wanted:
     exits: int
     purpose: Purpose | None = None
     stream: bool = False
+    single: SinglePlan | None = None
 
 
 @dataclass(frozen=True)
@@ -42,21 +43,24 @@ class Times:
     """Seconds of an artefact: to each exit, and the mean over a stream of samples where that was wanted.
 
     `reference_s` is what the reference took meanwhile, None where there was none or the core was never undisturbed.
+    `single_s` are seconds of single calls at the quantiles `measurement.LEVELS`, empty where none were taken.
     """
 
     to_exits: tuple[ExitTime, ...]
     stream: ExitTime | None = None
     reference_s: float | None = None
+    single_s: tuple[float, ...] = ()
 
     @staticmethod
     def of(read: CascadeReadings) -> Times:
         """What is kept of the readings of a network."""
         *early, last = read.to_exits
-        single, stream = read.single_s, read.stream
+        single, stream = read.single, read.stream
         return Times(
-            (*map(ExitTime.of, early), ExitTime.of(last, () if stream is not None else single)),
+            (*map(ExitTime.of, early), ExitTime.of(last, None if stream is not None else single)),
             None if stream is None else ExitTime.of(stream, single),
             None if math.isnan(last.reference_s) else last.reference_s,
+            () if single is None else quantiles_of(single),
         )
 
 

@@ -75,7 +75,8 @@ class InProcessSession:
     ) -> dict[str, Times]:
         """Time artefacts in interleaved blocks."""
         cascades = {each.name: self._cascade(each.name) for each in wanted}
-        plan = replace(plan, batch=self.runner.target.batch)
+        singles = {each.name: each.single for each in wanted if each.single is not None}
+        plan = replace(plan, batch=self.runner.target.batch, singles=singles)
         watched = None if reference is None else self._cascade(reference)
         streams = {each.name for each in wanted if each.stream}
         with measuring():

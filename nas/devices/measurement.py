@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,15 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.devices.conditions import Conditions
-from nas.devices.timing.bounds import upper_95_s
+from nas.devices.timing.bounds import percentile_upper_95_s, upper_95_s
 from nas.devices.timing.readings import Readings
+from nas.devices.timing.single_calls import SingleReadings
 from nas.errors import InputError
 from nas.process.files import read_jsonl, understood
 
 SCHEMA: Final = 1
 _REMEDY: Final = "restore the file, or delete this line and all after it, and measure again"
 _CALLED: Final = {bool: "truth value", int: "whole number", float: "finite number", str: "text", list: "list"}
-Purpose = Literal["calibration", "candidate", "winner"]
+Purpose = Literal["calibration", "single_calls", "candidate", "winner"]
+
+
+#: Quantiles that a distribution of single calls is kept by: half of them in its upper tenth.
+LEVELS: Final = tuple(np.concatenate([np.linspace(0, 0.9, 100, endpoint=False), np.linspace(0.9, 1, 101)]).tolist())
+
+
+def quantiles_of(single: SingleReadings) -> tuple[float, ...]:
+    """Seconds of single calls at `LEVELS`, each of them a call that was seen."""
+    return tuple(np.quantile(single.seconds, LEVELS, method="higher").tolist())
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,10 @@ class ExitTime:
     whether that is more than `nas.tolerances` allows. `disturbed` is the share of readings beside which a probe found
     the core shared. `refused` says why the time could not be measured and is empty where it could; then `median_s` is
     more than it and the bound is infinite. `cpu_s` is empty where the clock is too coarse. `p95_s` and `p99_s` are the
-    seconds that 95 and 99 % of `calls` single calls stayed within, by the wall clock and none left out; else NaN.
+    seconds that 95 and 99 % of `calls` single calls stayed within, by the wall clock and none left out; else NaN. One
+    was due every `every_s` seconds (None: they came one after another), and the slowest took `slowest_s`. `p95_upper_s`
+    and `p99_upper_s` are upper 95 % bounds of these percentiles, infinite for too few calls and where `single_refused`
+    says why they do not count.
     """
 
     median_s: float
@@ -50,13 +63,17 @@ class ExitTime:
     p95_s: float = math.nan
     p99_s: float = math.nan
     calls: int = 0
+    every_s: float | None = None
+    p95_upper_s: float = math.inf
+    p99_upper_s: float = math.inf
+    slowest_s: float = math.nan
+    single_refused: str = ""
 
     @staticmethod
-    def of(readings: Readings, single_s: Sequence[float] | NDArray[np.float64] = ()) -> ExitTime:
-        """What is kept of readings, and of the seconds of single calls."""
-        p95_s, p99_s = np.quantile(single_s, (0.95, 0.99), method="higher") if len(single_s) else (math.nan, math.nan)
+    def of(readings: Readings, single: SingleReadings | None = None) -> ExitTime:
+        """What is kept of readings, and of single calls."""
         centre = np.median if readings.statistic == "median" else np.mean
-        return ExitTime(
+        kept = ExitTime(
             median_s=readings.value_s,
             upper_95_s=upper_95_s(readings),
             contended=readings.contended,
@@ -67,10 +84,25 @@ class ExitTime:
             drifted=readings.drifted,
             disturbed=readings.disturbed,
             refused=readings.refused,
-            p95_s=float(p95_s),
-            p99_s=float(p99_s),
-            calls=len(single_s),
         )
+        if single is None:
+            return kept
+        p95_s, p99_s = np.quantile(single.seconds, (0.95, 0.99), method="higher").tolist()
+        return replace(
+            kept,
+            p95_s=p95_s,
+            p99_s=p99_s,
+            calls=single.seconds.size,
+            every_s=single.every_s,
+            p95_upper_s=percentile_upper_95_s(single, 0.95),
+            p99_upper_s=percentile_upper_95_s(single, 0.99),
+            slowest_s=float(single.seconds.max()),
+            single_refused=single.refused,
+        )
+
+    def percentile(self, share: float) -> tuple[float, float]:
+        """What 95 or 99 % of single calls stayed within, and its bound."""
+        return {0.95: (self.p95_s, self.p95_upper_s), 0.99: (self.p99_s, self.p99_upper_s)}[share]
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> ExitTime:
@@ -83,9 +115,10 @@ class ExitTime:
         later: dict[str, Any] = {"contended": _of(record["contended"], bool, "contended")}
         kinds = {"repeated": int, "drift": float, "drifted": bool, "disturbed": float, "calls": int}
         later |= {name: _of(record[name], kind, name) for name, kind in kinds.items() if name in record}
-        later |= {name: _seconds(record[name], name) for name in ("p95_s", "p99_s") if record.get(name) is not None}
-        refused = _of(record.get("refused", ""), str, "refused")
-        return ExitTime(_seconds(record["median_s"], "median_s"), bound, **clocks, **later, refused=refused)
+        seconds = ("p95_s", "p99_s", "every_s", "p95_upper_s", "p99_upper_s", "slowest_s")
+        later |= {name: _seconds(record[name], name) for name in seconds if record.get(name) is not None}
+        later |= {name: _of(record.get(name, ""), str, name) for name in ("refused", "single_refused")}
+        return ExitTime(_seconds(record["median_s"], "median_s"), bound, **clocks, **later)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from nas.deploy.artefact import Artefact
 from nas.deploy.builders import Builder
 from nas.devices.base import Device, Session, Wanted
 from nas.devices.measurement import Measurement, Purpose
-from nas.devices.timing.plan import Plan
+from nas.devices.timing.plan import Plan, SinglePlan
 from nas.errors import InputError
 from nas.process.machine import computing
 from nas.seeds import derive_seed
@@ -133,15 +133,21 @@ class Timer:
         return _REFERENCE
 
     def time(
-        self, genomes: Genomes, purpose: Purpose, blocks: int = BLOCKS, block_s: float = BLOCK_S
+        self,
+        genomes: Genomes,
+        purpose: Purpose,
+        blocks: int = BLOCKS,
+        block_s: float = BLOCK_S,
+        single: SinglePlan | None = None,
     ) -> tuple[Measurement, ...]:
-        """Time networks together, in interleaved blocks, to each of their exits; a row per genome."""
+        """Time networks together, in interleaved blocks, to each of their exits, and by single calls where these are
+        planned; a row per genome."""
         target = self.device.target
         rows, wanted = [tuple(int(gene) for gene in genome) for genome in genomes], {}
         for row in rows:
             network = self.space.decode(row)
             self._artefacts.add(network.key, network)
-            wanted[row] = Wanted(network.key, row, len(network.exits), purpose)
+            wanted[row] = Wanted(network.key, row, len(network.exits), purpose, single=single)
         plan = Plan(blocks=blocks, block_s=block_s, warm_up_s=block_s, threads=target.threads)
         times = self.session.time(list(wanted.values()), [self._sample], plan, self._reference)
         conditions = self.session.conditions()

@@ -53,7 +53,6 @@ def shown(root: Path = ROOT) -> Shown:
     """Read what can be read."""
     cpus = [root / "sys/devices/system/cpu" / f"cpu{core}" for core in facts.cores_used()]
     kilohertz = [float(text) for cpu in cpus if (text := _text(cpu / "cpufreq/scaling_cur_freq")).isdigit()]
-    counts = [int(text) for cpu in cpus if (text := _text(cpu / "thermal_throttle/core_throttle_count")).isdigit()]
     zones = [_text(zone / "temp") for zone in (root / "sys/class/thermal").glob("thermal_zone*")]
     millidegrees = [float(text) for text in zones if text.lstrip("-").isdigit()]
     return Shown(
@@ -61,7 +60,7 @@ def shown(root: Path = ROOT) -> Shown:
         clock_hz=(1e3 * min(kilohertz), 1e3 * max(kilohertz)) if kilohertz else None,
         temperature_c=max(millidegrees) / 1e3 if millidegrees else None,
         throttled=throttled(root),
-        throttle_events=sum(counts) if counts else None,
+        throttle_events=_events(root),
         power_mode=_power_mode(root),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         emulated=emulated(root),
@@ -90,6 +89,31 @@ def throttled(root: Path = ROOT) -> str:
         if state.isdigit() and int(state) > 0 and _SLOWS.search(kind):
             return f"cooling by {kind} is at step {state}"
     return ""
+
+
+@dataclass(frozen=True)
+class Throttle:
+    """Whether the processor is slowed down: why just now (empty: it is not), and how often it was so far."""
+
+    reason: str = ""
+    events: int | None = None
+
+    def since(self, before: Throttle) -> str:
+        """Why it was slowed down at some time since `before`, empty where nothing shows that it was."""
+        if before.reason or self.reason:
+            return before.reason or self.reason
+        return "its own counter says that it was" if before.events != self.events else ""
+
+
+def throttle(root: Path = ROOT) -> Throttle:
+    """What is shown of it now."""
+    return Throttle(throttled(root), _events(root))
+
+
+def _events(root: Path) -> int | None:
+    cpus = [root / "sys/devices/system/cpu" / f"cpu{core}" for core in facts.cores_used()]
+    counts = [int(text) for cpu in cpus if (text := _text(cpu / "thermal_throttle/core_throttle_count")).isdigit()]
+    return sum(counts) if counts else None
 
 
 def _power_mode(root: Path) -> str | None:

@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from nas.config.budget import Budget
 from nas.config.settings import Experiment
 from nas.devices.networks import BLOCKS, BLOCK_S
+from nas.devices.timing.plan import single_plan
 from nas.outlook.rehearsal import Rehearsed, largest_of
 from nas.tasks.image_classification.source import Source, View
 from search_spaces.ir import Network
@@ -121,9 +123,17 @@ def _measuring_s(found: Rehearsed) -> float:
             seconds += _READING * experiment.calibration.networks * exits * BLOCKS * BLOCK_S
         read = len(budgets) * (experiment.winners.attempts + 1)
         seconds += _READING * read * exits * verify.blocks * verify.block_time_s
-        # Rest between rounds, and single calls.
-        seconds += _BESIDES_S * len(budgets)
+        # Rest between rounds, and single calls; more of these where they decide.
+        seconds += _BESIDES_S * len(budgets) + sum(map(_single_s, budgets))
     return seconds
+
+
+def _single_s(budget: Budget) -> float:
+    """About the seconds of single calls that a percentile decides by, for calibration and verification."""
+    if budget.percentile is None:
+        return 0.0
+    plan = single_plan(budget.percentile, budget.every_s)
+    return 2 * plan.blocks * plan.size(0.0) * (budget.every_s or budget.latency_s)
 
 
 def _memory_bytes(found: Rehearsed) -> float:

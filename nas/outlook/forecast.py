@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from latency_models.tail import NO_TAIL, UNKNOWN_TAIL
 from nas.config.units import format_seconds
 from nas.outlook.rehearsal import Rehearsed
 from nas.run.verdict import likely
@@ -25,7 +26,8 @@ def forecasts(found: Rehearsed) -> Iterator[str]:
         belief = found.beliefs[target]
         if belief.here or belief.calibrated or not belief.model.error.devices:
             continue
-        believed = belief.model.predict(networks).believed()
+        tail = NO_TAIL if budget.percentile is None else UNKNOWN_TAIL
+        believed = tail.of(belief.model.predict(networks).believed())
         one = int(np.argsort(believed.mean_s)[len(networks) // 2])
         middle, low, high = (format_seconds(float(believed.quantile_s(q)[one])) for q in (0.5, 0.05, 0.95))
         chance = likely(float(believed.probability_within(budget.latency_s)[one]))

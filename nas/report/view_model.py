@@ -9,7 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from nas import tolerances
-from nas.report import agreement, architecture, exits, formatting, front, svg
+from nas.report import agreement, architecture, exits, formatting, front, single_calls, svg
 from nas.report.agreement import Agreement
 from nas.report.reading import ReportedRun
 from nas.report.records import Pair
@@ -98,6 +98,7 @@ class WinnerView:
     winner: verdict.Verdict
     icon: Markup
     over_time: Markup | None
+    calls: Markup | None
     rates: Markup | None
     architecture: Markup | None
     undrawable: str
@@ -245,7 +246,8 @@ def _winner(space: SearchSpace, number: int, winner: verdict.Verdict) -> WinnerV
     except SpaceError as error:
         undrawable = f"It cannot be drawn: {error}"
     over_time, rates = exits.accuracy_over_time(winner, number), exits.rates_bar(winner.exits)
-    return WinnerView(number, winner, icon(number), over_time, rates, picture, undrawable)
+    calls = single_calls.picture(winner, number)
+    return WinnerView(number, winner, icon(number), over_time, calls, rates, picture, undrawable)
 
 
 def _files(folder: Path) -> Iterator[FileRow]:

@@ -33,7 +33,7 @@ def append_measurements(context: Context, rows: Sequence[Measurement]) -> None:
 def candidate_rows(context: Context, budget: Budget) -> Iterator[Measurement]:
     """All readings of candidates and winners on a budget's target, in the order in which they were taken."""
     target = context.experiment.target_of(budget)
-    return (row for row in read_measurements(context, target) if row.purpose != "calibration")
+    return (row for row in read_measurements(context, target) if row.purpose in ("candidate", "winner"))
 
 
 def measured(context: Context, budget: Budget) -> dict[str, Measurement]:

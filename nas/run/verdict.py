@@ -26,11 +26,23 @@ class BudgetRow:
     needs_thresholds: bool
     latency_s: float | None
     target: str
+    #: What is measured for it, in words; and every how many seconds a call is due, None for one after another.
+    statistic: str = ""
+    every_s: float | None = None
 
     @staticmethod
     def of_budget(budget: Budget, target: str) -> BudgetRow:
         """A budget of the experiment at hand."""
-        return BudgetRow(budget.name, budget.of, budget.how, budget.needs_thresholds, budget.latency_s, target)
+        return BudgetRow(
+            budget.name,
+            budget.of,
+            budget.how,
+            budget.needs_thresholds,
+            budget.latency_s,
+            target,
+            budget.statistic,
+            budget.every_s,
+        )
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,11 @@ class Verdict:
     p95_s: float | None = None
     p99_s: float | None = None
     single_calls: float | None = None
+    #: Every how many seconds one of them was due (None: one after another), and why they say nothing certain, if so.
+    every_s: float | None = None
+    single_refused: str = ""
+    #: Shares of single calls, and the seconds that they stayed within.
+    distribution: tuple[tuple[float, float], ...] = ()
 
     @property
     def name(self) -> str:
@@ -160,7 +177,7 @@ class Verdict:
     @property
     def statistic(self) -> str:
         """What `measured_s` is, in words."""
-        return "mean over images" if self.budget.needs_thresholds else "median of calls in a row"
+        return self.budget.statistic
 
     @property
     def headroom(self) -> float | None:

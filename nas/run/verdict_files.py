@@ -69,20 +69,26 @@ def read_verdicts(measured: LenientJson, tested: LenientJson, measured_sha256: s
 def read_budget(record: LenientJson, target: str = "") -> BudgetRow:
     """A budget from a file, as it stands in a verdict (`latency_s`) or in experiment.yaml (`latency: 0.008 s`)."""
     latency_s = record["latency_s"].number
-    if latency_s is None and record["latency"].text:
-        try:
-            latency_s = parse_quantity(record["latency"].text, "s")
-        except ValueError:
-            latency_s = None
+    if latency_s is None:
+        latency_s = _seconds(record["latency"].text)
     of = record["of"].text or Budget.of
-    known = Budget.stored(of, latency_s or math.nan)
-    how, needs_thresholds = ("", False) if known is None else (known.how, known.needs_thresholds)
-    return BudgetRow(record["name"].text, of, how, needs_thresholds, latency_s, target)
+    known = Budget.stored(of, latency_s or math.nan, _seconds(record["every"].text) or record["every_s"].number)
+    if known is None:
+        return BudgetRow(record["name"].text, of, "", False, latency_s, target)
+    row = BudgetRow.of_budget(known, target)
+    return replace(row, name=record["name"].text, latency_s=latency_s)
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return parse_quantity(text, "s") if text else None
+    except ValueError:
+        return None
 
 
 def budget_record(budget: BudgetRow) -> dict[str, Any]:
     """A budget as it stands in files."""
-    return {"name": budget.name, "of": budget.of, "latency_s": budget.latency_s}
+    return {"name": budget.name, "of": budget.of, "latency_s": budget.latency_s, "every_s": budget.every_s}
 
 
 def _measured_record(verdict: Verdict) -> dict[str, Any]:
@@ -98,7 +104,15 @@ def _measured_record(verdict: Verdict) -> dict[str, Any]:
         "probability_within": verdict.probability_within,
         "measured_s": verdict.measured_s,
         "upper_95_s": verdict.upper_95_s,
-        "single_calls": {"p95_s": verdict.p95_s, "p99_s": verdict.p99_s, "calls": verdict.single_calls},
+        "single_calls": {
+            "p95_s": verdict.p95_s,
+            "p99_s": verdict.p99_s,
+            "calls": verdict.single_calls,
+            "every_s": verdict.every_s,
+            "refused": verdict.single_refused,
+            "shares": [round(share, 4) for share, _ in verdict.distribution],
+            "seconds": [round(seconds, 9) for _, seconds in verdict.distribution],
+        },
         "contended": verdict.contended,
         "disturbed": verdict.disturbed,
         "within_budget": verdict.within_budget,
@@ -211,6 +225,9 @@ def read_verdict(measured: LenientJson, tested: LenientJson) -> Verdict:
         p95_s=measured["single_calls"]["p95_s"].number,
         p99_s=measured["single_calls"]["p99_s"].number,
         single_calls=measured["single_calls"]["calls"].number,
+        every_s=measured["single_calls"]["every_s"].number,
+        single_refused=measured["single_calls"]["refused"].text,
+        distribution=_distribution(measured["single_calls"]),
     )
 
 
@@ -228,6 +245,13 @@ def _exits(measured: Sequence[LenientJson], tested: Sequence[LenientJson]) -> tu
         )
         for was, now in zip(measured, padded, strict=False)
     )
+
+
+def _distribution(record: LenientJson) -> tuple[tuple[float, float], ...]:
+    """Shares and seconds as far as there are both; () in verdicts of releases that had none."""
+    pairs = zip(record["shares"].items, record["seconds"].items, strict=False)
+    numbers = ((share.number, seconds.number) for share, seconds in pairs)
+    return tuple((share, seconds) for share, seconds in numbers if share is not None and seconds is not None)
 
 
 def _class(record: LenientJson) -> ClassRow:

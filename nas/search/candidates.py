@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency_models.base import LatencyModel
+from latency_models.tail import NO_TAIL, Tail
 from nas.config.budget import Budget
 from nas.devices.measurement import Measurement
 from nas.run.trial import Trial
@@ -33,12 +34,14 @@ _FAR: Final = 1e3
 class Candidates:
     """What the search found for a budget, `pool` [n], and the `estimates` of their accuracies [n].
 
-    `rates` has the share of samples that leaves at each exit of each candidate.
+    `rates` has the share of samples that leaves at each exit of each candidate. `tail` says how far above calls in a
+    row, which are what is read, the bound lies that will decide.
     """
 
     pool: Sequence[Trial]
     rates: Sequence[tuple[float, ...]]
     estimates: Estimates
+    tail: Tail = NO_TAIL
 
 
 def next_step(
@@ -50,14 +53,14 @@ def next_step(
     left: int,
 ) -> Step:
     """Measure a candidate, or stop with one; `rows` has the readings by network, `left` says how many may follow."""
-    pool, rates = candidates.pool, candidates.rates
+    pool, rates, tail = candidates.pool, candidates.rates, candidates.tail
     prediction = model.predict([space.decode(trial.genome) for trial in pool])
     shares = np.zeros(prediction.segment_s.shape)
     for number, of_one in enumerate(rates):
         shares[number, : len(of_one)] = of_one
     known = [number for number, trial in enumerate(pool) if trial.key in rows]
-    seconds = [seconds_of(budget, rates[number], rows[pool[number].key]) for number in known]
-    belief = budget.believed(prediction, shares)
+    seconds = [seconds_of(budget, rates[number], rows[pool[number].key], tail) for number in known]
+    belief = budget.believed(prediction, shares, tail)
     if not known and not (belief.probability_within(budget.latency_s) > _DOUBT).any():
         # Nothing is likely to fit; only a reading can tell, of the one that is believed to be the fastest.
         return Step(None, int(np.argmin(belief.mean_s)), 0.0) if left > 0 else Step("nothing fits", None, 0.0)
@@ -68,9 +71,15 @@ def next_step(
     return decide(found.accuracy, budget.latency_s, belief, readings, left, rules)
 
 
-def seconds_of(budget: Budget, rates: tuple[float, ...], row: Measurement) -> float:
-    """What a reading says a candidate takes: the bound of its worst case, or the mean over the data by medians."""
+def seconds_of(budget: Budget, rates: tuple[float, ...], row: Measurement, tail: Tail = NO_TAIL) -> float:
+    """What a reading says a candidate takes: the bound of its worst case, or the mean over the data by medians.
+
+    Of a percentile it is the bound of the median times the ratio of the `tail`.
+    """
     if budget.name in row.broken or row.refused:
         return _FAR * budget.latency_s
-    seconds = float(budget.seconds(row.cumulative_s, rates)) if budget.needs_thresholds else row.worst_upper_s
+    if budget.needs_thresholds:
+        seconds = float(budget.seconds(row.cumulative_s, rates, tail))
+    else:
+        seconds = row.worst_upper_s * tail.ratio
     return min(seconds, _FAR * budget.latency_s)

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from hardware_profiles import Target
 from latency_models.additive import Additive
 from latency_models.base import SpaceLatency
+from latency_models.tail import NO_TAIL, Tail
 from nas.config.budget import Budget
 from nas.config.settings import Experiment, Objective
 from nas.errors import InputError
 from nas.run.context import Context
 from nas.run.latency import factors_90, load_tables
+from nas.run.tails import tails_before
 from nas.run.trial import AtBudget
 from search_spaces.slots import Genomes, SearchSpace, sizes, switched
 
@@ -42,6 +44,12 @@ class BudgetProblem:
     seed: int
     #: Of targets that nothing was measured on: 90 % of them take at most that many times as long, or as short.
     factor_90: Mapping[Target, float] = field(default_factory=dict)
+    #: How far above calls in a row lies what decides a budget, by its name; not there for those that are about them.
+    tails: Mapping[str, Tail] = field(default_factory=dict)
+
+    def tail(self, budget: Budget) -> Tail:
+        """How far above calls in a row lies what decides a budget."""
+        return self.tails.get(budget.name, NO_TAIL)
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -75,7 +83,7 @@ class BudgetProblem:
         columns = []
         for budget in self.experiment.budgets:
             target = self.experiment.target_of(budget)
-            seconds = budget.lower_bound(cumulative[target])
+            seconds = budget.lower_bound(cumulative[target], self.tail(budget))
             columns.append(np.maximum(seconds * (1 + self.safety_margin[target]) / budget.latency_s - 1, 0.0))
         return np.stack(columns, axis=1)
 
@@ -107,15 +115,21 @@ class BudgetProblem:
         )
 
     def effective_budget_s(self, budget: Budget) -> float:
-        """Predicted seconds that a network may take if it is to keep the budget when measured."""
-        return budget.latency_s / (1 + self.safety_margin[self.experiment.target_of(budget)])
+        """Predicted seconds of calls in a row that a network may take if it is to keep the budget when measured."""
+        return budget.latency_s / self.tail(budget).ratio / (1 + self.safety_margin[self.experiment.target_of(budget)])
 
 
 def problem_of(context: Context) -> BudgetProblem:
     """The search problem of a run, with the latency model that the run began with."""
     tables, safety_margin = load_tables(context)
     return BudgetProblem(
-        context.space, context.experiment, tables, safety_margin, context.seed("search"), factors_90(context)
+        context.space,
+        context.experiment,
+        tables,
+        safety_margin,
+        context.seed("search"),
+        factors_90(context),
+        tails_before(context),
     )
 
 

@@ -24,6 +24,7 @@ from nas.run.context import Context
 from nas.run.latency import load_model, refit
 from nas.run.measurements import append_measurements, candidate_rows, measured
 from nas.run.not_kept import set_aside, trained_before
+from nas.run.tails import tail_of
 from nas.run.trial import Trial, load_batches
 from nas.run.winners import Winner, chosen_key, write_choice, write_unmet
 from nas.search.candidates import Candidates, next_step, seconds_of
@@ -96,9 +97,10 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
         return Winner(budget, pool[0], number, None) if pool else "no network that was judged keeps this budget"
     pool = [trial for trial in pool if trial.budgets[number] is not None]
     if not pool:
-        return _unmet(budget, number, pool, {})
+        return _unmet(context, budget, number, pool, {})
     rates = [_rates(trial, number) for trial in pool]
     accuracies = estimates(context.space, pool, (), number)
+    tail = tail_of(context, budget, "bound")
     # What could not be measured before may be now; it was nobody's fault, and no attempt.
     refused = [row for row in candidate_rows(context, budget) if row.refused]
     while True:
@@ -108,15 +110,15 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
         # Readings for other budgets are known here too, but they were not this one's attempts.
         own = {row.key for row in candidate_rows(context, budget) if row.budget == budget.name and row not in refused}
         read = [
-            seconds_of(budget, rate, rows[trial.key]) <= budget.latency_s
+            seconds_of(budget, rate, rows[trial.key], tail) <= budget.latency_s
             for trial, rate in zip(pool, rates, strict=True)
             if trial.key in own
         ]
         # The first that keeps the budget is no failed attempt; others are read because they may be better still.
         left = context.experiment.winners.attempts - len(read) + any(read)
-        step = next_step(context.space, budget, Candidates(pool, rates, accuracies), rows, model, left)
+        step = next_step(context.space, budget, Candidates(pool, rates, accuracies, tail), rows, model, left)
         if step.index is None:
-            return _unmet(budget, number, pool, rows)
+            return _unmet(context, budget, number, pool, rows)
         if step.found is not None:
             return Winner(budget, pool[step.index], number, rows[pool[step.index].key])
         with context.voice.doing(f"measuring a candidate for {budget.name}"):
@@ -138,7 +140,7 @@ def _measure(context: Context, device: Device, budget: Budget, model: LatencyMod
     context.run.log("candidate", budget=budget.name, key=trial.key, seconds=float(row.cumulative_s[-1]))
 
 
-def _unmet(budget: Budget, number: int, pool: list[Trial], rows: dict[str, Measurement]) -> str:
+def _unmet(context: Context, budget: Budget, number: int, pool: list[Trial], rows: dict[str, Measurement]) -> str:
     lost = [rows[t.key] for t in pool if t.key in rows and rows[t.key].refused]
     tried = [(t, rows[t.key]) for t in pool if t.key in rows and not rows[t.key].refused]
     if lost:
@@ -148,7 +150,8 @@ def _unmet(budget: Budget, number: int, pool: list[Trial], rows: dict[str, Measu
         )
     if not tried:
         return f"{budget.describe()}: no network that was judged is predicted to keep this budget"
-    took = [budget.seconds(row.cumulative_s, _rates(t, number)) for t, row in tried]
+    tail = tail_of(context, budget, "bound")
+    took = [budget.seconds(row.cumulative_s, _rates(t, number), tail) for t, row in tried]
     fastest = int(np.argmin(took))
     return (
         f"{budget.describe()}: {len(tried)} candidates were measured and none kept it; the fastest took "

@@ -11,6 +11,7 @@ from nas.deploy import thresholds
 from nas.deploy.artefact import Artefact
 from nas.devices.base import Wanted
 from nas.devices.measurement import Purpose
+from nas.devices.timing.plan import single_plan
 from nas.exits.cross_fit import DOUBT, cross_fitted
 from nas.exits.scores import Scores
 from nas.exits.thresholds import Policy, last_exit, within_on_others
@@ -74,6 +75,10 @@ def exit_seconds(context: Context, winner: Winner) -> NDArray[np.float64]:
 
 
 def wanted_of(winner: Winner, artefact: Artefact, purpose: Purpose | None) -> Wanted:
-    """What a session is to time of a winner: every exit, and a stream of images where a mean counts."""
-    exits, stream = len(artefact.segments), winner.budget.needs_thresholds
-    return Wanted(winner.budget.name, winner.trial.genome, exits, purpose, stream)
+    """What a session is to time of a winner: every exit, a stream of images where a mean counts, and single calls.
+
+    Single calls are taken of what is verified only; thousands where they decide, else some for the report.
+    """
+    exits, budget = len(artefact.segments), winner.budget
+    single = None if purpose is None else single_plan(budget.percentile, budget.every_s)
+    return Wanted(budget.name, winner.trial.genome, exits, purpose, budget.needs_thresholds, single)

@@ -2,7 +2,8 @@
 
 Appends readings to measurements.jsonl and writes the latency model that the search uses. Where `nas profile` has
 measured the target already, its calibration is taken. A device that is not within reach and was never measured is
-predicted from its profile and from how far those of other devices are off, and said to be.
+predicted from its profile and from how far those of other devices are off, and said to be. Where a budget is about a
+percentile of single calls, a few networks tell how far that lies above calls in a row.
 """
 
 from __future__ import annotations
@@ -16,19 +17,25 @@ from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from latency_models.base import ErrorBar, LatencyModel, TakesFamilyPrior
+from nas.config.budget import Budget
 from nas.devices import profile_store
 from nas.devices.board.device import Board
 from nas.devices.measurement import Measurement
 from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes, time_networks
+from nas.devices.timing.plan import LEAST_CALLS, SinglePlan
 from nas.process.events import Voice
 from nas.process.side_by_side import side_by_side
 from nas.run.calibration import borrowed_readings, stored_calibration, uncalibrated
 from nas.run.context import Context
 from nas.run.latency import model_path, origin, refit, save_model
 from nas.run.measurements import append_measurements, read_measurements
+from nas.run.tails import known
 
 #: How often a network is measured again because the machine was not the same.
 _REPEATS = 1
+#: Networks whose single calls are timed for a budget, and how many: all in all about half a minute at a duty cycle.
+_TAIL_NETWORKS = 3
+_SINGLE = SinglePlan(calls=LEAST_CALLS[0.99], least=20, block_s=4.0, repeats=_REPEATS)
 
 
 def calibrate(context: Context) -> None:
@@ -48,6 +55,39 @@ def calibrate(context: Context) -> None:
             bare = _uncalibrated(context, target)
             model = refit(context, bare, _trusted(context, target, bare.error))
         save_model(context, target, model)
+    for budget in context.experiment.budgets:
+        if budget.percentile is not None:
+            _learn_tail(context, budget)
+
+
+def _learn_tail(context: Context, budget: Budget) -> None:
+    """Time single calls of a few networks as a budget is about them, unless that was done; says if nothing was learned.
+
+    All budgets of one duty cycle learn from the same calls.
+    """
+    target, networks = context.experiment.target_of(budget), context.experiment.calibration.networks
+    device = context.device(target)
+    chosen = _chosen(context, min(networks, _TAIL_NETWORKS))
+    rows = read_measurements(context, target, "single_calls")
+    if device is None or not chosen:
+        if not known(budget, rows):
+            context.voice.warning(
+                f"{budget.name}: no single calls were timed on {target.key}, so a percentile is taken to lie anywhere "
+                "above the time of calls in a row"
+            )
+        return
+    there = {row.key for row in rows if row.exits[-1].every_s == budget.every_s}
+    missing = [genome for genome in chosen if context.space.decode(genome).key not in there]
+    if missing:
+        with context.voice.doing(f"timing single calls of {len(missing)} networks for {budget.name}"):
+            untrained, single = context.untrained(target, "calibration"), replace(_SINGLE, every_s=budget.every_s)
+            with untrained.on(device) as timer:
+                append_measurements(context, timer.time(missing, "single_calls", single=single))
+    if not known(budget, read_measurements(context, target, "single_calls")):
+        context.voice.warning(
+            f"{budget.name}: the machine was busy while single calls were timed on {target.key}; a percentile is taken "
+            "to lie anywhere above the time of calls in a row. End other programs and begin a new run"
+        )
 
 
 def _measure_boards(context: Context, targets: Sequence[Target]) -> None:

@@ -19,7 +19,7 @@ from nas.config.budget import Budget
 from nas.deploy import thresholds
 from nas.devices.base import Device, Session, Times, Wanted
 from nas.devices.conditions import Conditions
-from nas.devices.measurement import ExitTime, Measurement
+from nas.devices.measurement import LEVELS, ExitTime, Measurement
 from nas.devices.timing.readings import remedy
 from nas.exits.thresholds import evaluate
 from nas.process.machine import computing
@@ -27,6 +27,7 @@ from nas.run.artefacts import measured_files, plan_of, prepared_samples, require
 from nas.run.context import Context
 from nas.run.latency import load_model
 from nas.run.measurements import append_measurements, candidate_rows, measured, readings_needed
+from nas.run.tails import tail_of
 from nas.run.verdict import Attempt, BudgetRow, ExitRow, Verdict, Verdicts
 from nas.run.verdict_files import load_verdicts, write_measured
 from nas.run.winners import Winner, files_of, standing, val_scores
@@ -34,8 +35,6 @@ from nas.search.settling import exit_seconds, settle_thresholds, val_accuracy_of
 
 #: Rest between rounds of blocks, so that they see the machine at different times.
 _GAP_S = 1.5
-#: Single calls of each winner, for the percentiles that stand beside its bound.
-_SINGLE_CALLS = 1000
 
 
 def measure_winners(context: Context) -> bool:
@@ -100,7 +99,7 @@ def _timed(context: Context, device: Device, target: Target, winners: Sequence[W
     wanted = [wanted_of(winner, artefacts[winner.budget.name], "winner") for winner in mine]
     samples, plan = (
         prepared_samples(context, "test"),
-        replace(plan_of(context, target), gap_s=_GAP_S, single_calls=_SINGLE_CALLS),
+        replace(plan_of(context, target), gap_s=_GAP_S),
     )
     with device.open(artefacts) as session:
         times = session.time(wanted, samples, plan)
@@ -118,18 +117,23 @@ def _rates(session: Session, wanted: Wanted, samples: Sequence[NDArray[np.float3
     return np.asarray(np.bincount(leaving, minlength=wanted.exits) / len(leaving), np.float64)
 
 
-def _upper_s(taken: _Taken) -> tuple[float, str]:
-    """The bound that decides, and why it could not be measured, if it could not.
+def _measured(budget: Budget, taken: _Taken) -> tuple[float, float, str]:
+    """What was measured of what a budget is about, the bound that decides, and why it could not be measured, if so.
 
     An expected latency has two estimates, the mean over images and the exits' times weighed by the rates at which
     images leave; the larger bound counts, because where they differ the machine was not the same all the while.
     """
     times = taken.times
+    last = times.to_exits[-1]
+    if budget.percentile is not None:
+        return *last.percentile(budget.percentile), last.refused or last.single_refused
     left = [(float(rate), time) for rate, time in zip(taken.rates, times.to_exits, strict=True) if rate > 0]
     weighed_s = sum(rate * time.upper_95_s for rate, time in left)
     both = [time for _, time in left] if times.stream is None else [times.stream, *(time for _, time in left)]
     refused = next((time.refused for time in both if time.refused), "")
-    return (weighed_s if times.stream is None else max(times.stream.upper_95_s, weighed_s)), refused
+    if times.stream is None:
+        return last.median_s, weighed_s, refused
+    return times.stream.median_s, max(times.stream.upper_95_s, weighed_s), refused
 
 
 def _judged(context: Context, winner: Winner, taken: _Taken | None, allowed_s: float) -> Verdict:
@@ -141,7 +145,7 @@ def _judged(context: Context, winner: Winner, taken: _Taken | None, allowed_s: f
             reason=_why_not_measured(context, target),
         )
     budget, times = winner.budget, taken.times
-    upper_s, refused = _upper_s(taken)
+    measured_s, upper_s, refused = _measured(budget, taken)
     within = upper_s <= budget.latency_s
     row = _row(context, winner, taken)
     # Readings that were refused break no budget and keep none.
@@ -160,7 +164,7 @@ def _judged(context: Context, winner: Winner, taken: _Taken | None, allowed_s: f
         reason = "it broke its budget in an earlier measurement of this run"
     return replace(
         _described(context, winner, row.cumulative_s, allowed_s),
-        measured_s=decisive.median_s,
+        measured_s=measured_s,
         upper_95_s=upper_s,
         contended=decisive.contended,
         disturbed=decisive.disturbed,
@@ -170,6 +174,9 @@ def _judged(context: Context, winner: Winner, taken: _Taken | None, allowed_s: f
         p95_s=_known(decisive.p95_s),
         p99_s=_known(decisive.p99_s),
         single_calls=decisive.calls or None,
+        every_s=decisive.every_s,
+        single_refused=decisive.single_refused,
+        distribution=tuple(zip(LEVELS, times.single_s, strict=False)),
     )
 
 
@@ -191,13 +198,21 @@ def _row(context: Context, winner: Winner, taken: _Taken) -> Measurement:
         target=target.key,
         genome=winner.trial.genome,
         key=winner.trial.key,
-        exits=taken.times.to_exits,
+        exits=_as_decided(winner.budget, taken.times.to_exits),
         predicted_s=tuple(prediction.cumulative_s()[0].tolist()),
         predicted_std_s=tuple(prediction.cumulative_std_s()[0].tolist()),
         budget=winner.budget.name,
         stream=taken.times.stream,
         conditions=taken.conditions,
     )
+
+
+def _as_decided(budget: Budget, exits: tuple[ExitTime, ...]) -> tuple[ExitTime, ...]:
+    """The times to the exits; where a percentile is refused, the last one's is, since it says nothing of the budget."""
+    last = exits[-1]
+    if budget.percentile is None or not last.single_refused:
+        return exits
+    return (*exits[:-1], replace(last, refused=last.refused or last.single_refused))
 
 
 def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float64], allowed_s: float) -> Verdict:
@@ -207,7 +222,8 @@ def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float6
     scores = val_scores(context, winner)
     settled = thresholds.read(files.root, winner.trial.key, len(network.exits))
     policy = evaluate(settled, scores.confidence, scores.correct, exit_seconds(context, winner))
-    believed = budget.believed(load_model(context, target).predict([network]), [policy.rates])
+    tail = tail_of(context, budget, "percentile")
+    believed = budget.believed(load_model(context, target).predict([network]), [policy.rates], tail)
     energy_j, no_energy = _energy(context, winner, cumulative_s, policy.rates if budget.needs_thresholds else None)
     return Verdict(
         budget=BudgetRow.of_budget(budget, target.key),
@@ -251,8 +267,9 @@ def _counts(params: int, macs: int, weight_bytes: int, peak_memory: int) -> Mapp
 
 
 def _attempt(row: Measurement, budget: Budget) -> Attempt:
-    """Worst cases; whether an expected budget is kept they cannot say, unless the reading was the deciding one."""
-    kept = None if budget.needs_thresholds else row.worst_upper_s <= budget.latency_s
+    """Worst cases; whether another budget is kept they cannot say, unless the reading was the deciding one."""
+    worst = not budget.needs_thresholds and budget.percentile is None
+    kept = row.worst_upper_s <= budget.latency_s if worst else None
     if row.purpose == "winner":
         kept = budget.name not in row.broken
     return Attempt(

@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from nas.devices.board import frames
-from nas.devices.timing.plan import Plan
+from nas.devices.timing.plan import Plan, SinglePlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 #: A host that says nothing for that long is gone, though its pipe is open.
 _PATIENCE_S: Final = 1800.0
+#: Dataclasses that are sent here.
+_KNOWN: Final[dict[str, type]] = {"Plan": Plan, "SinglePlan": SinglePlan}
 
 
 class Channel:
@@ -70,7 +72,7 @@ class Channel:
         try:
             head = self._exactly(frames.HEAD.size)
             text, payload = frames.lengths(head)
-            return frames.unpack(head, self._exactly(text), self._exactly(payload), {"Plan": Plan})
+            return frames.unpack(head, self._exactly(text), self._exactly(payload), _KNOWN)
         except frames.Garbled as error:
             self.say({"failure": {"kind": "garbled", "text": str(error)}})
             os._exit(1)

@@ -17,6 +17,7 @@ from nas.devices.board.addresses import Address
 from nas.devices.board.pipe import Pipe, PipeError, command_of
 from nas.devices.timing.cascades import CascadeReadings
 from nas.devices.timing.readings import Readings
+from nas.devices.timing.single_calls import SingleReadings
 
 #: A pipe that ended is tried again after that long, once; one that is silent is not.
 _PAUSE_S: Final = 1.0
@@ -24,7 +25,8 @@ _PAUSE_S: Final = 1.0
 _GIVEN_UP_S: Final = 30.0
 #: A file goes in pieces of this size, each of which is answered.
 _PIECE: Final = 1 << 16
-_KNOWN: Final[dict[str, type]] = {"CascadeReadings": CascadeReadings, "Readings": Readings}
+#: Dataclasses that are sent here.
+_KNOWN: Final[dict[str, type]] = {each.__name__: each for each in (CascadeReadings, Readings, SingleReadings)}
 _LOG: Final = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")

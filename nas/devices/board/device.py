@@ -117,7 +117,7 @@ class BoardSession:
                 names=[there[name] for name in names],
                 streams=[there[name] for name in streams],
                 samples=self._send(stacked),
-                plan=plan,
+                plan=replace(plan, singles={there[name]: single for name, single in plan.singles.items()}),
                 reference=None if reference is None else there[reference],
             )
             return found

@@ -1,4 +1,4 @@
-"""Upper bounds of what readings are about: of their median, or of their mean.
+"""Upper bounds of what readings are about: of their median, of their mean, or of a percentile of single calls.
 
 Two bounds say what shows within a measurement, and the larger one counts. The pooled readings bound their own median
 without assuming a distribution (order statistics of the binomial; Conover, Practical Nonparametric Statistics, 3.2),
@@ -6,6 +6,9 @@ but neighbouring readings are alike, so that they are fewer than they look. Bloc
 Student's t over their medians sees the drift that the readings within a block share. What shows only between
 measurements minutes apart is added as an independent error of known size (`tolerances.REPEATABILITY`): without it,
 bounds are narrower than measurements repeat.
+
+A percentile is bounded by an order statistic too, block by block, and the largest of the blocks' bounds counts: calls
+of one block share what the machine did meanwhile, and are fewer than they look.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from nas.tolerances import KEPT_BLOCKS, KEPT_LEVEL, REPEATABILITY
 
 if TYPE_CHECKING:
     from nas.devices.timing.readings import Readings, Seconds
+    from nas.devices.timing.single_calls import SingleReadings
 
 
 def upper_95_s(readings: Readings) -> float:
@@ -39,16 +43,31 @@ def upper_95_s(readings: Readings) -> float:
     return readings.value_s + math.hypot(max(within, 0.0), between)
 
 
-def median_bound(values: Seconds, level: float = KEPT_LEVEL) -> float:
-    """The smallest order statistic that is at least the median with probability `level`, whatever the distribution.
+def percentile_upper_95_s(single: SingleReadings, q: float) -> float:
+    """One-sided 95 % upper bound of the `q`-quantile of single calls, in seconds: the largest of the blocks' bounds.
 
-    Of n readings the k-th smallest lies below the median with probability P(Binomial(n, 1/2) >= k); infinite where n
-    is too small for any (n < 5 at 95 %).
+    Infinite where they are refused, where there are too few blocks, and where a block has too few calls for any.
+    """
+    if single.refused or len(single.seconds) < KEPT_BLOCKS:
+        return math.inf
+    return max(quantile_bound(block, q) for block in single.seconds)
+
+
+def median_bound(values: Seconds, level: float = KEPT_LEVEL) -> float:
+    """The smallest order statistic that is at least the median with probability `level`; infinite for n < 5 at 95 %."""
+    return quantile_bound(values, 0.5, level)
+
+
+def quantile_bound(values: Seconds, q: float, level: float = KEPT_LEVEL) -> float:
+    """The smallest order statistic that is at least the `q`-quantile with probability `level`, for any distribution.
+
+    Of n values the k-th smallest lies below the quantile with probability P(Binomial(n, q) >= k); infinite where n is
+    too small for any (at 95 %: n < 59 for the 95th percentile, n < 299 for the 99th).
     """
     from scipy.stats import binom
 
     n = len(values)
-    rank = int(binom.ppf(level, n, 0.5)) + 1
+    rank = int(binom.ppf(level, n, q)) + 1
     return float(np.partition(values, rank - 1)[rank - 1]) if rank <= n else math.inf
 
 

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.devices import system
-from nas.devices.timing.measuring import measure_together, single_calls
+from nas.devices.timing.measuring import measure_together
 from nas.devices.timing.readings import Readings, emulated_by
+from nas.devices.timing.single_calls import SingleJob, SingleReadings, single_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Protocol
 
     from numpy.typing import NDArray
 
     from nas.devices.timing.plan import Plan
-    from nas.devices.timing.readings import Seconds
 
     Sample = NDArray[np.float32]
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CascadeReadings:
-    """What was read of one network: of calls to each exit, of a stream where one was wanted, and of single calls [n].
+    """What was read of one network: of calls to each exit, and of a stream and of single calls where these were wanted.
 
-    Single calls are over the samples of the stream as they leave, and else to the last exit.
+    Single calls are over the samples as they leave where there is a stream, and else to the last exit.
     """
 
     to_exits: tuple[Readings, ...]
     stream: Readings | None
-    single_s: Seconds
+    single: SingleReadings | None = None
 
 
 def time_cascades(
@@ -56,6 +56,8 @@ def time_cascades(
     reference: Callee | None = None,
 ) -> dict[str, CascadeReadings]:
     """Time networks in interleaved blocks, by name; those named in `streams` over all `samples` too.
+
+    Single calls of those named in `plan.singles` follow, in interleaved blocks of their own.
 
     Calls take the first sample, repeated to the batch of the plan where it is one. `reference` is watched meanwhile.
     Readings of an emulated processor are refused: they say nothing of the one that it stands for.
@@ -69,18 +71,21 @@ def time_cascades(
     streamed = {name: cascade for name, cascade in cascades.items() if name in streams}
     watch = None if reference is None else partial(reference.run_to, first, len(reference) - 1)
     readings: Mapping[str, Readings] = measure_together(calls, streamed, samples, plan, reference=watch)
+    jobs = {}
+    for name, single in plan.singles.items():
+        cascade = cascades[name]
+        to_last = partial(_to_exit, cascade, len(cascade) - 1)
+        call: Callable[[Sample], object] = cascade if name in streams else to_last
+        jobs[name] = SingleJob(call, samples if plan.batch == 1 else [first], single)
+    taken: Mapping[str, SingleReadings] = single_calls(jobs, plan, reference=watch)
     if emulator := system.emulated():
-        readings = {name: replace(read, refused=emulated_by(emulator)) for name, read in readings.items()}
+        refused = emulated_by(emulator)
+        readings = {name: replace(read, refused=refused) for name, read in readings.items()}
+        taken = {name: replace(read, refused=refused) for name, read in taken.items()}
     found = {}
     for name, cascade in cascades.items():
-        last = len(cascade) - 1
-        single = (
-            single_calls(cascade, samples, plan)
-            if name in streams
-            else single_calls(partial(_to_exit, cascade, last), [first], plan)
-        )
         to_exits = tuple(readings[f"{name}/{k}"] for k in range(len(cascade)))
-        found[name] = CascadeReadings(to_exits, readings.get(name), single)
+        found[name] = CascadeReadings(to_exits, readings.get(name), taken.get(name))
     return found
 
 

@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.devices.system import Throttle, throttle
 from nas.devices.timing.clocks import precision
+from nas.devices.timing.kernel import stolen_s, waited_s
 from nas.devices.timing.plan import Plan
 from nas.devices.timing.probe import shared
 from nas.devices.timing.rounds import Block, Job, run
@@ -31,8 +33,6 @@ from nas.tolerances import CONTENDED_WALL_TO_CPU
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from nas.devices.timing.clocks import Clock, Precision
     from nas.devices.timing.probe import Probe
@@ -50,6 +50,9 @@ _LOOK_S = 0.2
 class Clocks:
     """Wall and CPU clock, in seconds, and the probe that is run beside the readings (None: that of this process).
 
+    `waited` and `stolen` are what `kernel` says of the time that this process did not have, `sleep` is how it idles,
+    `throttle` says whether the processor is slowed down.
+
     The CPU clock is that of the whole process: a clock of the calling thread would miss work done by others, and then
     call it contention. So nothing else in the process may be busy meanwhile.
     """
@@ -57,6 +60,10 @@ class Clocks:
     wall: Clock = time.perf_counter
     cpu: Clock = time.process_time
     probe: Probe | None = None
+    waited: Callable[[bool], float | None] = waited_s
+    stolen: Callable[[], float | None] = stolen_s
+    sleep: Callable[[float], object] = time.sleep
+    throttle: Callable[[], Throttle] = throttle
 
 
 def measure_together(
@@ -82,11 +89,11 @@ def measure_together(
     known = precision(clocks.cpu, clocks.wall)
     probe = clocks.probe or shared()
     probe.warm_up(_LOOK_S)
-    with _no_garbage_collection():
+    with no_garbage_collection():
         jobs = {name: _repeated(call, plan, clocks, probe, known) for name, call in calls.items()}
         jobs.update((name, _streamed(call, inputs, plan, clocks, probe, known)) for name, call in streams.items())
         watch = None if reference is None else _repeated(reference, plan, clocks, probe, known)
-        return run(jobs, plan, probe, watch)
+        return run(jobs, plan, probe, watch, clocks.throttle)
 
 
 def measure(
@@ -112,29 +119,8 @@ def measure_stream(
     return measure_together({}, calls, inputs, plan, clocks)
 
 
-def single_calls(
-    call: Callable[[Any], object], inputs: Sequence[Any], plan: Plan, wall: Clock = time.perf_counter
-) -> NDArray[np.float64]:
-    """Seconds of calls one by one, over the inputs in turn, as an array [n] of which nothing is left out.
-
-    Disturbed ones belong to it: what is asked is how long a caller waits. `plan` says how many.
-    """
-    for sample in inputs[:10]:
-        call(sample)
-    seconds, begin, least = [], wall(), plan.single_calls // 50
-    with _no_garbage_collection():
-        for number in range(plan.single_calls):
-            if number >= least and wall() - begin > plan.single_s:
-                break
-            sample = inputs[number % len(inputs)]
-            w = wall()
-            call(sample)
-            seconds.append(wall() - w)
-    return np.array(seconds)
-
-
 def _repeated(call: Callable[[], object], plan: Plan, clocks: Clocks, probe: Probe, known: Precision) -> Job:
-    per_call = _warm_up(call, plan.warm_up_s, clocks.wall)
+    per_call = warm_up(call, plan.warm_up_s, clocks.wall)
     calls, n = plan.calls_and_readings(per_call)
     # Half of the readings are enough, so that a core that is shared half of the time costs no time.
     enough = max(plan.min_readings, n // 2)
@@ -183,7 +169,7 @@ def _streamed(
         call(inputs[position % len(inputs)])
         position += 1
 
-    per_call = _warm_up(step, plan.warm_up_s, clocks.wall)
+    per_call = warm_up(step, plan.warm_up_s, clocks.wall)
     # As many samples between two looks at probe and CPU clock as calls in a reading: looking costs the next one time.
     calls, n = plan.calls_and_readings(per_call)[0], len(inputs)
     groups = [range(first, min(first + calls, n)) for first in range(0, n, calls)]
@@ -230,7 +216,7 @@ def _streamed(
     return Job(block, "mean", 1, fine)
 
 
-def _warm_up(call: Callable[[], object], seconds: float, wall: Clock) -> float:
+def warm_up(call: Callable[[], object], seconds: float, wall: Clock) -> float:
     """Call at least three times and for that long; returns the seconds per call, the smallest that was seen."""
     best, start = math.inf, wall()
     for number in range(1_000_000):
@@ -244,7 +230,7 @@ def _warm_up(call: Callable[[], object], seconds: float, wall: Clock) -> float:
 
 
 @contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -3,7 +3,37 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+#: Calls of a block that a bound of the percentile needs: from 59 and 299 on there is one at 95 %.
+LEAST_CALLS = {0.95: 60, 0.99: 300}
+
+
+@dataclass(frozen=True)
+class SinglePlan:
+    """How many single calls of a network to take: `blocks` blocks of `calls`, each on its own and all of them counted.
+
+    They are fewer where a block would last longer than `block_s`, but `least` at any rate. With `every_s` one call is
+    due every so many seconds, and the processor idles in between. Disturbed blocks are repeated in up to `repeats`
+    further rounds.
+    """
+
+    blocks: int = 3
+    calls: int = 334
+    least: int = 7
+    block_s: float = 1.7
+    every_s: float | None = None
+    repeats: int = 0
+
+    def size(self, per_call_s: float) -> int:
+        """Calls in a block of a network that takes so many seconds."""
+        time_for = self.block_s / max(per_call_s, self.every_s or 0.0, 1e-7)
+        return round(min(max(time_for, self.least), max(self.calls, self.least)))
 
 
 @dataclass(frozen=True)
@@ -15,8 +45,8 @@ class Plan:
     Half of a block's readings are kept: those that did not wait for the core, and beside which it was least disturbed;
     where too few are quiet, a block takes longer.
     Contended blocks are repeated in up to `repeats` further rounds. Between two rounds there are `gap_s` seconds of
-    rest, so that the blocks of one thing see the machine at different times. `single_calls` calls are taken afterwards,
-    each on its own and all of them counted: fewer where they last longer than `single_s`, but a fiftieth of them.
+    rest, so that the blocks of one thing see the machine at different times.
+    Single calls of what `singles` name are taken afterwards.
     `threads` and `batch` are what the target says of threads within an operator and samples per call.
     """
 
@@ -31,8 +61,7 @@ class Plan:
     batch: int = 1
     seed: int = 0
     gap_s: float = 0.0
-    single_calls: int = 0
-    single_s: float = 5.0
+    singles: Mapping[str, SinglePlan] = field(default_factory=dict)
 
     def calls_and_readings(self, per_call_s: float) -> tuple[int, int]:
         """Calls per reading and readings per block of something that takes so many seconds."""
@@ -41,3 +70,10 @@ class Plan:
         calls = max(1, math.ceil(max(self.reading_s, self.block_s / self.max_readings) / per_call_s))
         readings = round(self.block_s / (calls * per_call_s))
         return calls, min(max(readings, self.min_readings), self.max_readings)
+
+
+def single_plan(percentile: float | None, every_s: float | None) -> SinglePlan:
+    """The single calls of a network that is verified: enough where a percentile decides, else some for the report."""
+    if percentile is None:
+        return SinglePlan()
+    return SinglePlan(calls=1000, least=LEAST_CALLS[percentile], block_s=3.0, every_s=every_s, repeats=6)

@@ -73,7 +73,11 @@ class Probe:
         return level_s <= QUIET_PROBE * self.floor_s
 
 
-@lru_cache(maxsize=1)
-def shared() -> Probe:
-    """The probe of this process: what an earlier measurement learned about the machine holds for the next."""
+@lru_cache(maxsize=16)
+def shared(single: bool = False, every_s: float | None = None) -> Probe:
+    """The probe of this process: what an earlier measurement learned about the machine holds for the next.
+
+    Beside `single` calls, due every `every_s` seconds, it has memories of its own: caches are colder there than in a
+    loop of probes, and after a rest clocks may be lower, though nobody else is there.
+    """
     return Probe()

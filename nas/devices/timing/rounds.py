@@ -3,7 +3,8 @@
 A block went wrong where somebody else was using the core (wall over CPU time), or where the reference, the same
 program all the while, took another time before or after it than it usually does: then the machine was not the same.
 So did one most of whose readings a probe found disturbed. Such a block is taken again, with the reference around it;
-what stays wrong is left out where enough others are left, else marked; it is never averaged away. Where blocks stay
+what stays wrong is left out where enough others are left, else marked; it is never averaged away. One that ran while
+the processor was slowed down by heat or voltage is taken again too, and refused where it stays so. Where blocks stay
 contended, the CPU time of the very same readings counts; where they have none, the readings are refused.
 """
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nas.devices.system import throttle
 from nas.devices.timing.readings import COARSE, Readings
 from nas.tolerances import (
     CONTENDED_MEAN,
@@ -29,6 +31,7 @@ from nas.tolerances import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from nas.devices.system import Throttle
     from nas.devices.timing.plan import Plan
     from nas.devices.timing.probe import Probe
     from nas.devices.timing.readings import Seconds, Statistic
@@ -38,7 +41,8 @@ if TYPE_CHECKING:
 class Block:
     """Readings of one stretch [n] and the probe's levels beside them [n].
 
-    `contention` is wall over CPU time as a multiple of what is allowed, `around_s` the reference before and after it.
+    `contention` is wall over CPU time as a multiple of what is allowed, `around_s` the reference before and after it,
+    `slowed` why the processor was slowed down meanwhile.
     `cpu_s` is NaN where the clock was too coarse for single readings.
     """
 
@@ -47,6 +51,7 @@ class Block:
     level_s: Seconds
     contention: float
     around_s: tuple[float, ...] = ()
+    slowed: str = ""
 
     @staticmethod
     def of(wall_s: Seconds, cpu_s: Seconds, statistic: Statistic, level_s: Seconds) -> Block:
@@ -81,9 +86,15 @@ class Job:
     cpu_per_reading: bool
 
 
-def run(jobs: Mapping[str, Job], plan: Plan, probe: Probe, reference: Job | None = None) -> dict[str, Readings]:
+def run(
+    jobs: Mapping[str, Job],
+    plan: Plan,
+    probe: Probe,
+    reference: Job | None = None,
+    throttled: Callable[[], Throttle] = throttle,
+) -> dict[str, Readings]:
     """Take the blocks of the plan, and those that went wrong again, each in up to `plan.repeats` further rounds."""
-    rounds = _Rounds(jobs, plan, probe, reference)
+    rounds = _Rounds(jobs, plan, probe, reference, throttled)
     blocks: dict[str, list[Block]] = {name: [] for name in jobs}
     for number in range(plan.blocks):
         if number and plan.gap_s:
@@ -137,18 +148,27 @@ def _usual_s(blocks: Iterable[Sequence[Block]]) -> float:
 class _Rounds:
     """Takes blocks in an order that changes from round to round."""
 
-    def __init__(self, jobs: Mapping[str, Job], plan: Plan, probe: Probe, reference: Job | None) -> None:
+    def __init__(
+        self,
+        jobs: Mapping[str, Job],
+        plan: Plan,
+        probe: Probe,
+        reference: Job | None,
+        throttled: Callable[[], Throttle],
+    ) -> None:
         self._jobs, self._plan, self._probe, self._reference = jobs, plan, probe, reference
+        self._throttled = throttled
         self._rng = np.random.default_rng(plan.seed)
         self._level_s: float | None = None
 
     def take(self, names: Sequence[str]) -> list[Block]:
         """A block of each, and the reference before and after; one reference serves two rounds without rest between."""
-        before_s = self._level() if self._level_s is None else self._level_s
+        before_s, before = self._level() if self._level_s is None else self._level_s, self._throttled()
         found = {int(place): self._jobs[names[place]].block() for place in self._rng.permutation(len(names))}
         self._level_s = self._level()
         around_s = tuple(level_s for level_s in (before_s, self._level_s) if not math.isnan(level_s))
-        return [replace(found[place], around_s=around_s) for place in range(len(names))]
+        slowed = self._throttled().since(before)
+        return [replace(found[place], around_s=around_s, slowed=slowed) for place in range(len(names))]
 
     def rest(self) -> None:
         """Wait for the gap of the plan; the machine may be another one afterwards."""
@@ -162,6 +182,9 @@ class _Rounds:
 
     def refused(self, job: Job, blocks: Sequence[Block]) -> str:
         """Why blocks cannot be counted, empty where they can."""
+        slowed = [block.slowed for block in blocks if block.slowed]
+        if slowed:
+            return f"the processor was slowed down in {len(slowed)} of {len(blocks)} blocks ({slowed[0]})"
         busy = sum(self.contention(block) > 1 for block in blocks)
         if not busy or job.cpu_per_reading:
             return ""
@@ -170,7 +193,7 @@ class _Rounds:
     def wrong(self, block: Block, usual_s: float) -> float:
         """How far a block is from being acceptable, which it is up to 1."""
         moved = (1 + drift(block.around_s, usual_s)) / (1 + REFERENCE_DRIFT)
-        return max(self.contention(block), moved, self.disturbance(block))
+        return math.inf if block.slowed else max(self.contention(block), moved, self.disturbance(block))
 
     def best(self, blocks: Sequence[Block], usual_s: float) -> list[Block]:
         """The blocks without those that stayed wrong, as long as enough others are left; in order."""

@@ -9,7 +9,9 @@ import pytest
 
 from hardware_profiles import Target, load
 from latency_models.roofline import Roofline
+from latency_models.tail import NO_TAIL, Tail
 from nas.config.budget import Budget, BudgetOf
+from nas.errors import InputError
 from nas.run.lenient_json import LenientJson
 from nas.run.verdict_files import read_budget
 from search_spaces.slots import random_genomes, with_exits
@@ -26,11 +28,11 @@ def test_every_kind_has_every_answer(of: BudgetOf) -> None:
     rates = np.array([[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]])
     assert budget.describe().startswith("at most 8") and budget.describe().endswith(budget.how)
     assert budget.needs_thresholds in (True, False)
-    together = budget.seconds(cumulative, rates)
+    together = budget.seconds(cumulative, rates, NO_TAIL)
     assert together.shape == (2,)
     for row in range(2):
-        assert budget.seconds(cumulative[row], rates[row]) == together[row]
-    assert (budget.lower_bound(cumulative) <= together).all()
+        assert budget.seconds(cumulative[row], rates[row], NO_TAIL) == together[row]
+    assert (budget.lower_bound(cumulative, NO_TAIL) <= together).all()
     # Who all go to the last exit takes what the last exit takes, whatever is bounded.
     assert together[1] == cumulative[1, -1]
     assert Budget.stored(of, 8e-3) == budget
@@ -38,10 +40,10 @@ def test_every_kind_has_every_answer(of: BudgetOf) -> None:
 
 def test_what_each_kind_bounds() -> None:
     reach = np.array([[np.nan, 2.0, np.nan, 4.0], [1.0, 2.0, 3.0, 8.0]])
-    assert WORST.lower_bound(reach).tolist() == [4.0, 8.0]
-    assert MEAN.lower_bound(reach).tolist() == [2.0, 1.0]
-    assert WORST.seconds(reach[1], (0.5, 0.25, 0.25, 0.0)) == 8.0
-    assert MEAN.seconds(reach[1], (0.5, 0.25, 0.25, 0.0)) == 0.5 + 0.5 + 0.75
+    assert WORST.lower_bound(reach, NO_TAIL).tolist() == [4.0, 8.0]
+    assert MEAN.lower_bound(reach, NO_TAIL).tolist() == [2.0, 1.0]
+    assert WORST.seconds(reach[1], (0.5, 0.25, 0.25, 0.0), NO_TAIL) == 8.0
+    assert MEAN.seconds(reach[1], (0.5, 0.25, 0.25, 0.0), NO_TAIL) == 0.5 + 0.5 + 0.75
     assert (WORST.needs_thresholds, MEAN.needs_thresholds) == (False, True)
     assert (WORST.how, MEAN.how) == ("in the worst case", "on average")
 
@@ -51,7 +53,9 @@ def test_the_mean_is_the_dot_product_to_the_last_bit() -> None:
     rng = np.random.default_rng(0)
     for exits in range(1, 7):
         rates, reach = rng.dirichlet(np.ones(exits), 50), np.sort(rng.random((50, exits)), axis=1) * 1e-3
-        assert MEAN.seconds(reach, rates).tolist() == [float(np.dot(a, b)) for a, b in zip(rates, reach, strict=True)]
+        assert MEAN.seconds(reach, rates, NO_TAIL).tolist() == [
+            float(np.dot(a, b)) for a, b in zip(rates, reach, strict=True)
+        ]
 
 
 def test_predictions_are_of_what_is_bounded() -> None:
@@ -59,11 +63,11 @@ def test_predictions_are_of_what_is_bounded() -> None:
     genome = with_exits(space, random_genomes(space, 1, np.random.default_rng(0))[0], (0,))
     prediction = Roofline(load("rpi4b"), Target("rpi4b", "onnxruntime")).predict([space.decode(genome)])
     rates = [[0.75, 0.25]]
-    seconds, std = (found := MEAN.believed(prediction, rates)).mean_s, found.std_s
+    seconds, std = (found := MEAN.believed(prediction, rates, NO_TAIL)).mean_s, found.std_s
     assert seconds.tolist() == prediction.expected_s(np.array(rates)).tolist()
     assert std.tolist() == prediction.expected_std_s(np.array(rates)).tolist()
-    assert seconds[0] == pytest.approx(float(MEAN.seconds(prediction.cumulative_s()[0], rates[0])))
-    worst, worst_std = (found := WORST.believed(prediction, rates)).mean_s, found.std_s
+    assert seconds[0] == pytest.approx(float(MEAN.seconds(prediction.cumulative_s()[0], rates[0], NO_TAIL)))
+    worst, worst_std = (found := WORST.believed(prediction, rates, NO_TAIL)).mean_s, found.std_s
     assert (worst.tolist(), worst_std.tolist()) == (prediction.total_s.tolist(), prediction.total_std_s.tolist())
     assert worst[0] > seconds[0]
 
@@ -75,3 +79,36 @@ def test_a_file_may_name_a_kind_that_is_not_known() -> None:
     without = read_budget(LenientJson({"name": "old", "latency": "8 ms"}))
     assert (without.how, without.latency_s) == (WORST.how, 8e-3)
     assert read_budget(LenientJson({"of": "expected"})).how == MEAN.how
+
+
+@pytest.mark.parametrize(("of", "share", "words"), [("p95", 0.95, "95"), ("p99", 0.99, "99")])
+def test_a_percentile_lies_above_calls_in_a_row(of: BudgetOf, share: float, words: str) -> None:
+    budget, reach, tail = Budget(8e-3, of, every_s=33e-3), np.array([[1.0, np.nan, 4.0]]), Tail(1.5, 0.2)
+    assert budget.percentile == share and not budget.needs_thresholds
+    assert budget.how == f"for {words} of 100 calls, one every 33.0 ms"
+    assert budget.statistic == f"{words} % of single calls, one every 33.0 ms"
+    assert Budget(8e-3, of).how == f"for {words} of 100 calls"
+    # Early answers do not help it.
+    assert budget.seconds(reach, [[1.0, 0.0, 0.0]], tail) == budget.lower_bound(reach, tail) == [6.0]
+    space = toy((1, 8, 8), 4)
+    network = space.decode(random_genomes(space, 1, np.random.default_rng(0))[0])
+    prediction = Roofline(load("rpi4b"), Target("rpi4b", "onnxruntime")).predict([network])
+    warm, believed = WORST.believed(prediction, [[1.0]], NO_TAIL), budget.believed(prediction, [[1.0]], tail)
+    assert believed.mean_s == pytest.approx(1.5 * warm.mean_s)
+    assert believed.std_s / believed.mean_s > warm.std_s / warm.mean_s
+    assert Budget.stored(of, 8e-3, 33e-3) == budget
+
+
+@pytest.mark.parametrize(
+    ("of", "every_s", "words"),
+    [
+        ("worst_case", 33e-3, "only percentiles"),
+        ("expected", 33e-3, "only percentiles"),
+        ("p95", 7e-3, "every 7.00 ms that may take 8.00 ms"),
+        ("p99", 1e-9, "fall behind"),
+    ],
+)
+def test_a_duty_cycle_that_is_none_is_refused(of: BudgetOf, every_s: float, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Budget(8e-3, of, "name", every_s=every_s)
+    assert Budget.stored(of, 8e-3, every_s) is None

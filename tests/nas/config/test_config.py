@@ -65,7 +65,9 @@ def test_a_dump_spells_out_every_default() -> None:
         "name": "nsga2", "population": 64, "crossover": 0.9, "mutation": None, "budgeted_initialisation": True,
     }  # fmt: skip
     assert dumped["supernet"]["epochs"] == 20 and dumped["supernet"]["max_time"] is None
-    assert dumped["budgets"] == [{"latency": "0.008 s", "of": "worst_case", "name": "worst-8ms", "target": None}]
+    assert dumped["budgets"] == [
+        {"latency": "0.008 s", "of": "worst_case", "name": "worst-8ms", "target": None, "every": None}
+    ]
     assert dumped["target"]["batch"] == 1 and dumped["supernet"]["reuse"] is None
     assert dumped["splits"] == {"val": None, "cert": None, "arch": None, "reserve": []}
 

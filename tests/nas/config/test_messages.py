@@ -57,7 +57,10 @@ def refusal(data: dict[str, Any]) -> str:
         ({"budgets": [{"latency": 8}]}, "budgets[0].latency of 8 has no unit; write '8 ms' or '8 s'"),
         ({"budgets": [{"latency": "8 MiB"}]}, "budgets[0].latency of '8 MiB' has the unit 'MiB'"),
         ({"budgets": [{"latency": "0 ms"}]}, "budgets[0].latency of '0 ms' is impossible"),
-        ({"budgets": [{"latency": "8 ms", "of": "mean"}]}, "input should be 'worst_case' or 'expected', got 'mean'"),
+        (
+            {"budgets": [{"latency": "8 ms", "of": "mean"}]},
+            "input should be 'worst_case', 'expected', 'p95' or 'p99', got 'mean'",
+        ),
         ({"budgets": [{"latency": "8 ms"}, {"latency": "8 ms"}]}, "two budgets have the same name"),
         ({"budgets": [{"latency": "8 ms", "name": "../x"}]}, "budget name '../x' becomes a folder"),
         ({"budgets": [{"latency": "8 ms", "name": ".tmp-x"}]}, "budget name '.tmp-x' becomes a folder"),
