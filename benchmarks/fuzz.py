@@ -2,19 +2,18 @@
 
     python benchmarks/fuzz.py --seconds 300 --cases 2000 --json benchmarks/results/fuzz.json
 
-Makes one small run, then gives commands odd experiments, profiles, data, tables and readings, and copies of the run
-with one damaged file. Each case follows from the seed and its number; `--case N` shows one again. Cases run in one
-process beside this one, which is ended and started anew where a case takes too long; every twentieth runs as a command
-of its own. Counted are `tracebacks` (whatever leaves `main` but SystemExit, or the word in the output), `hangs`,
-`wrong_kept` (exit code 0 though a file of a winner is damaged, not made anew and not named) and `silent_changes`
-(accepted, with other results than the intact input, and not a word). Exits 1 where any is not 0.
+Makes one small run, then gives commands odd experiments, profiles, data (arrays, images, CIFAR, IDX), tables and
+readings, copies of the run with one damaged file, and `run.py` a damaged bundle or odd images. Each case follows from
+the seed and its number; `--case N` shows one again. Cases run in one process beside this one, which is ended and
+started anew where a case takes too long; every twentieth runs as a command of its own. Counted are `tracebacks`
+(whatever leaves `main` but SystemExit, or the word in the output), `hangs`, `wrong_kept` (exit code 0 though a file of
+a winner is damaged, not made anew and not named) and `silent_changes` (accepted, with other results than the intact
+input, and not a word). Exits 1 where any is not 0.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import random
@@ -23,24 +22,24 @@ import shutil
 import subprocess
 import sys
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import IO, Any, Final
 
 import figures
 import fuzz_arrays
+import fuzz_files
 import fuzz_inputs
 import fuzz_runs
 import yaml
+from fuzz_commands import ROOT, apart, here
 from resume import EXPERIMENT as RESUMED
 
 FAULTS: Final = ("tracebacks", "hangs", "wrong_kept", "silent_changes")
-ROOT: Final = Path(__file__).parents[1]
 EXPERIMENT: Final[dict[str, Any]] = {
     **RESUMED,
     "supernet": {"epochs": 2, "batch_size": 32, "random_subnets": 1},
@@ -54,8 +53,8 @@ PATIENCE_S: Final = {"run": 90.0}
 _PATIENCE_S: Final = 20.0
 #: What a worker may take of memory, so that an input that asks for all of it ends as an error and not the machine.
 _MEMORY_BYTES: Final = 6 * 2**30
-_KINDS: Final = ("run", "experiment", "profile", "npz", "images", "table", "readings")
-_WEIGHTS: Final = (14, 22, 14, 14, 10, 13, 13)
+_KINDS: Final = ("run", "experiment", "profile", "npz", "images", "table", "readings", "cifar", "idx", "bundle")
+_WEIGHTS: Final = (13, 20, 12, 12, 9, 11, 11, 4, 4, 4)
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,14 @@ def one(place: Place, number: int, intact: dict[str, Any]) -> dict[str, Any]:
             "npz": lambda: fuzz_arrays.arrays(draw, base),
             "images": lambda: fuzz_arrays.images(draw, base),
             "table": lambda: fuzz_arrays.table(draw, base),
+            "cifar": lambda: fuzz_files.cifar(draw, base),
+            "idx": lambda: fuzz_files.idx(draw, base),
+            "bundle": lambda: fuzz_files.bundle(draw, place.base / "winners" / "mean"),
             "readings": lambda: fuzz_inputs.readings(draw, base, (place.base / "measurements.jsonl").read_bytes()),
         }
         case = make[kind]()
         about, command = case.about, case.command
-    code, said, trace = (_apart if number % _OWN == 0 else _here)(command)
+    code, said, trace = (apart if number % _OWN == 0 else here)(command)
     faults = []
     if trace or "Traceback" in said:
         faults.append("tracebacks")
@@ -119,44 +121,6 @@ def one(place: Place, number: int, intact: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _here(command: tuple[str, ...]) -> tuple[int, str, str]:
-    """Exit code, output, and the traceback if there was one, of a command in this process."""
-    from nas.cli.main import main
-
-    said, code, left = io.StringIO(), 1, _Left()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), left:
-        code = main(command)
-    if isinstance(left.error, SystemExit):
-        return left.error.code if isinstance(left.error.code, int) else 1, said.getvalue(), ""
-    return code, said.getvalue(), "".join(traceback.format_exception(left.error)) if left.error else ""
-
-
-class _Left:
-    """A context that keeps whatever leaves it: that there is something is a finding."""
-
-    error: BaseException | None = None
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        self.error = error
-        return True
-
-
-def _apart(command: tuple[str, ...]) -> tuple[int, str, str]:
-    """The same of the real command."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "nas", *command],
-        capture_output=True, text=True, errors="replace", check=False, env=environment, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    code = done.returncode
-    return code, done.stdout + done.stderr, f"ended with {code}" if code not in (0, 2, 3, 4) else ""
-
-
 def work(place: Place) -> None:
     """Do the cases whose numbers come on standard input, a line of JSON each; what commands print goes nowhere."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -164,10 +128,16 @@ def work(place: Place) -> None:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
+    from nas.devices.timing import measuring
+    from nas.devices.timing.plan import SinglePlan
+    from nas.process import machine
+    from nas.search import settling
     from nas.stages import verify
 
-    # The machine's state at other times does not matter here.
-    verify._GAP_S = 0.0
+    # How long anything takes does not matter here: no rests, few calls, and no waiting for others on this machine.
+    verify._GAP_S, measuring._LOOK_S, measuring._SEARCH_S = 0.0, 0.02, 0.02
+    vars(settling)["single_plan"] = lambda percentile, every_s: SinglePlan(calls=17)
+    machine.FOLDER = place.root
     intact = fuzz_runs.results(place.base)
     for line in sys.stdin:
         number = int(line)
@@ -222,7 +192,7 @@ class Worker:
 def prepare(place: Place) -> None:
     """Make the run that cases damage copies of."""
     place.experiment.write_text(yaml.safe_dump(EXPERIMENT), encoding="utf-8")
-    code, said, trace = _apart(("run", str(place.experiment), "--out", str(place.base)))
+    code, said, trace = apart(("run", str(place.experiment), "--out", str(place.base)))
     if code != 0:
         raise RuntimeError(f"the small run ended with {code}: {said} {trace}")
 
@@ -230,28 +200,42 @@ def prepare(place: Place) -> None:
 def fuzz(
     place: Place, numbers: range, seconds: float, shown: IO[str]
 ) -> tuple[int, dict[str, int], list[dict[str, Any]]]:
-    """How many cases were done, how many of each fault there were, and the cases that had one."""
-    begin, worker, done = time.monotonic(), Worker(place), 0
-    counts: Counter[str] = Counter()
-    failed = []
-    try:
-        for number in numbers:
-            if time.monotonic() - begin > seconds:
-                break
-            found = worker.do(number)
-            done += 1
-            counts.update(found["faults"])
-            if found["faults"]:
-                failed.append(found)
-                last = (found["said"].strip().splitlines() or [""])[-1][:200]
-                shown.write(
-                    f"case {number} ({found['kind']}, {found['about'][:100]}): {', '.join(found['faults'])}: nas "
-                    f"{found['command']}: {last}; again with --seed {place.seed} --case {number}\n"
-                )
-                shown.flush()
-    finally:
-        worker.close()
-    return done, {fault: counts[fault] for fault in FAULTS}, failed
+    """How many cases were done, how many of each fault there were, and the cases that had one.
+
+    Cases that are processes of their own, which take longest, are done beside the others.
+    """
+    begin = time.monotonic()
+    done: list[dict[str, Any]] = []
+
+    def share(own: bool) -> None:
+        worker = Worker(place)
+        try:
+            for number in numbers:
+                if time.monotonic() - begin > seconds:
+                    break
+                if (number % _OWN == 0) == own:
+                    found = worker.do(number)
+                    done.append(found)
+                    _tell(place, found, shown)
+        finally:
+            worker.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        for finished in [pool.submit(share, own) for own in (False, True)]:
+            finished.result()
+    counts = Counter(fault for found in done for fault in found["faults"])
+    failed = sorted((found for found in done if found["faults"]), key=lambda found: found["number"])
+    return len(done), {fault: counts[fault] for fault in FAULTS}, failed
+
+
+def _tell(place: Place, found: dict[str, Any], shown: IO[str]) -> None:
+    if found["faults"]:
+        last = (found["said"].strip().splitlines() or [""])[-1][:200]
+        shown.write(
+            f"case {found['number']} ({found['kind']}, {found['about'][:100]}): {', '.join(found['faults'])}: nas "
+            f"{found['command']}: {last}; again with --seed {place.seed} --case {found['number']}\n"
+        )
+        shown.flush()
 
 
 def main() -> int:

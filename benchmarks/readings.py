@@ -5,7 +5,8 @@
 Two exported networks of the mobile space run in ONNX Runtime on one thread: one with one exit, for which the mean over
 a stream of samples must be the median of its call, and one with two, of whose samples half leave early. A repetition
 takes readings of both, calls and streams together, in five blocks, as `nas verify` does with shorter blocks and fewer
-samples, while so many busy processes run beside. What is estimated is the time on an undisturbed core, also where the
+samples, while so many busy processes run beside; then single calls of both, as it does where a budget is about their
+95th or 99th percentile. What is estimated is the time on an undisturbed core, also where the
 core is not: so the truth is that of long runs on the quiet machine. They are taken by the same process, so that
 everything lies at the same place in memory, before, between and after the repetitions. The truth of a repetition is
 the mean of the two long runs around it, since a machine's clock wanders by percents within minutes; `session_coverage`
@@ -14,7 +15,9 @@ Nothing else may be busy on the machine.
 
 `stream_over_calls` is the middle of the ratios of the stream's mean to the call's median (two exits: to the medians
 weighed by the rates), with the smallest and the largest; `coverage` the share of upper 95 % bounds that are not below
-the truth, of those repetitions that were not `refused`; `upper_over_value` the middle of the bounds' widths.
+the truth, of those repetitions that were not `refused`. Percentiles of single calls are compared with those of the
+long runs that were not refused themselves: a repetition that has none beside it is not counted. `upper_over_value` is
+the middle of the bounds' widths.
 
 What was taken is kept in a file beside the JSON, and a benchmark that was killed goes on with it. Ends at --limit
 seconds with what there is. Exits 1 where a stream of a network with one exit and its calls come apart by over 5 %, or
@@ -50,10 +53,11 @@ from nas.deploy.onnx import export_segments
 from nas.devices.networks import random_weights
 from nas.devices.runners import runner_for
 from nas.devices.runners.base import load_cascade
-from nas.devices.timing.bounds import upper_95_s
+from nas.devices.timing.bounds import percentile_upper_95_s, upper_95_s
 from nas.devices.timing.measuring import measure_together
-from nas.devices.timing.plan import Plan
+from nas.devices.timing.plan import Plan, single_plan
 from nas.devices.timing.readings import Readings
+from nas.devices.timing.single_calls import SingleJob, SingleReadings, single_calls
 from search_spaces.mobile import mobile
 from search_spaces.slots import random_genomes
 
@@ -63,6 +67,10 @@ SAMPLES = 100
 REPETITION = Plan(blocks=5, block_s=0.03, warm_up_s=0.02)
 #: The same readings, many times as many.
 TRUTH = replace(REPETITION, blocks=50)
+#: Single calls of a repetition, and of a long run.
+SINGLE = replace(single_plan(0.99, None), repeats=3)
+SINGLES_OF_TRUTH = 4
+PERCENTILES = (0.95, 0.99)
 #: Repetitions of each number of busy processes between two long runs.
 BETWEEN = 10
 
@@ -118,14 +126,17 @@ def spinning(busy: int) -> Iterator[None]:
             spinner.wait()
 
 
-def take(found: Sequence[Subject], samples: Sequence[NDArray[np.float32]], plan: Plan, about: Record) -> list[Record]:
-    """One record per network: the values and bounds of its call and its stream."""
+def take(found: Sequence[Subject], samples: Sequence[NDArray[np.float32]], long: bool, about: Record) -> list[Record]:
+    """One record per network: the values and bounds of its call, its stream, and its single calls."""
+    plan, times = (TRUTH, SINGLES_OF_TRUTH) if long else (REPETITION, 1)
     calls: dict[str, Callable[[], object]] = {
         f"{subject.name}/{exit_}": partial(subject.cascade.run_to, samples[0], exit_)
         for subject in found
         for exit_ in range(len(subject.cascade))
     }
     read = measure_together(calls, {subject.name: subject.cascade for subject in found}, samples, plan)
+    jobs = {subject.name: SingleJob(partial(to_last, subject.cascade), samples, SINGLE) for subject in found}
+    singles = [single_calls(jobs, plan) for _ in range(times)]
     records = []
     for subject in found:
         to_exits = [read[f"{subject.name}/{exit_}"] for exit_ in range(len(subject.cascade))]
@@ -134,9 +145,28 @@ def take(found: Sequence[Subject], samples: Sequence[NDArray[np.float32]], plan:
         weighed_s = float(np.dot(subject.rates, [exit_.value_s for exit_ in to_exits]))
         records.append(
             {**about, "network": subject.name, "median": _said(to_exits[-1]), "mean": _said(stream)}
+            | {
+                name: _percentile([alone[subject.name] for alone in singles], q)
+                for name, q in (("p95", 0.95), ("p99", 0.99))
+            }
             | {"stream_over_calls": None if refused else stream.value_s / weighed_s}
         )
     return records
+
+
+def to_last(cascade: Cascade, sample: NDArray[np.float32]) -> object:
+    """A call that passes every exit."""
+    return cascade.run_to(sample, len(cascade) - 1)
+
+
+def _percentile(taken: Sequence[SingleReadings], q: float) -> Record:
+    """Of the readings that were not refused, where there are any; the bound is the first one's."""
+    counted = [readings for readings in taken if not readings.refused] or taken
+    first = counted[0]
+    value_s = float(np.quantile(np.concatenate([readings.seconds.ravel() for readings in counted]), q, method="higher"))
+    bound = None if first.refused else percentile_upper_95_s(first, q)
+    flags = {"contended": False, "repeated": first.repeated, "disturbed": first.disturbed}
+    return {"value_s": value_s, "upper_95_s": bound, "refused": first.refused, **flags}
 
 
 def _said(readings: Readings) -> Record:
@@ -181,16 +211,16 @@ def collect(kept: Kept, repetitions: int, busy: Sequence[int], limit_s: float) -
         return
     found = subjects(samples, 0)
     about = {"session": uuid.uuid4().hex[:8]}
-    kept.add(take(found, samples, TRUTH, {**about, "kind": "truth"}))
+    kept.add(take(found, samples, True, {**about, "kind": "truth"}))
     while max(missing.values()) > 0 and time.monotonic() < end:
         for number in busy:
             with spinning(number):
                 for _ in range(min(missing[number], BETWEEN)):
-                    kept.add(take(found, samples, REPETITION, {**about, "kind": "repetition", "busy": number}))
+                    kept.add(take(found, samples, False, {**about, "kind": "repetition", "busy": number}))
                     missing[number] -= 1
                     if time.monotonic() > end:
                         break
-        kept.add(take(found, samples, TRUTH, {**about, "kind": "truth"}))
+        kept.add(take(found, samples, True, {**about, "kind": "truth"}))
         print(f"missing: {', '.join(f'{n} beside {number}' for number, n in missing.items())}", flush=True)
 
 

@@ -21,8 +21,9 @@ def rows(records: Sequence[Record]) -> list[Record]:
     for network in dict.fromkeys(taken.record["network"] for taken in around):
         for busy in sorted({taken.record["busy"] for taken in around}):
             mine = [t for t in around if t.record["network"] == network and t.record["busy"] == busy]
-            for statistic in ("median", "mean"):
-                found.append(_row(network, statistic, busy, mine))
+            for statistic in ("median", "mean", "p95", "p99"):
+                if known := [_with_truth(taken, statistic) for taken in mine if statistic in taken.record]:
+                    found.append(_row(network, statistic, busy, [taken for taken in known if taken is not None]))
     return found
 
 
@@ -49,6 +50,15 @@ def _around(records: Sequence[Record]) -> list[Around]:
                 near = [one[t] for t in truths[after - 1 : after + 1]]
                 found.append(Around(record, near, [one[t] for t in truths]))
     return found
+
+
+def _with_truth(taken: Around, statistic: str) -> Around | None:
+    """The same with those long runs that say something of a statistic; None where there are none beside it."""
+    near, session = (
+        [truth for truth in truths if statistic in truth and not truth[statistic]["refused"]]
+        for truths in (taken.near, taken.session)
+    )
+    return Around(taken.record, near, session) if near else None
 
 
 def _row(network: str, statistic: str, busy: int, taken: Sequence[Around]) -> Record:

@@ -51,7 +51,7 @@ def thresholds(found: Scores, limit: float) -> tuple[float, float]:
 def placement(found: Scores, limit: float) -> tuple[float, float]:
     """Accuracy of the best of 16 subsets of exits: where they were chosen, and cross-fitted."""
     body, head = np.linspace(0.2, 0.9, 6), np.full(6, 0.03)
-    best = best_placement(found.confidence, found.correct, body, head, limit, 2)
+    best = best_placement(found, body, head, limit, 2)
     if best is None:
         raise AssertionError("the first exit is within the limit")
     return best.policy.accuracy, float(placed_answers(found, body, head, limit, 2, DOUBT).mean())

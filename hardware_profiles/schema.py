@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, NoReturn
@@ -158,11 +159,13 @@ def _number(data: object, unit: str, where: str, key: str) -> float:
         data = float(data)
     if isinstance(data, bool) or not isinstance(data, int | float):
         _refuse(where, key, f"is {_short(data)}; write a plain number, in {unit}")
-    if not math.isfinite(data):
-        _refuse(where, key, f"is {data}; a finite number is needed")
-    if data < 0:
+    # An integer may be larger than any float, and have more digits than anyone wants to read.
+    number = math.inf if abs(data) > sys.float_info.max else float(data)
+    if not math.isfinite(number):
+        _refuse(where, key, f"is {number}; a finite number is needed")
+    if number < 0:
         _refuse(where, key, f"is {data}; it cannot be negative")
-    return float(data)
+    return number
 
 
 def _origin(table: Mapping[str, Any], sources: Mapping[str, str], where: str, key: str) -> tuple[str, Any]:

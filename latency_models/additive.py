@@ -7,6 +7,7 @@ priced once, and a genome's seconds are a sum of table entries. The same tables 
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ QUANTITIES: Final[tuple[Quantity, ...]] = ("macs", "params", "weight_bytes")
 #: Genomes per pass: the columns of a pass stay in a core's L2 cache.
 _CHUNK: Final = 32_768
 _THREADS: Final = min(2, os.cpu_count() or 1)
+#: The networks of the slots of spaces, by identity, as long as these are there.
+_NETWORKS: Final[dict[int, list[list[Network | None]]]] = {}
 _Out = TypeVar("_Out", bound=np.generic)
 
 
@@ -118,7 +121,7 @@ def compile(space: SearchSpace, model: AdditiveModel) -> Additive:
     """
     if broken := _broken_chain(space):
         raise ValueError(broken)
-    networks = [[slot.network(values) for values in slot.combinations()] for slot in space.slots]
+    networks = _networks(space)
     present = tuple(np.array([network is not None for network in column]) for column in networks)
 
     def table(price: Callable[[list[Network]], Sequence[float] | Floats], column: list[Network | None]) -> Floats:
@@ -144,6 +147,20 @@ def compile(space: SearchSpace, model: AdditiveModel) -> Additive:
         seconds=Tables(space.slots, tuple(seconds), present),
         counts={quantity: counted(quantity) for quantity in QUANTITIES},
     )
+
+
+def _networks(space: SearchSpace) -> list[list[Network | None]]:
+    """The network of every combination of every slot, None where it is absent; made once for all targets."""
+    known = _NETWORKS.get(id(space))
+    if known is not None:
+        return known
+    made = [[slot.network(values) for values in slot.combinations()] for slot in space.slots]
+    try:
+        weakref.finalize(space, _NETWORKS.pop, id(space), None).atexit = False
+    except TypeError:  # a space of somebody's own that says nothing when it goes
+        return made
+    _NETWORKS[id(space)] = made
+    return made
 
 
 def row_hash(genomes: Genomes) -> NDArray[np.uint64]:

@@ -47,6 +47,11 @@ class Counts:
     table_s: Floats = field(default_factory=lambda: np.zeros(0))
 
 
+#: Counts of networks by key and what they depend on beside: devices that fuse alike count alike.
+_COUNTED: Final[dict[tuple[str, tuple[str, ...], int], Counts]] = {}
+_MOST_COUNTED: Final = 10_000
+
+
 def counts(
     network: Network,
     fusions: tuple[str, ...],
@@ -61,12 +66,27 @@ def counts(
 
     Raises UnpricedOperator, naming `model` and `target`, for an operator without a class.
     """
+    asked = network.key, fusions, channel_block
+    found = None if price is not None else _COUNTED.get(asked)
+    if found is not None:
+        return found
     for op in network.ops:
         if op.kind not in VIEWS:
             try:
                 op_class(network, op)
             except KeyError:
                 raise UnpricedOperator(op.name, op.kind, model, target) from None
+    found = _counted(network, fusions, channel_block, price)
+    if price is None:
+        if len(_COUNTED) >= _MOST_COUNTED:
+            _COUNTED.clear()
+        _COUNTED[asked] = found
+    return found
+
+
+def _counted(
+    network: Network, fusions: tuple[str, ...], channel_block: int, price: Callable[[Network, Kernel], float] | None
+) -> Counts:
     kernels = fuse(network, frozenset(fusions))
     segment_of = _segments(network)
     converted = [_converted(network, kernel) for kernel in kernels]

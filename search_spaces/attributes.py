@@ -15,6 +15,10 @@ _FORMS: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
     "perm": (lambda value: tuple(map(operator.index, value)), "a tuple of integers"),
 }
 
+#: Operators that fitted, by kind, input shapes and attributes with their types.
+_RESOLVED: Final[dict[tuple[object, ...], tuple[Shape, Mapping[str, Any]]]] = {}
+_MOST_RESOLVED: Final = 10_000
+
 
 def _stored(attrs: Attrs) -> dict[str, Any]:
     """Attributes in the one form they are kept in, so that equal operators are equal as text too."""
@@ -32,11 +36,30 @@ def _stored(attrs: Attrs) -> dict[str, Any]:
     return result
 
 
-def resolve(kind: str, name: str, inputs: tuple[Shape, ...], attrs: Mapping[str, Any]) -> tuple[Shape, dict[str, Any]]:
+def resolve(
+    kind: str, name: str, inputs: tuple[Shape, ...], attrs: Mapping[str, Any]
+) -> tuple[Shape, Mapping[str, Any]]:
     """The output shape of an operator and its attributes with defaults filled in, a window's padding as a number.
 
     Raises ShapeError naming the operator, its kind and the input shapes.
     """
+    # A space has few different operators and thousands of networks. True is no 1 here, though it equals it.
+    asked = (kind, inputs, tuple((key, type(value), value) for key, value in attrs.items()))
+    try:
+        found = _RESOLVED.get(asked)
+    except TypeError:  # an attribute that cannot be looked up, such as a list
+        return _resolved(kind, name, inputs, attrs)
+    if found is None:
+        found = _resolved(kind, name, inputs, attrs)
+        if len(_RESOLVED) >= _MOST_RESOLVED:
+            _RESOLVED.clear()
+        _RESOLVED[asked] = found
+    return found
+
+
+def _resolved(
+    kind: str, name: str, inputs: tuple[Shape, ...], attrs: Mapping[str, Any]
+) -> tuple[Shape, Mapping[str, Any]]:
     row = OPERATORS.get(kind)
     if row is None:
         raise ShapeError(f"{name}: no operator {kind!r}; there are {', '.join(sorted(OPERATORS))}")

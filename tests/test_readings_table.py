@@ -43,3 +43,19 @@ def test_what_was_refused_is_no_bound():
 def test_bounds_that_do_not_cover_are_not_good():
     low = [record("truth", 1.0), record("repetition", 0.9), record("truth", 1.0)]
     assert not good(rows(low))
+
+
+def test_a_percentile_is_compared_with_long_runs_that_were_not_refused() -> None:
+    """And counted only where there is one; records from before there were percentiles have none."""
+
+    def single(kind: str, value_s: float, refused: str = "") -> dict[str, Any]:
+        return record(kind, value_s) | {"p99": record(kind, value_s, upper=1.1, refused=refused)["median"]}
+
+    taken = [single("truth", 1.0), single("repetition", 1.0), single("truth", 9.0, "busy"), single("repetition", 2.0)]
+    taken += [record("repetition", 1.0), single("repetition", 1.0, "busy"), single("truth", 2.5)]
+    found = {row["statistic"]: row for row in rows(taken)}
+    assert set(found) == {"median", "mean", "p99"} and found["median"]["n"] == 4
+    percentile = found["p99"]
+    assert (percentile["n"], percentile["refused"], percentile["coverage"]) == (3, 1, 0.5)
+    alone = [single("truth", 1.0, "busy"), single("repetition", 1.0)]
+    assert {row["statistic"]: row["n"] for row in rows(alone)}["p99"] == 0 and good(rows(alone))

@@ -12,7 +12,7 @@ from rich.text import Text
 from nas.config.units import format_seconds
 from nas.devices.board import addresses
 from nas.outlook.effort import Effort, effort_of
-from nas.outlook.latencies import Believed, span_of
+from nas.outlook.latencies import Believed, spans_of
 from nas.outlook.rate import training_rate
 from nas.tasks.image_classification.prepared import Labelled
 
@@ -31,7 +31,7 @@ _LABELLED: Final[tuple[Labelled, ...]] = ("train", "val", "arch", "cert")
 
 def show(console: Console, found: Rehearsed) -> None:
     """Print what an experiment means: images, space, latencies, budgets, time and memory."""
-    data, experiment = found.materials.data, found.context.experiment
+    data = found.materials.data
     console.print(_images(found))
     notes = [*data.raw.notes]
     if data.splits.left_out:
@@ -39,7 +39,7 @@ def show(console: Console, found: Rehearsed) -> None:
     for note in notes:
         console.print(Text(f"{data.raw.name}: {note}", "yellow"))
     console.print(Text(_space(found)))
-    spans = {target: span_of(found, target) for target in experiment.targets}
+    spans = spans_of(found)
     console.print(_latencies(found, spans))
     console.print(_budgets(found, spans))
     console.print(_costs(effort_of(found)))

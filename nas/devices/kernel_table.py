@@ -1,11 +1,13 @@
 """Measuring kernels one by one with the target's runtime: the entries of a look-up table.
 
 A kernel alone is a network of one kernel, exported and called like any other; the call to the runtime, which a
-network pays once and not for each of its kernels, is taken off as the time of the cheapest network there is.
+network pays once and not for each of its kernels, is taken off as the time of the cheapest network there is: the least
+that any block of it took, so that who had the core meanwhile makes no kernel faster than it is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
@@ -38,7 +40,8 @@ def measure_table(
 def kernel_seconds(networks: Sequence[Network], target: Target, blocks: int = 3, block_s: float = 0.005) -> list[float]:
     """Seconds of each one-kernel network beyond an empty call.
 
-    Raises InputError for a target that is not this machine, or whose runner takes no ONNX models.
+    Raises InputError for a target that is not this machine, or whose runner takes no ONNX models, and where the core is
+    too busy for its times to be told.
     """
     from nas.deploy.onnx import to_onnx
     from nas.devices.runners.onnxruntime_runner import OnnxRuntime
@@ -50,6 +53,7 @@ def kernel_seconds(networks: Sequence[Network], target: Target, blocks: int = 3,
     runner = OnnxRuntime(target)
     plan = Plan(blocks=blocks, block_s=block_s, warm_up_s=block_s, threads=target.threads)
     found: list[float] = []
+    empty_s = math.inf
     for start in range(0, len(networks), _TOGETHER):
         calls: dict[str, Any] = {}
         for number, network in enumerate((_empty(), *networks[start : start + _TOGETHER])):
@@ -59,9 +63,11 @@ def kernel_seconds(networks: Sequence[Network], target: Target, blocks: int = 3,
             calls[str(number)] = partial(program, *inputs)
         with measuring():
             readings = measure(calls, plan)
-        empty = readings.pop("0").value_s
-        found += [max(reading.value_s - empty, LEAST_S) for reading in readings.values()]
-    return found
+        if refused := next((reading.refused for reading in readings.values() if reading.refused), ""):
+            raise InputError(f"kernels of {target.key} cannot be measured: {refused}; end other programs and try again")
+        empty_s = min(empty_s, float(readings.pop("0").blocks_s.min()))
+        found += [reading.value_s for reading in readings.values()]
+    return [max(seconds - empty_s, LEAST_S) for seconds in found]
 
 
 def _empty() -> Network:

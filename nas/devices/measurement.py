@@ -18,6 +18,7 @@ from nas.devices.timing.readings import Readings
 from nas.devices.timing.single_calls import SingleReadings
 from nas.errors import InputError
 from nas.process.files import read_jsonl, understood
+from nas.tolerances import QUIET_SHARE
 
 SCHEMA: Final = 1
 _REMEDY: Final = "restore the file, or delete this line and all after it, and measure again"
@@ -164,6 +165,11 @@ class Measurement:
     def disturbed(self) -> float:
         """The largest share of readings, over the exits, beside which the core was shared."""
         return max(exit_.disturbed for exit_ in self.exits)
+
+    @property
+    def steady(self) -> bool:
+        """Whether the machine stayed the same, with the core undisturbed: then it says something of other networks."""
+        return not (self.drifted or self.refused) and self.disturbed <= QUIET_SHARE
 
     @property
     def contended(self) -> bool:

@@ -26,7 +26,7 @@ from nas.devices.measurement import Measurement, read_rows
 from nas.devices.timing.rounds import drift
 from nas.errors import InputError
 from nas.process.files import read_jsonl, understood
-from nas.tolerances import QUIET_SHARE, REFERENCE_DRIFT
+from nas.tolerances import REFERENCE_DRIFT
 from search_spaces.slots import SearchSpace, complete
 
 SCHEMA: Final = 1
@@ -168,16 +168,19 @@ def counting(rows: Sequence[Measurement]) -> tuple[Reading, ...]:
     found: dict[str, Reading] = {}
     for row in rows:
         moved = drift(() if row.reference_s is None else (row.reference_s,), usual_s)
-        quiet = row.disturbed <= QUIET_SHARE and not row.refused
-        reading = Reading(row, quiet and not row.drifted and moved <= REFERENCE_DRIFT)
+        reading = Reading(row, row.steady and moved <= REFERENCE_DRIFT)
         if reading.stable or row.key not in found or not found[row.key].stable:
             found[row.key] = reading
     return tuple(found.values())
 
 
 def to_fit(readings: Sequence[Reading]) -> tuple[Measurement, ...]:
-    """What a model is fitted to: the stable readings, where they are the larger part and FEWEST or more; else all."""
+    """What a model is fitted to: the stable readings, where they are the larger part and FEWEST or more; else all.
+
+    What was refused is what others made of it, and is left out as long as anything was measured.
+    """
     stable = tuple(reading.row for reading in readings if reading.stable)
     if 2 * len(stable) > len(readings) and len(stable) >= min(FEWEST, len(readings)):
         return stable
-    return tuple(reading.row for reading in readings)
+    rows = tuple(reading.row for reading in readings)
+    return tuple(row for row in rows if not row.refused) or rows

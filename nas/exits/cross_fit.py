@@ -40,7 +40,7 @@ class CrossFitted:
         """Solve for all limits from a network's scores [n, K] and the seconds to each of its exits [K]."""
 
         def solved(part: Scores) -> Policies:
-            return Policies.of(part.confidence, part.correct, cumulative_s, DOUBT)
+            return Policies.of(part.confidence, part.correct, cumulative_s, DOUBT, part.weights)
 
         # With one exit there is nothing to choose.
         parts = tuple(solved(without(found, held)) for held in folds(found)) if found.correct.shape[1] > 1 else ()
@@ -75,7 +75,8 @@ def folds(found: Scores) -> Iterator[Mask]:
 
 def without(found: Scores, held: Mask) -> Scores:
     """The scores of the images that are not held out."""
-    return Scores(found.confidence[~held], found.correct[~held])
+    weights = None if found.weights is None else found.weights[~held]
+    return Scores(found.confidence[~held], found.correct[~held], weights)
 
 
 def _held_out(found: Scores, policies: list[Policy]) -> Mask:

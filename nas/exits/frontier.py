@@ -27,10 +27,10 @@ EXPANDED = 32
 STEPS = (1, 2, 4, 8)
 
 
-def frontier(levels: Levels, cumulative_s: Floats, sweeps: int = SWEEPS) -> tuple[Indices, Indices, Indices, Floats]:
+def frontier(levels: Levels, cumulative_s: Floats, sweeps: int = SWEEPS) -> tuple[Indices, Indices, Floats, Floats]:
     """The policies [P, K - 1] that nothing found dominates, cheapest first, with counts [P, K], right [P] and worth.
 
-    Cost and worth [P], the number of right answers less its doubt (`Levels.doubt`), both rise strictly. cumulative_s
+    Cost and worth [P], what right answers count less the doubt of it (`Levels.doubt`), both rise strictly. cumulative_s
     [K] is the cost of leaving at each exit, in seconds. Exact on the grid of levels where that has at most ENUMERABLE
     policies.
     """
@@ -85,9 +85,10 @@ def stopping(levels: Levels, cumulative_s: Floats, multipliers: int = MULTIPLIER
     span = float(cumulative_s[-1] - cumulative_s[0]) or 1.0
     multiplier = np.concatenate(([0.0], np.geomspace(0.01, 30.0, multipliers - 1))) / span
     policies = np.zeros((multipliers, exits), dtype=np.int64)
-    worth = levels.correct[:, -1] - multiplier[:, None] * cumulative_s[-1]
+    right = levels.correct if levels.weights is None else levels.correct * levels.weights[:, None]
+    worth = right[:, -1] - multiplier[:, None] * cumulative_s[-1]
     for k in reversed(range(exits)):
-        leaving = levels.correct[:, k] - multiplier[:, None] * cumulative_s[k]
+        leaving = right[:, k] - multiplier[:, None] * cumulative_s[k]
         order = levels.order[k]
         gain = np.cumsum((leaving - worth)[:, order], axis=1)
         gain = np.concatenate((np.zeros((multipliers, 1)), gain), axis=1)[:, levels.taken[k]]
@@ -112,7 +113,7 @@ class _Found:
         self._expanded = np.empty(0, dtype=np.uint64)
         self._policies = np.empty((0, exits), dtype=np.int64)
         self._counts = np.empty((0, exits + 1), dtype=np.int64)
-        self._right = np.empty(0, dtype=np.int64)
+        self._right: Floats = np.empty(0)
         self._worth: Floats = np.empty(0)
 
     def add(self, policies: Indices) -> _Found:
@@ -145,8 +146,8 @@ class _Found:
         inside: Indices = np.clip(moved, 0, self._grid - 1).reshape(-1, exits)
         return inside
 
-    def result(self) -> tuple[Indices, Indices, Indices, Floats]:
-        """The policies, counts, right answers and their worth on the frontier, cheapest first."""
+    def result(self) -> tuple[Indices, Indices, Floats, Floats]:
+        """The policies, counts, what right answers count and their worth on the frontier, cheapest first."""
         return self._policies, self._counts, self._right, self._worth
 
     def _keys(self, policies: Indices) -> NDArray[np.uint64]:

@@ -47,8 +47,7 @@ def cumulative_of(
 
 
 def best_placement(
-    confidence: ArrayLike,
-    correct: ArrayLike,
+    found: Scores,
     body_s: ArrayLike,
     head_s: ArrayLike,
     budget_s: float,
@@ -57,13 +56,13 @@ def best_placement(
 ) -> Placement | None:
     """The most accurate subset of early exits within budget_s seconds, the cheapest if several are equal.
 
-    confidence and correct [n, P] are of heads at all P positions of which the last is the final exit; body_s [P] is the
+    `found` are the scores [n, P] of heads at all P positions of which the last is the final exit; body_s [P] is the
     cost of the body up to each position, head_s [P] of each exit: its head, its decision and the call that continues;
     kmax is the largest number of early exits; `doubt` as in `Policies.of`. All subsets are ranked by a short
     search for thresholds, and the best POLISHED by the full one. None if no subset keeps the budget.
     Raises ValueError for more than MOST_SUBSETS subsets.
     """
-    scores, right = np.asarray(confidence), np.asarray(correct).astype(np.bool_)
+    scores, right = np.asarray(found.confidence), np.asarray(found.correct).astype(np.bool_)
     body, head = np.asarray(body_s, dtype=np.float64), np.asarray(head_s, dtype=np.float64)
     early = len(body) - 1
     number = sum(math.comb(early, size) for size in range(min(kmax, early) + 1))
@@ -71,7 +70,7 @@ def best_placement(
         raise ValueError(
             f"{early} positions with up to {kmax} exits have {number} subsets, more than {MOST_SUBSETS}: lower kmax"
         )
-    levels = Levels.of(scores, right, doubt)
+    levels = Levels.of(scores, right, doubt, found.weights)
     ranked: list[tuple[float, float, tuple[int, ...]]] = []
     for positions in _subsets(early, kmax):
         cumulative = cumulative_of(positions, body, head)
@@ -81,16 +80,16 @@ def best_placement(
             row = int(np.searchsorted(cost, budget_s, side="right")) - 1
             ranked.append((-float(worth[row]), float(cost[row]), positions))
     best: tuple[float, float] | None = None
-    found: Placement | None = None
+    placed: Placement | None = None
     for _, _, positions in sorted(ranked)[:POLISHED]:
         cumulative = cumulative_of(positions, body, head)
         kept = [*positions, early]
-        policies = Policies.of(scores[:, kept], right[:, kept], cumulative, doubt)
+        policies = Policies.of(scores[:, kept], right[:, kept], cumulative, doubt, found.weights)
         if (at := policies.row(budget_s)) is not None:
             order = -float(policies.worth[at]), float(policies.expected_s[at])
             if best is None or order < best:
-                best, found = order, Placement(positions, tuple(cumulative.tolist()), policies.at(at))
-    return found
+                best, placed = order, Placement(positions, tuple(cumulative.tolist()), policies.at(at))
+    return placed
 
 
 def placed_answers(
@@ -104,7 +103,7 @@ def placed_answers(
     right = np.empty(len(found.correct), np.bool_)
     for held in folds(found):
         rest = without(found, held)
-        best = best_placement(rest.confidence, rest.correct, body_s, head_s, budget_s, kmax, doubt)
+        best = best_placement(rest, body_s, head_s, budget_s, kmax, doubt)
         if best is None:
             raise AssertionError("whether a subset keeps the budget does not depend on the images")
         kept = np.array([*best.positions, found.correct.shape[1] - 1])

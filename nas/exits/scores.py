@@ -15,11 +15,13 @@ from nas.exits.base import ExitPolicy
 class Scores:
     """How a network's exits score by the exit policy, and how right they are, on the same images: [images, exits].
 
-    `confidence` is the policy's score, whatever the policy.
+    `confidence` is the policy's score, whatever the policy. `weights` [images] say what each image counts where
+    thresholds are solved; None where all count the same.
     """
 
     confidence: NDArray[np.float64]
     correct: NDArray[np.bool_]
+    weights: NDArray[np.float64] | None = None
 
 
 def scores(policy: ExitPolicy, logits: NDArray[np.float32], labels: NDArray[np.int32]) -> Scores:

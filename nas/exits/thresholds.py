@@ -35,7 +35,8 @@ class Policy:
 class Policies:
     """The best policies of one network at all costs, cheapest first: cost and worth both rise strictly.
 
-    `worth` is the accuracy, less the doubt that they were found with.
+    `accuracy` is the share of right answers by what each sample counts; `worth` is that, less the doubt that they were
+    found with.
     """
 
     thresholds: NDArray[np.float64]
@@ -45,14 +46,22 @@ class Policies:
     worth: NDArray[np.float64]
 
     @classmethod
-    def of(cls, confidence: ArrayLike, correct: ArrayLike, cumulative_s: ArrayLike, doubt: float = 0.0) -> Policies:
+    def of(
+        cls,
+        confidence: ArrayLike,
+        correct: ArrayLike,
+        cumulative_s: ArrayLike,
+        doubt: float = 0.0,
+        weights: ArrayLike | None = None,
+    ) -> Policies:
         """Find them from confidence and correct [n, K] and cumulative_s [K]; see `frontier`. Raises ValueError.
 
+        `weights` [n] say what each sample counts in the accuracy, in proportion; time is what all of them take.
         One search serves every budget. A larger budget never gets a policy whose accuracy, less `doubt` standard errors
         of its difference to that of the last exit, is lower.
         """
         scores, right, cumulative = _checked(confidence, correct, cumulative_s)
-        levels = Levels.of(scores, right, doubt)
+        levels = Levels.of(scores, right, doubt, _weights(weights, len(scores)))
         chosen, counts, hits, worth = frontier(levels, cumulative)
         thresholds = levels.thresholds[np.arange(len(cumulative) - 1), chosen]
         n = len(scores)
@@ -88,7 +97,7 @@ def within_on_others(found: Scores, cumulative_s: NDArray[np.float64], limit_s: 
     Where even leaving always at the first exit costs more, that is what is nearest. `cumulative_s` [K] and `doubt` as
     in `Policies.of`.
     """
-    policies = Policies.of(found.confidence, found.correct, cumulative_s, doubt)
+    policies = Policies.of(found.confidence, found.correct, cumulative_s, doubt, found.weights)
     for cost_s in policies.expected_s[::-1]:
         policy = policies.best(float(cost_s))
         if policy is not None and expected_upper_s(found.confidence, policy.thresholds, cumulative_s) <= limit_s:
@@ -149,6 +158,15 @@ def _exits(thresholds: Sequence[float], scores: Floats) -> NDArray[np.int64]:
     if len(thresholds) != scores.shape[1] - 1:
         raise ValueError(f"{scores.shape[1]} exits need {scores.shape[1] - 1} thresholds, not {len(thresholds)}")
     return exit_index(thresholds, scores)
+
+
+def _weights(weights: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
+    if weights is None:
+        return None
+    found = np.asarray(weights, np.float64)
+    if found.shape != (n,) or not (np.isfinite(found).all() and (found >= 0).all() and found.any()):
+        raise ValueError(f"weights {found.shape} must be [{n}] finite numbers of at least 0, and not all of them 0")
+    return found
 
 
 def _checked(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -42,8 +44,25 @@ class Span:
     slowest: Believed
 
 
-def span_of(found: Rehearsed, target: Target) -> Span:
-    """The span of a target's latencies; exact where seconds add up over few genes, else of some networks."""
+def spans_of(found: Rehearsed) -> dict[Target, Span]:
+    """The span of each target's latencies; exact where seconds add up over few genes, else of some networks."""
+    space, seed = found.problem.space, found.problem.seed
+    # Targets differ in seconds, and not in networks: each is made once.
+    some = cache(lambda n: reference_genomes(space, n, seed))
+    decoded = cache(space.decode)
+    spans = {}
+    for target in found.context.experiment.targets:
+        fastest_one, slowest = _extremes(found, target, some)
+        spans[target] = Span(
+            *(_believed(found, target, decoded(tuple(genome.tolist()))) for genome in (fastest_one, slowest))
+        )
+    return spans
+
+
+def _extremes(
+    found: Rehearsed, target: Target, some: Callable[[int], Sequence[NDArray[np.int64]]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The fastest and the slowest genome on a target."""
     problem, tables = found.problem, found.problem.tables[target]
 
     def quick(genomes: Genomes) -> NDArray[np.float64]:
@@ -55,13 +74,10 @@ def span_of(found: Rehearsed, target: Target) -> Span:
         return np.where(np.isfinite(seconds), -seconds, np.inf)
 
     if isinstance(tables, Untabled) or len(problem.sizes) > _MOST_GENES:
-        some = reference_genomes(problem.space, _ASKED if isinstance(tables, Untabled) else _LOOKED_AT, problem.seed)
-        seconds = quick(np.stack(some))
-        genomes = (some[int(seconds.argmin())], some[int(slow(np.stack(some)).argmin())])
-    else:
-        genomes = (fastest(problem, quick, starts=8)[0], fastest(problem, slow, starts=8)[0])
-    first, last = (_believed(found, target, found.context.space.decode(genome)) for genome in genomes)
-    return Span(first, last)
+        genomes = some(_ASKED if isinstance(tables, Untabled) else _LOOKED_AT)
+        stacked = np.stack(genomes)
+        return genomes[int(quick(stacked).argmin())], genomes[int(slow(stacked).argmin())]
+    return fastest(problem, quick, starts=8)[0], fastest(problem, slow, starts=8)[0]
 
 
 def _believed(found: Rehearsed, target: Target, network: Network) -> Believed:

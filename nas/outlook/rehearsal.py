@@ -56,13 +56,15 @@ _JUDGED: Final = 4
 class Belief:
     """What is believed of a target's latencies beforehand: the model, and what it rests on in words.
 
-    `here` says whether the target can be measured here, `calibrated` whether it needs no readings any more.
+    `here` says whether the target can be measured here, `calibrated` whether it needs no readings any more. `tables`
+    are its seconds over the space, None where they are still to be asked for.
     """
 
     model: LatencyModel
     basis: str
     here: bool
     calibrated: bool
+    tables: SpaceLatency | None = None
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def _belief(context: Context, target: Target) -> Belief:
         return Belief(stored.model, stored.statement, here, True)
     if here and experiment.calibration.networks > 0:
         _require_fit(context, bare)
-    return Belief(bare, origin(bare.error), here, False)
+    return Belief(bare, origin(bare.error), here, False, tables)
 
 
 def _require_stored(experiment: Experiment, model: LatencyModel) -> None:
@@ -243,7 +245,7 @@ def _problem(context: Context, beliefs: Mapping[Target, Belief]) -> BudgetProble
     tables: dict[Target, SpaceLatency] = {}
     margins = {}
     for target, belief in beliefs.items():
-        tables[target] = over_space(belief.model, context.space)
+        tables[target] = over_space(belief.model, context.space) if belief.tables is None else belief.tables
         margins[target] = safety_margin_of(belief.model.error)
     return BudgetProblem(context.space, context.experiment, tables, margins, context.seed("search"))
 
@@ -255,9 +257,14 @@ def _make_searcher(experiment: Experiment, problem: BudgetProblem) -> None:
 
 
 def _require_optimisable(experiment: Experiment, problem: BudgetProblem) -> None:
-    """Refuse a budget of the mean over exits that the optimiser cannot be given."""
+    """Refuse a space without decisions, and a budget of the mean over exits that the optimiser cannot be given."""
     if experiment.search.optimiser is None:
         return
+    if not problem.space.genes:
+        raise InputError(
+            f"search.optimiser: space {problem.space.name} has one network and nothing to decide; leave the optimiser "
+            "out, or give several widths, depths or options"
+        )
     for budget in experiment.budgets:
         early = len(problem.space.exit_sites) - 1
         if not budget.needs_thresholds or not early:

@@ -25,6 +25,8 @@ from nas.errors import InputError
 TEMPORARY = ".tmp-"
 #: The key of a record's checksum.
 CHECKSUM: Final = "@crc32"
+#: The key of the number that a line of a log had when it was written, from 1 on.
+LINE: Final = "@line"
 
 
 class RunFolderError(InputError):
@@ -86,13 +88,15 @@ def atomic_write_json(path: Path, value: object) -> None:
 def append_jsonl(path: Path, records: Iterable[Mapping[str, object]]) -> None:
     """Append one line of JSON (see `sealed`) per record in a single write, after removing a torn last line.
 
-    On disk when it returns. Raises RunFolderError when the disk refuses; the file then ends where it ended before.
+    Each has its number, so that lines that are lost are seen. On disk when it returns. Raises RunFolderError when the
+    disk refuses; the file then ends where it ended before.
     """
-    data = "".join(to_line(sealed(record)) + "\n" for record in records).encode()
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             end = _end_of_lines(descriptor)
+            numbered = enumerate(records, start=1 + _lines(descriptor, end))
+            data = "".join(to_line(sealed({**record, LINE: number})) + "\n" for number, record in numbered).encode()
             if end == 0:
                 _sync(path.parent)  # the file may be new, and its name must survive as its lines do
             os.ftruncate(descriptor, end)
@@ -141,7 +145,8 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 def read_jsonl(path: Path) -> tuple[dict[str, Any], ...]:
     """Read the records of `path`, () where it does not exist; a last line without newline is torn and left out.
 
-    Raises InputError naming file and line for anything else that is not one JSON object per line.
+    Raises InputError naming file and line for anything else that is not one JSON object per line, and where lines are
+    missing before one; those of older releases, and such as others write, have no number.
     """
     if not path.exists():
         return ()
@@ -155,14 +160,26 @@ def read_jsonl(path: Path) -> tuple[dict[str, Any], ...]:
 def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         record = json.loads(line)
-        if isinstance(record, dict):
-            return unsealed(record)
+        content = unsealed(record) if isinstance(record, dict) else None
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{path}, line {number} is not JSON ({error}); the file was damaged or edited: "
             "restore it, or delete this line and all after it and continue with --resume"
         ) from error
-    raise InputError(f"{path}, line {number} is {line[:40]!r}, and every line must be a JSON object")
+    if content is None:
+        raise InputError(f"{path}, line {number} is {line[:40]!r}, and every line must be a JSON object")
+    _require_place(path, number, record.get(LINE, number))
+    return content
+
+
+def _require_place(path: Path, number: int, written: object) -> None:
+    if written != number:
+        lost = f": {written - number} before it are missing" if isinstance(written, int) and written > number else ""
+        raise InputError(
+            f"{path}, line {number} is what was written as line {str(written)[:20]}{lost}; restore the file, or delete "
+            f"this line and all after it and continue with --resume (of lines that you chose take {LINE} and "
+            f"{CHECKSUM} out)"
+        )
 
 
 def sealed(record: Mapping[str, object]) -> dict[str, Any]:
@@ -172,7 +189,7 @@ def sealed(record: Mapping[str, object]) -> dict[str, Any]:
 
 
 def unsealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record without its checksum; raises ValueError where it is that of another one.
+    """A record without its checksum and line number; raises ValueError where the checksum is that of another one.
 
     Records of older releases, and such as others write, have none.
     """
@@ -182,6 +199,7 @@ def unsealed(record: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"it is not what was written: its {CHECKSUM} is of another content; whoever edits takes it out"
         )
+    content.pop(LINE, None)
     return content
 
 
@@ -211,6 +229,11 @@ def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's content in hexadecimal. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lines(descriptor: int, end: int, block: int = 1 << 20) -> int:
+    """How many lines end at a position or before it."""
+    return sum(os.pread(descriptor, min(block, end - at), at).count(b"\n") for at in range(0, end, block))
 
 
 def _end_of_lines(descriptor: int, block: int = 1 << 16) -> int:

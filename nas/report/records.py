@@ -62,12 +62,13 @@ def optimised(record: LenientJson) -> Optimised:
 
 
 def pair(record: LenientJson, predicted_s: float | None = None) -> Pair | None:
-    """The worst case from a line of measurements.jsonl, None where it lacks a number.
+    """The worst case from a line of measurements.jsonl, None where it lacks a number or was refused.
 
     `predicted_s` stands in for a prediction that the line does not have; it comes from the model fitted to the line.
     """
     exits = record["exits"].items
-    if not exits:
+    # What was refused is what others made of it, and no prediction is judged by that.
+    if not exits or exits[-1]["refused"].text:
         return None
     stored = [value for value in record["predicted_s"].numbers if value is not None]
     stds = [value for value in record["predicted_std_s"].numbers if value is not None]

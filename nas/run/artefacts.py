@@ -98,7 +98,8 @@ def compiled_beside(target: Target) -> Target:
 def plan_of(context: Context, target: Target) -> Plan:
     """How winners are measured on a target."""
     settings = context.experiment.verify
-    return Plan(blocks=settings.blocks, block_s=settings.block_time_s, threads=target.threads)
+    warm_up_s = min(Plan.warm_up_s, settings.block_time_s)
+    return Plan(blocks=settings.blocks, block_s=settings.block_time_s, warm_up_s=warm_up_s, threads=target.threads)
 
 
 def prepared_samples(context: Context, part: Literal["val", "test"]) -> list[NDArray[np.float32]]:

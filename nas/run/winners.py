@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +21,7 @@ from nas.run.context import Context
 from nas.run.layout import WinnerFiles
 from nas.run.measurements import measured
 from nas.run.trial import Trial
+from nas.tasks.image_classification.balance import class_weights
 from search_spaces.ir import Network
 
 SCHEMA: Final = 1
@@ -154,9 +155,12 @@ def write_scores(files: WinnerFiles, found: Scores) -> None:
 
 
 def val_scores(context: Context, winner: Winner) -> Scores:
-    """Confidence and correctness of a trained winner on all validation images."""
+    """Confidence and correctness of a trained winner on all validation images, and what these count."""
     path = files_of(context, winner).scores
     remedy = f"delete it and run `nas train {context.run.path}`"
     with understood(path, remedy):
         data = read_arrays(path)
-        return Scores(data["confidence"], data["correct"])
+        found = Scores(data["confidence"], data["correct"])
+    if not context.experiment.search.balanced:
+        return found
+    return replace(found, weights=class_weights(context.data.labels("val")))

@@ -73,10 +73,11 @@ class Evaluation:
             "weight_bytes": network.weight_bytes,
             "peak_memory_bytes": network.peak_memory,
         }
-        thresholds = scoring.solved(own, own_cumulative_s)
         weights = class_weights(self._labels[:wanted])
-        figures, curve = scoring.metrics(own, thresholds[experiment.target], counts, weights)
         own_weights = weights if experiment.search.balanced else None
+        own = replace(own, weights=own_weights)
+        thresholds = scoring.solved(own, own_cumulative_s)
+        figures, curve = scoring.metrics(own, thresholds[experiment.target], counts, weights)
         budgets = scoring.at_budgets(problem, own, thresholds, violation, own_weights)
         found = replace(base, status="complete", metrics=figures, budgets=budgets, curve=curve)
         if isinstance(self.evaluator, KnowsEveryNetwork):

@@ -119,9 +119,9 @@ def _placed(
     body_s, head_s = problem.parts(genome, target)
     while sum(comb(len(legal) - 1, size) for size in range(most + 1)) > _MOST_SUBSETS:
         most -= 1
-    scores = Scores(found.confidence[:, legal], found.correct[:, legal])
+    scores = Scores(found.confidence[:, legal], found.correct[:, legal], evaluation.weights)
     how = body_s[legal], head_s[legal], problem.effective_budget_s(budget), most, DOUBT
-    best = best_placement(scores.confidence, scores.correct, *how)
+    best = best_placement(scores, *how)
     if best is None:
         return None
     with computing():

@@ -1,8 +1,8 @@
 """From the logits of one network at all its exits to what it is worth: accuracy at every budget, and a curve.
 
 Thresholds are solved for each budget, not searched (`exits.thresholds`); they stand in the result. What they are worth
-is estimated on images that they were not solved on (`exits.cross_fit`). They are solved for the plain accuracy; where
-networks are chosen by the balanced one, that is what each is worth with its thresholds.
+is estimated on images that they were not solved on (`exits.cross_fit`). They are solved for the accuracy that networks
+are chosen by, plain or balanced: `Scores.weights`.
 """
 
 from __future__ import annotations

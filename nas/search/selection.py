@@ -106,7 +106,7 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
     while True:
         rows = {key: row for key, row in measured(context, budget).items() if row not in refused}
         # A reading decides about its own network however it was taken; it says nothing of others if the machine moved.
-        model = refit(context, base, [row for row in rows.values() if not (row.drifted or row.refused)])
+        model = refit(context, base, [row for row in rows.values() if row.steady])
         # Readings for other budgets are known here too, but they were not this one's attempts.
         own = {row.key for row in candidate_rows(context, budget) if row.budget == budget.name and row not in refused}
         read = [

@@ -46,4 +46,5 @@ class VisitedSet:
 
     def everything(self) -> Genomes:
         """Enumerate the space [total, G]."""
-        return np.stack(np.unravel_index(np.arange(self.total), tuple(self._sizes)), axis=1)
+        # A space of one network has no genes.
+        return np.indices(tuple(self._sizes)).reshape(len(self._sizes), self.total).T

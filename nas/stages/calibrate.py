@@ -146,7 +146,7 @@ def _trusted(context: Context, target: Target, known: ErrorBar) -> tuple[Measure
     rows = profile_store.to_fit(readings)
     if unstable := sum(not reading.stable for reading in readings):
         left = "these are left out"
-        if len(rows) == len(readings):
+        if len(rows) > len(readings) - unstable:
             left = "too few others remain, and predictions will be poor"
         context.voice.warning(
             f"{target.key}: while {unstable} of {len(readings)} networks were measured, {_why(readings)}; {left}."

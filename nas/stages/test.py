@@ -210,7 +210,7 @@ def _tvm(
             inside = compared.check("tvm", np.concatenate(answers))
             plan = replace(plan_of(context, target), block_s=0.05)
             wanted = Wanted("", winner.trial.genome, len(found.exits))
-            seconds = session.time([wanted], [images[:1]], plan)[""].to_exits[-1].median_s
+            last = session.time([wanted], [images[:1]], plan)[""].to_exits[-1]
     except TVM_FAILURES as error:
         # TVM went away since the export, or is another one; what the verdict is about runs without it.
         reason = f"TVM failed: {error}"
@@ -220,7 +220,7 @@ def _tvm(
             remotely = compared.check("tvm_rpc", _each(session, images[0], target.batch))
     except TVM_FAILURES as error:
         remotely = Check("tvm_rpc", skipped=f"TVM failed: {error}")
-    return (inside, remotely), seconds
+    return (inside, remotely), None if last.refused else last.median_s
 
 
 def _by_its_runner(context: Context, winner: Winner, images: Logits, compared: _Compared) -> tuple[Check, ...]:

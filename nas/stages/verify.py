@@ -126,7 +126,7 @@ def _measured(budget: Budget, taken: _Taken) -> tuple[float, float, str]:
     times = taken.times
     last = times.to_exits[-1]
     if budget.percentile is not None:
-        return *last.percentile(budget.percentile), last.refused or last.single_refused
+        return *last.percentile(budget.percentile), _refused_single(last)
     left = [(float(rate), time) for rate, time in zip(taken.rates, times.to_exits, strict=True) if rate > 0]
     weighed_s = sum(rate * time.upper_95_s for rate, time in left)
     both = [time for _, time in left] if times.stream is None else [times.stream, *(time for _, time in left)]
@@ -210,9 +210,14 @@ def _row(context: Context, winner: Winner, taken: _Taken) -> Measurement:
 def _as_decided(budget: Budget, exits: tuple[ExitTime, ...]) -> tuple[ExitTime, ...]:
     """The times to the exits; where a percentile is refused, the last one's is, since it says nothing of the budget."""
     last = exits[-1]
-    if budget.percentile is None or not last.single_refused:
+    if budget.percentile is None:
         return exits
-    return (*exits[:-1], replace(last, refused=last.refused or last.single_refused))
+    return (*exits[:-1], replace(last, refused=_refused_single(last)))
+
+
+def _refused_single(last: ExitTime) -> str:
+    """Why a percentile could not be measured; empty where it could."""
+    return last.refused or last.single_refused or ("" if last.calls else "no single calls were timed there")
 
 
 def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float64], allowed_s: float) -> Verdict:

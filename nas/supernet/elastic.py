@@ -55,7 +55,7 @@ class Supernet:
             alone[:, :, gene] = site.off
         for position, site, gene in switches:
             alone[position, :, gene] = site.options[0]
-        alone = self.space.canonical(alone.reshape(-1, genomes.shape[1])).reshape(alone.shape)
+        alone = self.space.canonical(alone.reshape(len(alone) * len(genomes), genomes.shape[1])).reshape(alone.shape)
         legal = []
         for there, position in zip(alone, self.positions, strict=True):
             here = self.plans[position]

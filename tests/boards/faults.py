@@ -32,6 +32,7 @@ from nas.run.verdict import Verdict
 from nas.run.verdict_files import load_verdicts
 from nas.testing import deployed
 from tests.boards import proxy
+from tests.nas.small_runs import small
 
 #: Short: what is tried is that there are readings, not how good they are.
 PLAN: Final = Plan(blocks=3, block_s=2e-3, warm_up_s=1e-3)
@@ -113,6 +114,18 @@ def timed(connection: Connection) -> Times:
         deployed.require_same(session.run_all("two exits", deployed.samples()[:1]), "two exits", slice(0, 1), "run_all")
     assert len(found.to_exits) == 2 and min(exit_.median_s for exit_ in found.to_exits) > 0
     return found
+
+
+def tiny(**sections: Any) -> dict[str, Any]:
+    """An experiment of two networks that are trained for a moment: what is tried is where it measures."""
+    return small(
+        "supernet",
+        space={"name": "toy", "width": 4, "max_exits": 1},
+        calibration={"networks": 3},
+        search={"evaluations": 2, "batch": 2, "evaluator": {"name": "train", "epochs": 1}},
+        winners={"epochs": 1, "candidates": 1, "attempts": 1, "training": "scratch"},
+        **sections,
+    )
 
 
 def verdicts(run: Path) -> dict[str, Verdict]:

@@ -21,9 +21,9 @@ from nas.devices.runners import builder_for
 from nas.testing import Law
 from nas.testing.device import LAWS
 from tests.boards.arm import Emulated
-from tests.boards.faults import DESK, PROFILE, STREAM, alone, readings, verdicts
+from tests.boards.faults import DESK, PROFILE, STREAM, alone, readings, tiny, verdicts
 from tests.nas.deploy.small_networks import random_inputs, random_weights, three_exits
-from tests.nas.small_runs import Command, small, write
+from tests.nas.small_runs import Command, write
 
 SAMPLES = 100
 LINKER = compiler("aarch64-linux-gnu")
@@ -101,7 +101,7 @@ def test_its_times_become_no_verdict(emulated_arm: Emulated, nas: Command, own_s
     assert added.code == 0 and "emulated by qemu-aarch64" in added.out
     profiled = nas("profile", "desk", *PROFILE)
     assert profiled.code == 0 and "not measurable: the processor is emulated by qemu-aarch64" in profiled.out
-    done = nas("run", write(tmp_path, small(target=DESK, budgets=[{**STREAM, "latency": "9 s"}])), "--out", "run")
+    done = nas("run", write(tmp_path, tiny(target=DESK, budgets=[{**STREAM, "latency": "9 s"}])), "--out", "run")
     assert done.code == 3, done
     assert "the processor is emulated by qemu-aarch64" in " ".join(done.out.split())
     assert all(verdict.within_budget is None for verdict in verdicts(tmp_path / "run").values())

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.boards.faults import DESK, PROFILE, Faulty, readings, verdicts
-from tests.nas.small_runs import Command, hashes, small, write
+from tests.boards.faults import DESK, PROFILE, Faulty, readings, tiny, verdicts
+from tests.nas.small_runs import Command, hashes, write
 
-TWO = small(
+TWO = tiny(
     budgets=[
         {"name": "here", "latency": "200 ms"},
         {"name": "there", "latency": "200 ms", "of": "expected", "target": DESK},

@@ -9,9 +9,9 @@ import pytest
 
 from nas.devices.board.addresses import Address
 from nas.devices.board.connection import Connection
-from tests.boards.faults import DESK, PROFILE, STREAM, readings, timed
+from tests.boards.faults import DESK, PROFILE, STREAM, readings, timed, tiny
 from tests.boards.sshd import Board
-from tests.nas.small_runs import Command, small, write
+from tests.nas.small_runs import Command, write
 
 pytestmark = pytest.mark.usefixtures("own_settings")
 
@@ -52,7 +52,7 @@ def test_a_run_is_kept_there(over_ssh: Board, nas: Command, tmp_path: Path) -> N
     assert nas("devices", "add", "desk", "--at", over_ssh.command).code == 0
     profiled = nas("profile", "desk", *PROFILE)
     assert profiled.code == 0 and "3 readings taken" in profiled.out
-    done = nas("run", write(tmp_path, small(target=DESK, budgets=[STREAM])), "--out", "run")
+    done = nas("run", write(tmp_path, tiny(target=DESK, budgets=[STREAM])), "--out", "run")
     assert done.code == 0 and "kept" in done.out
     rows = [json.loads(line) for line in readings(tmp_path / "run", "desk")]
     assert {row["purpose"] for row in rows} == {"calibration", "candidate", "winner"}

@@ -14,8 +14,8 @@ import pytest
 
 from hardware_profiles import registry
 from nas.devices.board import addresses
-from tests.boards.faults import DESK, PROFILE, STREAM, readings
-from tests.nas.small_runs import Command, small, write
+from tests.boards.faults import DESK, PROFILE, STREAM, readings, tiny
+from tests.nas.small_runs import Command, write
 
 VERSIONS = Path("/root/.pyenv/versions")
 
@@ -55,7 +55,7 @@ def test_added_profiled_and_kept(nas: Command, tmp_path: Path, no_timing_here: N
     assert addresses.path().stat().st_mode & 0o077 == 0
     profiled = nas("profile", "desk", *PROFILE)
     assert profiled.code == 0 and "3 readings taken" in profiled.out
-    experiment = write(tmp_path, small(target=DESK, budgets=[STREAM]))
+    experiment = write(tmp_path, tiny(target=DESK, budgets=[STREAM]))
     done = nas("run", experiment, "--out", "run")
     assert done.code == 0, done
     assert "kept" in done.out

@@ -130,6 +130,8 @@ BAD = [
     ("bandwidth_bytes_per_s", 1e10, "bandwidth_bytes_per_s is 10000000000.0; write {value"),
     ("cores.value", True, "cores.value is True; write a plain number"),
     ("cores.value", float("nan"), "cores.value is nan; a finite number"),
+    ("cores.value", 10**400, "cores.value is inf; a finite number"),
+    ("bandwidth_bytes_per_s.value", -(10**400), "bandwidth_bytes_per_s.value is inf; a finite number"),
     ("peak_flops_per_s.float64", 1, "peak_flops_per_s.float64 is not a key"),
     ("peak_flops_per_s.float32", ..., "peak_flops_per_s has no float32"),
     ("memory_bytes", ..., "memory_bytes is missing"),

@@ -1,5 +1,6 @@
 """Tables against the IR: equal to rounding for every quantity, space and model."""
 
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -138,3 +139,15 @@ def test_an_exit_that_skips_a_slot_is_refused() -> None:
     assert MODELS["roofline"].additive(Forked()) is None and MODELS["roofline"].additive(space) is not None
     with pytest.raises(ValueError, match="'exit0' of space 'toy' does not read 'side'"):
         additive.compile(Forked(), MODELS["roofline"])
+
+
+def test_the_networks_of_a_space_are_made_once_and_go_with_it() -> None:
+    space = toy((3, 16, 16), 7)
+    first, second = (additive.compile(space, MODELS["roofline"]) for _ in range(2))
+    assert len(additive._networks(space)) == len(space.slots) and id(space) in additive._NETWORKS
+    genomes = random_genomes(space, 20, np.random.default_rng(0))
+    assert (first.latency_s(genomes) == second.latency_s(genomes)).all()
+    gone = id(space)
+    del space, first, second
+    gc.collect()
+    assert gone not in additive._NETWORKS

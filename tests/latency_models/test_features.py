@@ -196,3 +196,15 @@ def test_overheads_can_be_given() -> None:
 def test_every_op_class_has_an_efficiency() -> None:
     for table in EFFICIENCY.values():
         assert set(table) == set(OP_CLASSES) and all(0 < share <= 1 for share in table.values())
+
+
+@pytest.mark.parametrize("network", NETWORKS[:3])
+def test_what_was_counted_for_one_device_is_not_taken_for_another_that_fuses_otherwise(network: Network) -> None:
+    ways = [(RPI4.fusions, 1), ((), 1), (RPI4.fusions, 7), ((), 7)]
+    first = [counts(network, fusions, "roofline", Target("rpi4b", "onnxruntime"), block) for fusions, block in ways]
+    again = [counts(network, fusions, "roofline", Target("host", "onnxruntime"), block) for fusions, block in ways]
+    assert all(a is b for a, b in zip(first, again, strict=True)), "counted once"
+    assert len(first[0].flops) == len(first[2].flops) < len(first[1].flops)
+    assert first[0].padding.max() == 1 < first[2].padding.max()
+    priced = counts(network, RPI4.fusions, "lookup", Target("rpi4b", "onnxruntime"), price=lambda network, kernel: 2.0)
+    assert set(priced.table_s) == {2.0} and not len(first[0].table_s)

@@ -6,7 +6,24 @@ from pathlib import Path
 import pytest
 
 from nas.cli.main import main
+from nas.devices.timing import measuring
+from nas.stages import verify
 from tests.nas.small_runs import SMALL, Command, Outcome, write
+
+
+def without_waiting(patch: pytest.MonkeyPatch) -> None:
+    """No rest between the rounds of a verification, and a short look at a machine that other tests have looked at.
+
+    How well readings repeat is the subject of tests/nas/devices/timing, and of one test of verify.
+    """
+    patch.setattr(verify, "_GAP_S", 0.0)
+    patch.setattr(measuring, "_LOOK_S", 0.02)
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measurements of these tests do not wait."""
+    without_waiting(monkeypatch)
 
 
 @pytest.fixture
@@ -30,7 +47,9 @@ def nas(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of the small experiment that has come to its end; not to be changed."""
     folder = tmp_path_factory.mktemp("finished")
-    assert main(["run", write(folder, SMALL), "--out", str(folder / "run")]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        without_waiting(patch)
+        assert main(["run", write(folder, SMALL), "--out", str(folder / "run")]) == 0
     return folder / "run"
 
 

@@ -85,8 +85,8 @@ def timing_by(time_networks: TimeNetworks) -> DeviceFinder:
     return lambda target, profile, plugins: Told(target)
 
 
-def taking(seconds: float, drifted: bool = False) -> TimeNetworks:
-    """Times every network at so many seconds to each exit."""
+def taking(seconds: float, **how: Any) -> TimeNetworks:
+    """Times every network at so many seconds to each exit, and `how` that was read."""
 
     def time_networks(target: Target, space: Any, genomes: Sequence[Any], purpose: Any) -> tuple[Measurement, ...]:
         return tuple(
@@ -95,7 +95,7 @@ def taking(seconds: float, drifted: bool = False) -> TimeNetworks:
                 target=target.key,
                 genome=tuple(int(gene) for gene in genome),
                 key=space.decode(genome).key,
-                exits=tuple(ExitTime(seconds, seconds, drifted=drifted) for _ in space.decode(genome).exits),
+                exits=tuple(ExitTime(seconds, seconds, **how) for _ in space.decode(genome).exits),
             )
             for genome in genomes
         )

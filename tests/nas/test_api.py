@@ -18,7 +18,6 @@ from flax import nnx
 import nas
 from nas.process.events import Event
 from nas.run.winners import load_network, standing
-from nas.stages import verify
 from tests.documents import blocks
 from tests.nas.opened_runs import opened
 from tests.nas.small_runs import SMALL, small, write
@@ -75,8 +74,7 @@ def test_a_search_alone_leaves_a_front_and_no_winner(tmp_path: Path, finished: P
     assert found.front
 
 
-def test_a_run_is_verified_again(tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
+def test_a_run_is_verified_again(tmp_path: Path, finished: Path) -> None:
     shutil.copytree(finished, tmp_path / "run")
     run = nas.open_run(tmp_path / "run")
     looks = run.verdicts.looks

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from nas.stages import verify
 from tests.nas.small_runs import SMALL, write
 
 CASES = 25
@@ -16,7 +15,6 @@ CASES = 25
 def test_odd_and_damaged_input_ends_well(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     fuzz, runs = importlib.import_module("fuzz"), importlib.import_module("fuzz_runs")
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
     place = fuzz.Place(tmp_path, 0)
     place.base.symlink_to(finished)
     write(tmp_path, SMALL, "base.yaml")
@@ -30,6 +28,26 @@ def test_odd_and_damaged_input_ends_well(finished: Path, tmp_path: Path, monkeyp
         assert not found["faults"], found
         kinds.add(found["kind"])
     assert len(kinds) > 4
+
+
+@pytest.mark.parametrize("kind", ["cifar", "idx", "bundle"])
+def test_files_in_formats_of_others_and_bundles_end_well(
+    kind: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    fuzz = importlib.import_module("fuzz")
+    place = fuzz.Place(tmp_path, 1)
+    place.base.symlink_to(finished)
+    write(tmp_path, SMALL, "base.yaml")
+    codes = set()
+    for number in [number for number in range(1, 400) if number % 20 and fuzz.kind_of(place, number) == kind][:16]:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        found = fuzz.one(place, number, {})
+        assert not found["faults"], found
+        codes.add(found["code"])
+    assert 2 in codes, "nothing was refused"
 
 
 def test_a_fault_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: Path) -> None:

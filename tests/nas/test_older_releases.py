@@ -22,7 +22,6 @@ from nas.process.files import read_json, read_jsonl
 from nas.run.layout import RunFiles
 from nas.run.opening import reopen
 from nas.run.verdict_files import load_verdicts
-from nas.stages import verify
 from tests.nas.opened_runs import opened
 from tests.nas.small_runs import Command, hashes
 
@@ -38,9 +37,8 @@ def unpack(name: str, folder: Path) -> None:
 
 
 @pytest.fixture
-def old(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the run that the test's parameter names, and no rest between rounds of blocks."""
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy of the run that the test's parameter names."""
     unpack(request.param, tmp_path / "run")
     return tmp_path / "run"
 

@@ -195,3 +195,20 @@ def test_views_and_activations_are_operators_without_arrays_that_keep_the_size()
     for kind in ACTIVATIONS:
         assert resolve(kind, "here", (IMAGE,), {}) == (IMAGE, {})
         assert OPERATORS[kind].weights((IMAGE,), {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("attrs", "odd"),
+    [
+        ({"filters": 4, "kernel": 1}, {"kernel": True}),
+        ({"filters": 4, "kernel": 1}, {"kernel": 1.0}),
+        ({"filters": 1, "kernel": 1}, {"filters": True}),
+        ({"filters": 4, "kernel": 1, "bias": True}, {"bias": 1}),
+        ({"filters": 4, "kernel": 1}, {"kernel": [1]}),
+    ],
+)
+def test_what_equals_an_operator_that_fitted_is_judged_all_the_same(attrs: dict[str, Any], odd: dict[str, Any]) -> None:
+    first = resolve("conv", "here", ((3, 8, 8),), attrs)
+    assert resolve("conv", "there", ((3, 8, 8),), dict(attrs)) == first
+    with pytest.raises(ShapeError, match="elsewhere"):
+        resolve("conv", "elsewhere", ((3, 8, 8),), {**attrs, **odd})

@@ -15,12 +15,15 @@ import json
 import os
 import sys
 import time
+import zlib
 from contextlib import contextmanager
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +38,12 @@ from preprocessing import Preprocessing  # type: ignore[import-not-found]  # noq
 
 #: What ONNX Runtime calls where a network was measured.
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+#: What comes of reading and trying what is damaged: JSON, arrays, names, and what a runtime is then asked for.
+_DAMAGED = (
+    OSError, ValueError, TypeError, AttributeError, IndexError, EOFError, BadZipFile, ImportError, ArithmeticError,
+    MemoryError, RuntimeError, SyntaxError, TokenError, refusals.Fail, refusals.InvalidArgument, refusals.InvalidGraph,
+    refusals.InvalidProtobuf, refusals.NotImplemented, refusals.RuntimeException,
+)  # fmt: skip
 
 
 class Unusable(Exception):
@@ -48,8 +57,9 @@ def reading(name: str) -> Iterator[None]:
         yield
     except KeyError as error:
         raise Unusable(f"{name} lacks {error.args[0]!r}") from error
-    except (OSError, ValueError, TypeError, AttributeError, IndexError, EOFError, BadZipFile, ImportError) as error:
-        raise Unusable(f"{name} cannot be used: {error}") from error
+    except _DAMAGED as error:
+        said = str(error).strip().split("\n")[0]
+        raise Unusable(f"{name} cannot be used: {said or type(error).__name__}") from error
 
 
 def checked(name: str, manifest: dict[str, Any]) -> bytes:
@@ -62,11 +72,14 @@ def checked(name: str, manifest: dict[str, Any]) -> bytes:
 
 
 def record(name: str) -> dict[str, Any]:
-    """A JSON object of the folder."""
+    """A JSON object of the folder, if it is what was written; edited on purpose, it is without its checksum."""
     with open(os.path.join(FOLDER, name), encoding="utf-8") as file:
         found = json.load(file)
     if not isinstance(found, dict):
         raise ValueError("it is not a JSON object")
+    written = found.pop("@crc32", None)
+    if written is not None and written != f"{zlib.crc32(json.dumps(found, separators=(',', ':')).encode()):08x}":
+        raise ValueError("it is not what was written: its @crc32 is of another content; whoever edits takes it out")
     return found
 
 
@@ -161,10 +174,14 @@ def main() -> None:
         images = pictures(arguments.images, prepare.channels, arguments.hwc)
         with reading(arguments.images):
             first = prepare.apply(images[:1])
+        with reading("manifest.json"):
+            # The first run of a segment sets up its memory, and tells whether the segments are what is described.
+            classes = classify(cascade, batch, first)[0].shape[-1]
+            if len(prepare.class_names) != classes:
+                raise ValueError(f"it names {len(prepare.class_names)} classes, and the network tells {classes} apart")
     except Unusable as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
-    classify(cascade, batch, first)  # the first run of a segment sets up its memory
     for number, image in enumerate(images):
         start = time.perf_counter()
         logits, number_of_exit = classify(cascade, batch, prepare.apply(image[None]))

@@ -98,6 +98,8 @@ def single_calls(
     """
     if any(not job.inputs for job in jobs.values()):
         raise ValueError("single calls need at least one sample")
+    if not jobs:
+        return {}
     clocks = clocks or Clocks()
     # Where nothing is decided by them, nobody waits for another time.
     rest_s = plan.gap_s if any(job.plan.repeats for job in jobs.values()) else 0.0

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from nas.process import files as run_folder
-from nas.stages import verify
 from tests.nas.cli.bad_inputs import npz
 from tests.nas.small_runs import SMALL, Command, hashes, small, write
 
@@ -90,7 +89,6 @@ def test_a_full_disk_at_any_write_costs_nothing_but_time(
     """The disk fills up again and again; after each time room is made and the run goes on."""
     disk = FullDisk()
     monkeypatch.setattr(run_folder, "write_bytes", disk.write_bytes)
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
     experiment = write(tmp_path, small(calibration={"measurements": str(finished / "measurements.jsonl")}))
     run = ["run", experiment, "--out", "run", "--resume"]
     for stage, room in (

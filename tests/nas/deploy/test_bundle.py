@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from nas.deploy.names import THRESHOLDS
 from nas.deploy.onnx import export_segments, to_onnx
 from nas.deploy.policy import policy_record
 from nas.exits.policies import MaxProbability
+from nas.process.files import unsealed
 from nas.tasks.image_classification.preprocessing import Preprocessing
 from tests.nas.deploy.small_networks import PREPROCESSING, random_weights, reference, three_exits
 
@@ -154,7 +156,8 @@ def test_a_record_that_lacks_something_is_one_clear_line(
     change: dict[str, object], said: str, bundle: tuple[Path, list[np.ndarray]]
 ) -> None:
     path = bundle[0] / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    # Without its checksum, as whoever edits leaves it.
+    path.write_text(json.dumps(unsealed(json.loads(path.read_text())) | change))
     assert said in refused(bundle[0], str(bundle[0] / "images.npy"))
 
 
@@ -191,3 +194,42 @@ def test_files_that_hold_no_array_are_one_clear_line(bundle: tuple[Path, list[np
 def test_the_scripts_are_python_3_8(tmp_path: Path) -> None:
     for name in add_scripts(tmp_path, POLICY):
         ast.parse((tmp_path / name).read_text(), feature_version=(3, 8))
+
+
+@pytest.mark.parametrize("name", ["manifest.json", THRESHOLDS])
+def test_a_changed_digit_of_what_stands_in_the_folder_is_seen(name: str, bundle: tuple[Path, list[np.ndarray]]) -> None:
+    folder = bundle[0]
+    text = (folder / name).read_text()
+    place = next(place for place in range(len(text) // 2, len(text)) if text[place].isdigit())
+    (folder / name).write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
+    assert f"{name} cannot be used: it is not what was written" in refused(folder, str(folder / "images.npy"))
+
+
+@pytest.mark.parametrize("name", ["manifest.json", THRESHOLDS])
+def test_brackets_without_end_are_no_file_of_a_bundle(name: str, bundle: tuple[Path, list[np.ndarray]]) -> None:
+    (bundle[0] / name).write_text("[" * 100_000)
+    assert f"{name} cannot be used: " in refused(bundle[0], str(bundle[0] / "images.npy"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"exits.0.outputs": ["nothing"]}, {"exits.0.outputs": [1]}, {"preprocessing.class_names": ["one"]}]
+)
+def test_a_manifest_that_segments_do_not_fit_is_refused(
+    change: dict[str, Any], bundle: tuple[Path, list[np.ndarray]]
+) -> None:
+    path = bundle[0] / "manifest.json"
+    record: Any = unsealed(json.loads(path.read_text()))
+    for key, value in change.items():
+        holder, (*steps, last) = record, key.split(".")
+        for step in steps:
+            holder = holder[int(step) if step.isdigit() else step]
+        holder[last] = value
+    path.write_text(json.dumps(record))
+    assert "manifest.json cannot be used: " in refused(bundle[0], str(bundle[0] / "images.npy"))
+
+
+def test_a_damaged_head_of_an_array_is_one_line(bundle: tuple[Path, list[np.ndarray]]) -> None:
+    content = (bundle[0] / "images.npy").read_bytes()
+    place = content.index(b")")
+    (bundle[0] / "images.npy").write_bytes(content[:place] + b"9" + content[place + 1 :])
+    assert "images.npy cannot be used: " in refused(bundle[0], str(bundle[0] / "images.npy"))

@@ -49,3 +49,13 @@ def test_unstable_readings_are_left_out_as_long_as_enough_others_remain(
     found = to_fit(readings)
     assert len(found) == fitted
     assert set(found) >= {reading.row for reading in readings if reading.stable}
+
+
+@pytest.mark.parametrize(("unstable", "refused", "fitted"), [(2, 2, 2), (0, 3, 3), (1, 4, 1)])
+def test_what_others_made_of_a_reading_is_not_fitted_as_long_as_anything_was_measured(
+    unstable: int, refused: int, fitted: int
+) -> None:
+    lost = ExitTime(9e-3, float("inf"), contended=True, refused="the core was busy")
+    rows = [row(str(number)) for number in range(unstable)]
+    rows += [replace(row(f"lost {number}"), exits=(lost,)) for number in range(refused)]
+    assert to_fit([Reading(each, False) for each in rows]) == tuple(rows[:fitted])

@@ -41,7 +41,7 @@ def test_placed_exits_gain_nothing_on_average_where_they_did() -> None:
     body, head, naive, fitted = np.linspace(0.1, 1, 5), np.full(5, 0.02), [], []
     for _ in range(40):
         found = useless(200, 5, rng)
-        best = best_placement(found.confidence, found.correct, body, head, 0.7, 1, DOUBT)
+        best = best_placement(found, body, head, 0.7, 1, DOUBT)
         assert best is not None
         naive.append(best.policy.accuracy - 0.9)
         fitted.append(placed_answers(found, body, head, 0.7, 1, DOUBT).mean() - 0.9)

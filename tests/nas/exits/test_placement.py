@@ -10,6 +10,7 @@ import pytest
 
 from nas.exits import placement
 from nas.exits.placement import best_placement, cumulative_of
+from nas.exits.scores import Scores
 from nas.exits.thresholds import Policies, evaluate
 
 Network = Callable[..., tuple[Any, Any, Any]]
@@ -37,7 +38,7 @@ def best_by_hand(scores: Any, right: Any, body: Any, head: Any, budget: float, k
 def test_the_best_of_all_subsets_is_found(network: Network, kmax: int, budget: float) -> None:
     scores, right, _ = network(200, 5)
     body, head = np.arange(1.0, 6.0), np.array([0.35] * 4 + [0.3])
-    found = best_placement(scores, right, body, head, budget, kmax)
+    found = best_placement(Scores(scores, right), body, head, budget, kmax)
     wanted = best_by_hand(scores, right, body, head, budget, kmax)
     if found is None:
         assert wanted == -1
@@ -53,9 +54,9 @@ def test_the_best_of_all_subsets_is_found(network: Network, kmax: int, budget: f
 def test_the_short_search_ranks_the_best_subset_high_enough(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     scores, right, _ = network(400, 8, 2)
     body, head = np.arange(1.0, 9.0), np.array([0.25] * 7 + [0.2])
-    found = best_placement(scores, right, body, head, 4.0, 3)
+    found = best_placement(Scores(scores, right), body, head, 4.0, 3)
     monkeypatch.setattr(placement, "POLISHED", 10_000)
-    exact = best_placement(scores, right, body, head, 4.0, 3)
+    exact = best_placement(Scores(scores, right), body, head, 4.0, 3)
     assert found is not None
     assert exact is not None
     assert found.policy.accuracy >= exact.policy.accuracy - 1 / 400
@@ -66,7 +67,7 @@ def test_dearer_heads_leave_fewer_exits(network: Network) -> None:
     body = np.arange(1.0, 7.0)
     kept = []
     for head in (0.0, 0.4, 3.0):
-        found = best_placement(scores, right, body, np.full(6, head), 3.6 + head, 5)
+        found = best_placement(Scores(scores, right), body, np.full(6, head), 3.6 + head, 5)
         kept.append(len(found.positions) if found else 0)
     assert kept[0] > kept[1] >= kept[2]
 
@@ -74,8 +75,8 @@ def test_dearer_heads_leave_fewer_exits(network: Network) -> None:
 def test_nothing_fits_and_everything_fits(network: Network) -> None:
     scores, right, _ = network(100, 4)
     body, head = np.arange(1.0, 5.0), np.full(4, 0.1)
-    assert best_placement(scores, right, body, head, 1.0, 3) is None
-    free = best_placement(scores, right, body, head, math.inf, 3)
+    assert best_placement(Scores(scores, right), body, head, 1.0, 3) is None
+    free = best_placement(Scores(scores, right), body, head, math.inf, 3)
     assert free is not None
     assert free.policy.accuracy >= right[:, -1].mean()
 
@@ -84,7 +85,7 @@ def test_an_exit_that_gains_nothing_is_left_out(network: Network) -> None:
     scores, right, _ = network(300, 3)
     scores[:, 0] = 0.5  # parts nobody from anybody
     right[:, 0] = False
-    found = best_placement(scores, right, np.array([1.0, 2.0, 3.0]), np.full(3, 0.1), math.inf, 2)
+    found = best_placement(Scores(scores, right), np.array([1.0, 2.0, 3.0]), np.full(3, 0.1), math.inf, 2)
     assert found is not None
     assert 0 not in found.positions
 
@@ -92,4 +93,4 @@ def test_an_exit_that_gains_nothing_is_left_out(network: Network) -> None:
 def test_too_many_subsets_are_refused(network: Network) -> None:
     scores, right, _ = network(10, 21)
     with pytest.raises(ValueError, match="20 positions with up to 8 exits have 263950 subsets"):
-        best_placement(scores, right, np.arange(1.0, 22.0), np.zeros(21), math.inf, 8)
+        best_placement(Scores(scores, right), np.arange(1.0, 22.0), np.zeros(21), math.inf, 8)

@@ -11,7 +11,7 @@ import pytest
 from nas.config import parse
 from nas.outlook import rate
 from nas.outlook.effort import Effort, effort_of
-from nas.outlook.latencies import span_of
+from nas.outlook.latencies import spans_of
 from nas.outlook.rehearsal import Rehearsed, rehearsed
 from tests.nas.small_runs import SMALL, small
 
@@ -62,7 +62,7 @@ def found() -> Rehearsed:
 
 def test_the_fastest_network_is_no_slower_than_the_slowest(found: Rehearsed) -> None:
     (target,) = found.beliefs
-    span = span_of(found, target)
+    span = spans_of(found)[target]
     assert 0 < span.fastest.low_s < span.fastest.seconds < span.fastest.high_s
     assert span.fastest.seconds < span.slowest.seconds
     genomes = found.context.space.canonical(found.problem.sizes[None] - 1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from nas.errors import InputError
 from nas.process import files as run_folder
 from nas.process.files import (
+    LINE,
     RunFolderError,
     append_jsonl,
     atomic_path,
@@ -22,6 +24,8 @@ from nas.process.files import (
     read_json,
     read_jsonl,
     sha256_file,
+    to_line,
+    unsealed,
 )
 
 
@@ -126,6 +130,64 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path, line: str, reason
     path.write_text(f'{{"a":1}}\n{line}\n{{"a":3}}\n')
     with pytest.raises(InputError, match=rf"trials\.jsonl, line 2 {'.*' if line == '[1]' else ''}{reason}"):
         read_jsonl(path)
+
+
+def _changed(how: str, lines: list[bytes]) -> list[bytes]:
+    match how:
+        case "first":
+            return lines[1:]
+        case "middle":
+            return lines[:3] + lines[4:]
+        case "several":
+            return lines[:2] + lines[5:]
+        case "twice":
+            return [*lines[:3], lines[2], *lines[3:]]
+        case "swapped":
+            return [lines[1], lines[0], *lines[2:]]
+        case "after the older ones":
+            return lines[:4] + lines[5:]
+        case _:
+            return [*lines[1:4], *lines[4:]]
+
+
+@pytest.mark.parametrize(
+    ("how", "older", "place", "says"),
+    [
+        ("first", 0, 1, "line 2: 1 before it are missing"),
+        ("middle", 0, 4, "line 5: 1 before it are missing"),
+        ("several", 0, 3, "line 6: 3 before it are missing"),
+        ("twice", 0, 4, "line 3;"),
+        ("swapped", 0, 1, "line 2: 1 before it are missing"),
+        ("after the older ones", 4, 5, "line 6: 1 before it are missing"),
+        ("one of the older ones", 4, 4, "line 5: 1 before it are missing"),
+    ],
+)
+def test_a_log_that_lost_a_whole_line_names_the_first_that_is_out_of_place(
+    how: str, older: int, place: int, says: str, tmp_path: Path
+) -> None:
+    """Some of the lines may be an older release's, which have no numbers."""
+    path = tmp_path / "trials.jsonl"
+    path.write_text("".join(to_line({"a": i}) + "\n" for i in range(older)))
+    for i in range(older, 8):
+        append_jsonl(path, [{"a": i}])
+    assert [record["a"] for record in read_jsonl(path)] == [*range(8)]
+    path.write_bytes(b"".join(_changed(how, path.read_bytes().splitlines(keepends=True))))
+    with pytest.raises(InputError, match=rf"^\S+trials\.jsonl, line {place} is what was written as {says}"):
+        read_jsonl(path)
+    # As the message says.
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[: place - 1]) + b'{"a": 9')
+    assert len(read_jsonl(path)) == place - 1
+    append_jsonl(path, [{"a": 9}])
+    assert read_jsonl(path)[-1] == {"a": 9}
+
+
+def test_lines_that_somebody_chose_count_without_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    append_jsonl(path, [{"a": i, LINE: 7} for i in range(5)])
+    rows = [unsealed(json.loads(line)) for line in path.read_text().splitlines()]
+    assert rows == [{"a": i} for i in range(5)]
+    path.write_text("".join(to_line(row) + "\n" for row in rows[::2]))
+    assert read_jsonl(path) == tuple(rows[::2])
 
 
 def test_numbers_of_every_kind_become_valid_json(tmp_path: Path) -> None:

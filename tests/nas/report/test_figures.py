@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from nas.report import agreement, architecture, exits, formatting, svg
 from nas.report.front import staircase
-from nas.report.records import Pair
+from nas.report.records import Pair, pair
+from nas.run.lenient_json import LenientJson
 from nas.run.verdict import ExitRow
 from search_spaces.mobile import mobile
 from search_spaces.slots import SpaceError
@@ -31,6 +32,13 @@ def test_a_staircase_is_what_nothing_dominates(points: list[tuple[float, float]]
 
 def _pair(predicted: float, measured: float) -> Pair:
     return Pair("winner", "t", "k", predicted, None, measured, None, False, False)
+
+
+def test_what_was_refused_is_compared_with_no_prediction() -> None:
+    read = {"purpose": "candidate", "target": "t", "key": "k", "predicted_s": [1e-3]}
+    taken = {"median_s": 4e-3, "upper_95_s": None, "contended": True, "refused": ""}
+    assert pair(LenientJson({**read, "exits": [taken]})) is not None
+    assert pair(LenientJson({**read, "exits": [{**taken, "refused": "the core was busy"}]})) is None
 
 
 def test_agreement_counts_errors_relative_to_the_measured() -> None:

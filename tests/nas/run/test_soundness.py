@@ -11,7 +11,7 @@ from nas.run.latency import load_tables
 from nas.run.layout import RunFiles
 from nas.run.soundness import damages, require_sound
 from tests.nas.opened_runs import opened
-from tests.nas.small_runs import SMALL, Command, write
+from tests.nas.small_runs import SMALL, Command, hashes, write
 
 FILES = (
     "experiment.yaml", "environment.json", "measurements.jsonl", "trials.jsonl", "front.json", "unmet.json",
@@ -62,6 +62,22 @@ def test_no_command_goes_on_with_it(command: str, run: Path, nas: Command) -> No
     given = (file, "--out", str(run), "--resume") if command in ("run", "search") else (str(run),)
     error = nas(command, *given).error
     assert "front.json cannot be read" in error and "delete it, and the search ends again" in error
+
+
+@pytest.mark.parametrize("name", ["trials.jsonl", "measurements.jsonl", "log.jsonl"])
+def test_a_log_that_lost_a_line_is_named_and_nothing_goes_on_with_it(name: str, run: Path, nas: Command) -> None:
+    lines = (run / name).read_bytes().splitlines(keepends=True)
+    (run / name).write_bytes(b"".join(lines[:1] + lines[2:]))
+    before = hashes(run)
+    for command in (
+        ("run", write(run.parent, SMALL), "--out", str(run), "--resume"),
+        ("verify", str(run)),
+        ("export", str(run)),
+    ):
+        error = nas(*command).error
+        assert error.startswith(f"{run / name}, line 2 is what was written as line 3: 1 before it are missing")
+    assert hashes(run) == before
+    assert [path for path, _ in damages(RunFiles(run))] == [run / name]
 
 
 def test_a_page_says_what_is_damaged_or_not_what_was_verified(run: Path, nas: Command) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from nas.exits.scores import Scores
 from nas.run.trial import AtBudget
+from nas.run.winners import standing, val_scores
 from nas.search import scoring
+from nas.search.evaluation import Evaluation
 from nas.search.problem import problem_of
 from nas.tasks.image_classification.balance import class_weights
 from tests.nas.opened_runs import HERE, opened
@@ -54,3 +57,29 @@ def test_a_network_that_finds_none_of_a_rare_class_is_worth_half() -> None:
     )
     assert always == pytest.approx(0.5) and finding == pytest.approx((90 / 98 + 1) / 2)
     assert scoring.scored(at, np.zeros(100) == labels, None).accuracy == 0.98
+
+
+@pytest.mark.parametrize("objective", ["accuracy", "balanced_accuracy"])
+def test_thresholds_are_solved_for_the_accuracy_that_networks_are_chosen_by(
+    objective: str, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Scores] = []
+    solve = scoring.solved
+    monkeypatch.setattr(scoring, "solved", lambda found, seconds: seen.append(found) or solve(found, seconds))
+    with opened(run) as context:
+        search = replace(context.experiment.search, objectives=(objective, "worst_case_latency"))
+        context = replace(context, experiment=replace(context.experiment, search=search))
+        winner = standing(context)[0]["mean"]
+        trained = val_scores(context, winner)
+        evaluation = Evaluation(context, problem_of(context))
+        # Put in the place of the one that would be made: what is asked is what becomes of its scores.
+        evaluation.__dict__["evaluator"] = SimpleNamespace(
+            scores=lambda genome, images, present: Scores(trained.confidence[:images], trained.correct[:images])
+        )
+        evaluation.trial(np.array(winner.genome), 0, 0, 1)
+        labels = context.data.labels("val")
+        expected = None if objective == "accuracy" else class_weights(labels)
+        assert (trained.weights is None) == (seen[0].weights is None) == (expected is None)
+        if expected is not None:
+            assert trained.weights == pytest.approx(expected)
+            assert seen[0].weights == pytest.approx(class_weights(labels[context.order("val")][: search.images]))

@@ -20,9 +20,9 @@ from nas.search.selection import choose
 from tests.nas.opened_runs import opened, rewind, taking, timing_by
 
 
-@pytest.mark.parametrize("drifted", [False, True])
+@pytest.mark.parametrize("how", [{}, {"drifted": True}, {"disturbed": 0.9}])
 def test_only_steady_readings_of_candidates_move_the_latency_model(
-    drifted: bool, run: Path, monkeypatch: pytest.MonkeyPatch
+    how: dict[str, Any], run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rewind(run, "search")
     fitted: list[int] = []
@@ -33,10 +33,10 @@ def test_only_steady_readings_of_candidates_move_the_latency_model(
         return refit(context, model, rows)
 
     monkeypatch.setattr(selection, "refit", counting)
-    with opened(run, timing_by(taking(1e-3, drifted))) as context:
+    with opened(run, timing_by(taking(1e-3, **how))) as context:
         found, _ = choose(context)
         assert found["worst"].measurement is not None
-    assert max(fitted) == 0 if drifted else max(fitted) > 0
+    assert max(fitted) == 0 if how else max(fitted) > 0
 
 
 def test_a_choice_stands_until_it_is_seen_to_break_its_budget(run: Path) -> None:

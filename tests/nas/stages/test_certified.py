@@ -17,12 +17,6 @@ from tests.nas.opened_runs import opened
 from tests.nas.small_runs import SMALL, Command, hashes, write
 
 
-@pytest.fixture(autouse=True)
-def without_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How well a reading repeats is not the subject."""
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
-
-
 def edit(path: Path, **changes: Any) -> None:
     """Change top-level keys of a JSON file."""
     atomic_write_json(path, json.loads(path.read_text()) | changes)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from nas.deploy import manifest
+from nas.devices import loopback
+from nas.devices.base import Times
+from nas.devices.measurement import ExitTime
 from nas.errors import InputError
+from nas.exits.policies import MaxProbability
 from nas.nn import static
-from nas.run.artefacts import built_for, compiled_beside
+from nas.run.artefacts import built_for, compiled_beside, require_exported
 from nas.run.layout import RunFiles
 from nas.run.verdict import ClassRow
 from nas.run.verdict_files import load_verdicts
@@ -92,3 +98,28 @@ def test_tvm_that_went_away_since_the_export_is_said_and_stops_nothing(
         checks, seconds = testing._tvm(context, winner, compiled, np.zeros(0, np.float32), np.zeros(0, np.float32))
     assert seconds is None and [check.runtime for check in checks] == ["tvm", "tvm_rpc"]
     assert {check.skipped for check in checks} == {f"TVM failed: {failure}"}
+
+
+@pytest.mark.parametrize("refused", ["", "the core was busy"])
+def test_seconds_of_tvm_that_could_not_be_measured_are_not_told(
+    refused: str, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = SimpleNamespace(
+        run_all=lambda name, batch: [np.zeros((1, 3), np.float32)],
+        time=lambda *asked: {"": Times((ExitTime(2e-3, np.inf if refused else 3e-3, refused=refused),))},
+    )
+
+    monkeypatch.setattr(
+        testing, "InProcess", lambda target: SimpleNamespace(open=lambda libraries: nullcontext(session))
+    )
+    monkeypatch.setattr(
+        loopback, "Loopback", lambda target: SimpleNamespace(open=lambda libraries: nullcontext(session))
+    )
+    monkeypatch.setattr(testing, "shipped", lambda context, winner, target: None)
+    compared = testing._Compared(np.zeros((2, 1, 3), np.float32), np.zeros(2, np.int32), MaxProbability(), ())
+    with opened(run) as context:
+        winner = standing(context)[0]["worst"]
+        libraries = {built_for(compiled_beside(context.experiment.target_of(winner.budget))): ("a",)}
+        found = replace(require_exported(context, winner), libraries=libraries)
+        checks, seconds = testing._tvm(context, winner, found, np.zeros((2, 1, 8, 8), np.float32), compared)
+    assert [check.ok for check in checks] == [True, True] and seconds == (None if refused else 2e-3)

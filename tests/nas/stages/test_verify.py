@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hardware_profiles import load
 from nas.config import dump, parse
+from nas.config.budget import Budget
 from nas.devices.base import Times
+from nas.devices.conditions import Conditions
 from nas.devices.local import InProcessSession
 from nas.devices.measurement import ExitTime
+from nas.devices.timing import rounds
 from nas.process.files import append_jsonl, atomic_write_json, atomic_write_text, read_jsonl
 from nas.run.layout import EXPERIMENT, REPORT, RunFiles
 from nas.run.verdict_files import load_verdicts
@@ -21,6 +27,18 @@ from nas.search.selection import choose
 from nas.stages import train, verify
 from tests.nas.opened_runs import HERE, opened, rewind, taking, told, untrained
 from tests.nas.small_runs import SMALL, Command, small, write
+
+#: Other tests do without.
+REST_S = verify._GAP_S
+
+
+def test_rounds_of_a_verification_lie_apart_in_time(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(verify, "_GAP_S", REST_S)
+    monkeypatch.setattr(rounds, "time", SimpleNamespace(sleep=rests.append))
+    with opened(run) as context:
+        verify.measure_winners(context)
+    assert rests == [REST_S] * (SMALL["verify"]["blocks"] - 1) and REST_S > 1
 
 
 def test_a_budget_that_no_candidate_keeps_is_said_not_to_be_kept(
@@ -59,7 +77,6 @@ def test_winners_that_break_their_budget_in_the_end_are_not_called_kept(
         return {name: Times(tuple(map(longer, t.to_exits)), longer(t.stream)) for name, t in times.items()}
 
     monkeypatch.setattr(InProcessSession, "time", slowed)
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
     monkeypatch.setattr(train, "_train", untrained)
     assert nas("run", write(run.parent, SMALL), "--out", str(run), "--resume").code == 3
     verdicts = load_verdicts(RunFiles(run))
@@ -82,11 +99,10 @@ def test_winners_that_break_their_budget_in_the_end_are_not_called_kept(
 
 
 def test_a_network_that_did_not_keep_its_budget_keeps_it_after_one_more_reading_than_were_above(
-    run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
+    run: Path, nas: Command
 ) -> None:
     row = next(row for row in reversed(read_jsonl(run / "measurements.jsonl")) if row["budget"] == "worst")
     append_jsonl(run / "measurements.jsonl", [row | {"broken": ["worst"]}])
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
     before = len(read_jsonl(run / "measurements.jsonl"))
     assert nas("verify", str(run)).code == 0
     taken = [row for row in read_jsonl(run / "measurements.jsonl")[before:] if row["budget"] == "worst"]
@@ -141,3 +157,29 @@ def test_a_device_elsewhere_is_predicted_and_its_winner_is_not_called_measured(
         assert seconds is not None and verdict.energy_j is not None and not verdict.no_energy
         assert 2.7 * seconds < verdict.energy_j < 7.5 * seconds
     assert {row["target"] for row in read_jsonl(run / "measurements.jsonl")} == {HERE.key}
+
+
+@pytest.mark.parametrize(
+    ("change", "upper_s", "refused"),
+    [
+        ({}, 6e-3, ""),
+        ({"single_refused": "busy", "p99_upper_s": math.inf}, math.inf, "busy"),
+        ({"refused": "coarse"}, 6e-3, "coarse"),
+        ({"calls": 0, "p99_upper_s": math.inf}, math.inf, "no single calls"),
+    ],
+    ids=str,
+)
+def test_a_percentile_is_decided_by_its_own_bound_or_not_at_all(
+    change: dict[str, Any], upper_s: float, refused: str
+) -> None:
+    """What is refused is no reading within the budget, however fast calls in a row were."""
+    early, last = ExitTime(5e-4, 6e-4), ExitTime(1e-3, 1.1e-3, p95_s=2e-3, p99_s=5e-3, calls=900, p99_upper_s=6e-3)
+    times = Times((early, replace(last, **change)))
+    taken = verify._Taken(times, np.array([0.0, 1.0]), Conditions("runtime", 1))
+    budget = Budget(8e-3, "p99", "late")
+    measured_s, bound_s, why = verify._measured(budget, taken)
+    assert (measured_s, bound_s) == (5e-3, upper_s) and refused in why and bool(refused) == bool(why)
+    decided = verify._as_decided(budget, times.to_exits)
+    assert decided[0] == early and bool(decided[-1].refused) == bool(refused)
+    worst = Budget(8e-3, name="worst")
+    assert verify._measured(worst, taken)[:2] == (1e-3, 1.1e-3) and verify._as_decided(worst, times.to_exits)[-1].p99_s

@@ -51,3 +51,22 @@ class Machine:
             return round(self.cpu_s / self.tick_s) * self.tick_s
 
         return Clocks(lambda: self.wall_s, cpu, Probe(lambda: self.probe_s, self._probe))
+
+
+class Busy(Machine):
+    """A core that is not ours alone: after 3 ms on it we wait for 9 ms."""
+
+    left_s = 0.003
+
+    def work(self, seconds: float) -> Callable[[], None]:
+        """Something that takes so much CPU time."""
+
+        def run() -> None:
+            self.cpu_s += seconds
+            self.wall_s += seconds
+            self.left_s -= seconds
+            while self.left_s <= 0:
+                self.wall_s += 0.009
+                self.left_s += 0.003
+
+        return run

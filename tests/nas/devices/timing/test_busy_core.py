@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,26 +12,7 @@ import pytest
 from nas.devices.timing.bounds import upper_95_s
 from nas.devices.timing.measuring import measure, measure_stream
 from nas.devices.timing.plan import Plan
-from tests.nas.devices.timing.machines import Machine
-
-
-class Busy(Machine):
-    """A core that is not ours alone: after 3 ms on it we wait for 9 ms."""
-
-    left_s = 0.003
-
-    def work(self, seconds: float) -> Callable[[], None]:
-        """Something that takes so much CPU time."""
-
-        def run() -> None:
-            self.cpu_s += seconds
-            self.wall_s += seconds
-            self.left_s -= seconds
-            while self.left_s <= 0:
-                self.wall_s += 0.009
-                self.left_s += 0.003
-
-        return run
+from tests.nas.devices.timing.machines import Busy, Machine
 
 
 @pytest.mark.parametrize("seconds", [60e-6, 1e-3, 10e-3])
