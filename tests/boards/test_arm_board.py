@@ -105,4 +105,4 @@ def test_its_times_become_no_verdict(emulated_arm: Emulated, nas: Command, own_s
     assert done.code == 3, done
     assert "the processor is emulated by qemu-aarch64" in " ".join(done.out.split())
     assert all(verdict.within_budget is None for verdict in verdicts(tmp_path / "run").values())
-    assert all('"refused": "the processor is emulated' in line for line in readings(tmp_path / "run", "desk"))
+    assert all('"refused":"the processor is emulated' in line for line in readings(tmp_path / "run", "desk"))

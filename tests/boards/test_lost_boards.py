@@ -23,12 +23,10 @@ def kill(**where: Any) -> dict[str, Any]:
     return {"kind": "kill", "value": None, **where}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
-    [
-        pytest.param(kill(seen=TIMED), id="calibrating"),
-        pytest.param(kill(seen='"ask": "leaving"'), id="verifying", marks=pytest.mark.slow),
-    ],
+    [pytest.param(kill(seen=TIMED), id="calibrating"), pytest.param(kill(seen='"ask": "leaving"'), id="verifying")],
 )
 def test_a_run_loses_a_board_and_gets_it_back(
     nas: Command, faulty: Faulty, tmp_path: Path, moment: dict[str, Any]

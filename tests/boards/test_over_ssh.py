@@ -55,5 +55,6 @@ def test_a_run_is_kept_there(over_ssh: Board, nas: Command, tmp_path: Path) -> N
     done = nas("run", write(tmp_path, tiny(target=DESK, budgets=[STREAM])), "--out", "run")
     assert done.code == 0 and "kept" in done.out
     rows = [json.loads(line) for line in readings(tmp_path / "run", "desk")]
-    assert {row["purpose"] for row in rows} == {"calibration", "candidate", "winner"}
+    # What `nas profile` measured there is its calibration.
+    assert {row["purpose"] for row in rows} == {"candidate", "winner"}
     assert {row["conditions"]["reached"] for row in rows} == {"desk"}
