@@ -131,11 +131,10 @@ def work(place: Place) -> None:
     from nas.devices.timing import measuring
     from nas.devices.timing.plan import SinglePlan
     from nas.process import machine
-    from nas.search import settling
-    from nas.stages import verify
+    from nas.search import settling, winner_readings
 
     # How long anything takes does not matter here: no rests, few calls, and no waiting for others on this machine.
-    verify._GAP_S, measuring._LOOK_S, measuring._SEARCH_S = 0.0, 0.02, 0.02
+    winner_readings.GAP_S, measuring._LOOK_S, measuring._SEARCH_S = 0.0, 0.02, 0.02
     vars(settling)["single_plan"] = lambda percentile, every_s: SinglePlan(calls=17)
     machine.FOLDER = place.root
     intact = fuzz_runs.results(place.base)

@@ -71,6 +71,8 @@ TRUTH = replace(REPETITION, blocks=50)
 SINGLE = replace(single_plan(0.99, None), repeats=3)
 SINGLES_OF_TRUTH = 4
 PERCENTILES = (0.95, 0.99)
+#: Seconds of rest between blocks of single calls: those of a verification lie apart, too.
+REST_S = 0.5
 #: Repetitions of each number of busy processes between two long runs.
 BETWEEN = 10
 
@@ -136,7 +138,7 @@ def take(found: Sequence[Subject], samples: Sequence[NDArray[np.float32]], long:
     }
     read = measure_together(calls, {subject.name: subject.cascade for subject in found}, samples, plan)
     jobs = {subject.name: SingleJob(partial(to_last, subject.cascade), samples, SINGLE) for subject in found}
-    singles = [single_calls(jobs, plan) for _ in range(times)]
+    singles = [single_calls(jobs, replace(plan, gap_s=REST_S)) for _ in range(times)]
     records = []
     for subject in found:
         to_exits = [read[f"{subject.name}/{exit_}"] for exit_ in range(len(subject.cascade))]

@@ -57,6 +57,19 @@ def remove(name: str) -> None:
     open_console().print(f"{name} is forgotten; what was measured on it is kept where it is")
 
 
+def reached() -> list[str]:
+    """Each board that was added, and by which command it is reached."""
+    from nas.devices.board import addresses
+
+    return [f"{name} by `{address.at}`" for name, address in addresses.known().items()]
+
+
+def _itself(found: Added) -> str:
+    """What a board calls itself, where that is not what its profile calls it."""
+    name = found.facts["identity"]["name"]
+    return "" if name == found.profile.name else f"; it calls itself {name}"
+
+
 def _lines(name: str, found: Added) -> list[Text]:
     from rich.text import Text
 
@@ -66,7 +79,7 @@ def _lines(name: str, found: Added) -> list[Text]:
     clock = shown["clock_hz"]
     governor = shown["governor"] or "governor not shown"
     facts = {
-        "machine": f"{profile.name}, {int(profile.cores.value)} cores",
+        "machine": f"{profile.name}, {int(profile.cores.value)} cores{_itself(found)}",
         "runs": ", ".join((*found.runtimes, f"Python {found.facts['versions']['python']}")),
         "clock": governor + (f", {clock[0] / 1e9:.2f} to {clock[1] / 1e9:.2f} GHz now" if clock else ""),
         "heat": "not shown" if shown["temperature_c"] is None else f"{shown['temperature_c']:.0f} degrees Celsius",

@@ -39,6 +39,8 @@ def add(commands: options.Commands) -> None:
 
 def devices(args: argparse.Namespace) -> int:
     """`nas devices`: a table of profiles, one profile with the source of every number, or another board."""
+    from rich.text import Text
+
     from nas.cli import boards
 
     if args.words[:1] != ["add"] and (given := args.at or args.profile):
@@ -46,6 +48,8 @@ def devices(args: argparse.Namespace) -> int:
     match args.words:
         case []:
             open_console().print(_all())
+            if added := boards.reached():
+                open_console().print(Text(f"boards that were added: {', '.join(added)}"))
         case ["add", name]:
             boards.add(args, name)
         case ["remove", name]:
@@ -85,6 +89,7 @@ def _show(name: str) -> None:
     from rich.text import Text
 
     from hardware_profiles import load
+    from nas.cli import boards
 
     profile, console = load(name), open_console()
     console.print(Text.assemble((profile.name, "bold"), f" ({profile.id}, {profile.kind}, {profile.family})"))
@@ -96,8 +101,10 @@ def _show(name: str) -> None:
         ("fusions", ", ".join(profile.fusions)),
         ("aliases", ", ".join(profile.aliases)),
         ("TVM target", str(dict(profile.tvm_target or {}))),
+        ("reached", ", ".join(each for each in boards.reached() if each.startswith(f"{name} by "))),
     ):
-        console.print(Text.assemble((label, "bold"), f" {value or 'none'}"))
+        if value or label != "reached":
+            console.print(Text.assemble((label, "bold"), f" {value or 'none'}"))
     for note in profile.notes:
         console.print(f"- {note}")
 

@@ -14,6 +14,8 @@ from nas.errors import InputError
 from nas.process import interrupt
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from nas.run.context import Context
     from nas.stages.order import Ended
 
@@ -43,7 +45,10 @@ def add(commands: options.Commands) -> None:
         command = commands.add_parser(name, help=text, description=f"In an existing run: {text}.")
         command.add_argument("run", metavar="RUN", help="the run folder")
         options.add_plugins(command)
-        command.set_defaults(handler=stage)
+        command.set_defaults(handler=stage, device=None)
+        if name == "verify":
+            text = "measure the winners there instead, beside the verdicts: a board that was added, or host"
+            command.add_argument("--device", metavar="NAME", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -98,6 +103,27 @@ def stage(args: argparse.Namespace) -> int:
     found = materials(settings, begun=True)
     with RunFolder.open(files.root, resume=True) as folder:
         console = open_console()
-        ended = order.one_stage(args.command, open_context(settings, found, folder, watching.voice(console)))
+        context = open_context(settings, found, folder, watching.voice(console))
+        if args.device is not None:
+            return _elsewhere(context, args.device, console)
+        ended = order.one_stage(args.command, context)
     watching.show(console, ended)
     return OK if ended.kept else NOT_KEPT
+
+
+def _elsewhere(context: Context, device: str, console: Console) -> int:
+    """Measure the winners on another device, and say what came of it; 0 where all are within their budgets."""
+    from rich.text import Text
+
+    from nas.devices.base import DeviceLost
+    from nas.run.soundness import require_sound
+    from nas.stages.elsewhere import measure_elsewhere
+
+    require_sound(context.files)
+    try:
+        rows = measure_elsewhere(context, device)
+    except DeviceLost as error:
+        raise InputError(f"{error}; give the same command again when it answers") from None
+    for row in rows:
+        console.print(Text(row.sentence))
+    return OK if all(row.within for row in rows) else NOT_KEPT

@@ -22,6 +22,7 @@ from nas.errors import InputError
 from nas.process.files import read_jsonl, unsealed
 from nas.report.records import Optimised, Pair, optimised, pair
 from nas.run.artefacts import changes_since
+from nas.run.elsewhere import Elsewhere, read_elsewhere
 from nas.run.layout import RunFiles
 from nas.run.lenient_json import LenientJson
 from nas.run.soundness import damages
@@ -61,6 +62,7 @@ class ReportedRun:
     verified: bool
     winners: tuple[Verdict, ...]
     not_kept: tuple[tuple[str, Verdict], ...]
+    elsewhere: tuple[Elsewhere, ...]
     unmet: dict[str, str]
     stages: tuple[StageTime, ...]
     statements: tuple[str, ...]
@@ -181,6 +183,7 @@ def read(folder: Path, space: SearchSpace) -> ReportedRun:
         verified=verdicts.tested,
         winners=verdicts.winners,
         not_kept=tuple(_not_kept(files, at)),
+        elsewhere=read_elsewhere(files.json(at.elsewhere)),
         unmet={budget.name: statement for budget, statement in verdicts.unmet},
         stages=_stages(log),
         statements=tuple(row["statement"].text for row in log if row["statement"].text),

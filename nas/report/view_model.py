@@ -33,6 +33,7 @@ _PURPOSES = {
     layout.UNMET: "why budgets have no network",
     layout.VERIFY: "what was measured of the winners",
     layout.TEST: "what the test images said, and whether the budgets are kept",
+    layout.ELSEWHERE: "what the winners took on other devices",
     layout.LOG: "times and events",
     layout.REPORT: "this page",
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from nas.run.layout import WinnerFiles
 from nas.run.verdict import BudgetRow, Verdict
 from nas.run.verdict_files import budget_record
 from nas.run.winners import Winner, files_of
+
+#: Keys that came later, and what they were before.
+_LATER: Final[Mapping[str, Mapping[str, Any]]] = {"targets": {"provider": "cpu"}, "budgets": {"every_s": None}}
 
 
 def require_exported(context: Context, winner: Winner) -> manifest.Manifest:
@@ -44,11 +48,16 @@ def require_exported(context: Context, winner: Winner) -> manifest.Manifest:
     }
     # As JSON has them, so that tuples and lists are the same.
     for name, value in wanted.items():
-        if plain(getattr(found, name)) != plain(value):
+        if _complete(name, plain(getattr(found, name))) != plain(value):
             raise InputError(f"{files.manifest}: its {name} is not that of this run; export it again with `{again}`")
     if missing := [name for name in (*found.scripts, files.weights.name) if name not in found.artefacts]:
         raise InputError(f"{files.manifest} has no hash of {missing[0]}; export it again with `{again}`")
     return found
+
+
+def _complete(name: str, written: Any) -> Any:
+    """What stands in a manifest, with what older releases did not write."""
+    return [{**_LATER[name], **row} for row in written] if name in _LATER else written
 
 
 def measured_files(files: WinnerFiles) -> dict[str, str]:

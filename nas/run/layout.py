@@ -21,6 +21,7 @@ UNMET: Final = "unmet.json"
 VERIFY: Final = "verify.json"
 TEST: Final = "test.json"
 REPORT: Final = "report.html"
+ELSEWHERE: Final = "elsewhere.json"
 OPTIMISER: Final = "optimiser"
 
 _LATENCY_MODEL: Final = "latency_model"
@@ -175,6 +176,11 @@ class RunFiles:
     def test(self) -> Path:
         """What the test images said, and whether the budgets are kept."""
         return self.root / TEST
+
+    @property
+    def elsewhere(self) -> Path:
+        """What the winners took on devices that the budgets do not name."""
+        return self.root / ELSEWHERE
 
     @property
     def report(self) -> Path:

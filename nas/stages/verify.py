@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,10 @@ from hardware_profiles import Target
 from latency_models.energy import call_energy_j, peak_memory_bytes
 from nas.config.budget import Budget
 from nas.deploy import thresholds
-from nas.devices.base import Device, Session, Times, Wanted
-from nas.devices.conditions import Conditions
 from nas.devices.measurement import LEVELS, ExitTime, Measurement
 from nas.devices.timing.readings import remedy
 from nas.exits.thresholds import evaluate
-from nas.process.machine import computing
-from nas.run.artefacts import measured_files, plan_of, prepared_samples, require_exported, shipped
+from nas.run.artefacts import measured_files, require_exported
 from nas.run.context import Context
 from nas.run.latency import load_model
 from nas.run.measurements import append_measurements, candidate_rows, measured, readings_needed
@@ -31,10 +28,8 @@ from nas.run.tails import tail_of
 from nas.run.verdict import Attempt, BudgetRow, ExitRow, Verdict, Verdicts
 from nas.run.verdict_files import load_verdicts, write_measured
 from nas.run.winners import Winner, files_of, standing, val_scores
-from nas.search.settling import exit_seconds, settle_thresholds, val_accuracy_of, wanted_of
-
-#: Rest between rounds of blocks, so that they see the machine at different times.
-_GAP_S = 1.5
+from nas.search.settling import exit_seconds, settle_thresholds, val_accuracy_of
+from nas.search.winner_readings import Taken, as_decided, deciding, taken_where_they_run
 
 
 def measure_winners(context: Context) -> bool:
@@ -51,12 +46,8 @@ def measure_winners(context: Context) -> bool:
     for name, winner in winners.items():
         with context.voice.doing(f"thresholds of {name}"):
             allowed_s[name] = settle_thresholds(context, winner)
-    taken: dict[str, _Taken] = {}
     with context.voice.doing("measuring the winners"):
-        for target in context.experiment.targets:
-            device = context.device(target)
-            if device is not None:
-                taken |= _timed(context, device, target, list(winners.values()))
+        taken = taken_where_they_run(context, list(winners.values()))
     found = [_judged(context, winner, taken.get(name), allowed_s[name]) for name, winner in winners.items()]
     statements = [
         (BudgetRow.of_budget(budget, context.experiment.target_of(budget).key), unmet[budget.name])
@@ -81,62 +72,7 @@ def measure_again(context: Context) -> bool:
     return settled
 
 
-@dataclass(frozen=True)
-class _Taken:
-    """What was read of a winner: seconds, the shares of samples that left at each exit, and under what conditions."""
-
-    times: Times
-    rates: NDArray[np.float64]
-    conditions: Conditions
-
-
-def _timed(context: Context, device: Device, target: Target, winners: Sequence[Winner]) -> dict[str, _Taken]:
-    """The readings of all winners on one target, taken together, by budget name."""
-    mine = [winner for winner in winners if context.experiment.target_of(winner.budget) == target]
-    if not mine:
-        return {}
-    artefacts = {winner.budget.name: shipped(context, winner, target) for winner in mine}
-    wanted = [wanted_of(winner, artefacts[winner.budget.name], "winner") for winner in mine]
-    samples, plan = (
-        prepared_samples(context, "test"),
-        replace(plan_of(context, target), gap_s=_GAP_S),
-    )
-    with device.open(artefacts) as session:
-        times = session.time(wanted, samples, plan)
-        conditions = session.conditions()
-        rates = {each.name: _rates(session, each, samples) for each in wanted}
-    return {name: _Taken(times[name], rates[name], conditions) for name in artefacts}
-
-
-def _rates(session: Session, wanted: Wanted, samples: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """The shares of samples that leave at each exit; without a stream, all of them at the last."""
-    if not wanted.stream:
-        return np.asarray(np.eye(wanted.exits)[-1], np.float64)
-    with computing():
-        leaving = session.leaving(wanted.name, samples)
-    return np.asarray(np.bincount(leaving, minlength=wanted.exits) / len(leaving), np.float64)
-
-
-def _measured(budget: Budget, taken: _Taken) -> tuple[float, float, str]:
-    """What was measured of what a budget is about, the bound that decides, and why it could not be measured, if so.
-
-    An expected latency has two estimates, the mean over images and the exits' times weighed by the rates at which
-    images leave; the larger bound counts, because where they differ the machine was not the same all the while.
-    """
-    times = taken.times
-    last = times.to_exits[-1]
-    if budget.percentile is not None:
-        return *last.percentile(budget.percentile), _refused_single(last)
-    left = [(float(rate), time) for rate, time in zip(taken.rates, times.to_exits, strict=True) if rate > 0]
-    weighed_s = sum(rate * time.upper_95_s for rate, time in left)
-    both = [time for _, time in left] if times.stream is None else [times.stream, *(time for _, time in left)]
-    refused = next((time.refused for time in both if time.refused), "")
-    if times.stream is None:
-        return last.median_s, weighed_s, refused
-    return times.stream.median_s, max(times.stream.upper_95_s, weighed_s), refused
-
-
-def _judged(context: Context, winner: Winner, taken: _Taken | None, allowed_s: float) -> Verdict:
+def _judged(context: Context, winner: Winner, taken: Taken | None, allowed_s: float) -> Verdict:
     """What was found of a winner; its readings, if any, go to the measurements."""
     if taken is None:
         target, seconds = context.experiment.target_of(winner.budget), exit_seconds(context, winner)
@@ -145,7 +81,7 @@ def _judged(context: Context, winner: Winner, taken: _Taken | None, allowed_s: f
             reason=_why_not_measured(context, target),
         )
     budget, times = winner.budget, taken.times
-    measured_s, upper_s, refused = _measured(budget, taken)
+    measured_s, upper_s, refused = deciding(budget, taken)
     within = upper_s <= budget.latency_s
     row = _row(context, winner, taken)
     # Readings that were refused break no budget and keep none.
@@ -190,7 +126,7 @@ def _known(seconds: float) -> float | None:
     return None if math.isnan(seconds) else seconds
 
 
-def _row(context: Context, winner: Winner, taken: _Taken) -> Measurement:
+def _row(context: Context, winner: Winner, taken: Taken) -> Measurement:
     target = context.experiment.target_of(winner.budget)
     prediction = load_model(context, target).predict([context.space.decode(winner.genome)])
     return Measurement(
@@ -198,26 +134,13 @@ def _row(context: Context, winner: Winner, taken: _Taken) -> Measurement:
         target=target.key,
         genome=winner.trial.genome,
         key=winner.trial.key,
-        exits=_as_decided(winner.budget, taken.times.to_exits),
+        exits=as_decided(winner.budget, taken.times.to_exits),
         predicted_s=tuple(prediction.cumulative_s()[0].tolist()),
         predicted_std_s=tuple(prediction.cumulative_std_s()[0].tolist()),
         budget=winner.budget.name,
         stream=taken.times.stream,
         conditions=taken.conditions,
     )
-
-
-def _as_decided(budget: Budget, exits: tuple[ExitTime, ...]) -> tuple[ExitTime, ...]:
-    """The times to the exits; where a percentile is refused, the last one's is, since it says nothing of the budget."""
-    last = exits[-1]
-    if budget.percentile is None:
-        return exits
-    return (*exits[:-1], replace(last, refused=_refused_single(last)))
-
-
-def _refused_single(last: ExitTime) -> str:
-    """Why a percentile could not be measured; empty where it could."""
-    return last.refused or last.single_refused or ("" if last.calls else "no single calls were timed there")
 
 
 def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float64], allowed_s: float) -> Verdict:

@@ -7,7 +7,7 @@ import pytest
 
 from nas.cli.main import main
 from nas.devices.timing import measuring
-from nas.stages import verify
+from nas.search import winner_readings
 from tests.nas.small_runs import SMALL, Command, Outcome, write
 
 
@@ -16,7 +16,7 @@ def without_waiting(patch: pytest.MonkeyPatch) -> None:
 
     How well readings repeat is the subject of tests/nas/devices/timing, and of one test of verify.
     """
-    patch.setattr(verify, "_GAP_S", 0.0)
+    patch.setattr(winner_readings, "GAP_S", 0.0)
     patch.setattr(measuring, "_LOOK_S", 0.02)
 
 

@@ -18,9 +18,9 @@ from nas.exits.thresholds import last_exit, within_on_others
 from nas.run.layout import RunFiles
 from nas.run.trial import load_batches
 from nas.run.verdict_files import load_verdicts
+from nas.search import winner_readings
 from nas.search.shrinkage import estimates
 from nas.searchers import SEARCHERS
-from nas.stages import verify
 from nas.supernet.elastic import Supernet
 from search_spaces.mobile import Stage, mobile
 from search_spaces.slots import random_genomes
@@ -53,7 +53,7 @@ def smallest(**sections: Any) -> dict[str, Any]:
 def test_one_network_judged_on_two_images_runs_to_its_end(
     nas: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "_GAP_S", 0.0)
+    monkeypatch.setattr(winner_readings, "GAP_S", 0.0)
     assert nas("run", write(tmp_path, smallest()), "--out", "run").code == 0
     files = RunFiles(tmp_path / "run")
     (trial,) = [trial for batch in load_batches(files.trials) for trial in batch]

@@ -8,7 +8,9 @@ measurements minutes apart is added as an independent error of known size (`tole
 bounds are narrower than measurements repeat.
 
 A percentile is bounded by an order statistic too, block by block, and the largest of the blocks' bounds counts: calls
-of one block share what the machine did meanwhile, and are fewer than they look.
+of one block share what the machine did meanwhile, and are fewer than they look. That takes blocks which lie apart: of
+165 times three blocks of 1,000 calls on two vCPUs that others used too, the largest bound covered the 95th percentile
+of the half minute around in 99 % where the blocks were 1.5 s apart, and in 90 % where they followed one another.
 """
 
 from __future__ import annotations

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from nas.devices.timing.plan import Plan, SinglePlan
     from nas.devices.timing.readings import Seconds
 
-#: Calls at the duty cycle before those of a block: what ran before it has left its traces in caches and clocks.
-_SETTLING = 3
+#: Calls before those of a block at its duty cycle, and how long they last where there is none: what ran before
+#: it, or a rest, has left its traces in caches and clocks.
+_SETTLING, _SETTLING_S = 3, 0.02
 #: Waiting is compared with the time of the calls, and with so much where they are over sooner: less than half a
 #: millisecond hits one of hundreds of calls, and moves no percentile.
 _LEAST_S = 0.1
@@ -161,7 +162,12 @@ class _Rounds:
     ) -> None:
         self._jobs, self._plan, self._clocks, self._reference = jobs, plan, clocks, reference
         self._rng = np.random.default_rng(plan.seed)
-        self._sizes = {name: job.plan.size(self._warm(job)) for name, job in jobs.items()}
+        per_call_s = {name: self._warm(job) for name, job in jobs.items()}
+        self._sizes = {name: job.plan.size(per_call_s[name]) for name, job in jobs.items()}
+        self._settling = {
+            name: _SETTLING if job.plan.every_s else max(_SETTLING, round(_SETTLING_S / max(per_call_s[name], 1e-6)))
+            for name, job in jobs.items()
+        }
 
     def take(self, names: Sequence[str]) -> list[tuple[str, _Block]]:
         """A block of each of these, in the order in which they are named."""
@@ -214,7 +220,7 @@ class _Rounds:
         took_s, level_s, waits_s = np.empty(n), np.empty(n), np.zeros(n)
         begin = due = wall()
         stolen, before, last = clocks.stolen(), clocks.waited(alone), 0.0
-        for number in range(-_SETTLING, n):
+        for number in range(-self._settling[name], n):
             sample = inputs[number % len(inputs)]
             if every_s is not None or number == 0:
                 # Asked around each call where there is a rest between: waking up from it is not the call's waiting.

@@ -23,18 +23,19 @@ from nas.devices.timing import rounds
 from nas.process.files import append_jsonl, atomic_write_json, atomic_write_text, read_jsonl
 from nas.run.layout import EXPERIMENT, REPORT, RunFiles
 from nas.run.verdict_files import load_verdicts
+from nas.search import winner_readings
 from nas.search.selection import choose
 from nas.stages import train, verify
 from tests.nas.opened_runs import HERE, opened, rewind, taking, told, untrained
 from tests.nas.small_runs import SMALL, Command, small, write
 
 #: Other tests do without.
-REST_S = verify._GAP_S
+REST_S = winner_readings.GAP_S
 
 
 def test_rounds_of_a_verification_lie_apart_in_time(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rests: list[float] = []
-    monkeypatch.setattr(verify, "_GAP_S", REST_S)
+    monkeypatch.setattr(winner_readings, "GAP_S", REST_S)
     monkeypatch.setattr(rounds, "time", SimpleNamespace(sleep=rests.append))
     with opened(run) as context:
         verify.measure_winners(context)
@@ -175,11 +176,14 @@ def test_a_percentile_is_decided_by_its_own_bound_or_not_at_all(
     """What is refused is no reading within the budget, however fast calls in a row were."""
     early, last = ExitTime(5e-4, 6e-4), ExitTime(1e-3, 1.1e-3, p95_s=2e-3, p99_s=5e-3, calls=900, p99_upper_s=6e-3)
     times = Times((early, replace(last, **change)))
-    taken = verify._Taken(times, np.array([0.0, 1.0]), Conditions("runtime", 1))
+    taken = winner_readings.Taken(times, np.array([0.0, 1.0]), Conditions("runtime", 1))
     budget = Budget(8e-3, "p99", "late")
-    measured_s, bound_s, why = verify._measured(budget, taken)
+    measured_s, bound_s, why = winner_readings.deciding(budget, taken)
     assert (measured_s, bound_s) == (5e-3, upper_s) and refused in why and bool(refused) == bool(why)
-    decided = verify._as_decided(budget, times.to_exits)
+    decided = winner_readings.as_decided(budget, times.to_exits)
     assert decided[0] == early and bool(decided[-1].refused) == bool(refused)
     worst = Budget(8e-3, name="worst")
-    assert verify._measured(worst, taken)[:2] == (1e-3, 1.1e-3) and verify._as_decided(worst, times.to_exits)[-1].p99_s
+    assert (
+        winner_readings.deciding(worst, taken)[:2] == (1e-3, 1.1e-3)
+        and winner_readings.as_decided(worst, times.to_exits)[-1].p99_s
+    )

@@ -27,8 +27,8 @@ from nas.run.context import Context
 from nas.run.layout import RunFiles
 from nas.run.verdict_files import load_verdicts
 from nas.run.winners import Winner, standing
-from nas.search import settling
-from nas.stages import train, verify
+from nas.search import settling, winner_readings
+from nas.stages import train
 from tests.nas.opened_runs import opened, rewind, untrained
 from tests.nas.small_runs import SMALL, Command, write
 
@@ -76,8 +76,8 @@ def test_exits_count_as_often_as_images_of_the_stream_left_there_and_the_larger_
 ) -> None:
     """A core that was busy under either of the two makes the mean no faster; exits that nothing leaves do not count."""
     times = Times((_time(2.0), unused, _time(4.0)), stream)
-    taken = verify._Taken(times, np.array([0.25, 0.0, 0.75]), Conditions("here", 1))
-    _, found, refused = verify._measured(MEAN, taken)
+    taken = winner_readings.Taken(times, np.array([0.25, 0.0, 0.75]), Conditions("here", 1))
+    _, found, refused = winner_readings.deciding(MEAN, taken)
     assert found == pytest.approx(upper_s) and bool(refused) == (upper_s == np.inf)
 
 
@@ -85,8 +85,8 @@ def test_exits_count_as_often_as_images_of_the_stream_left_there_and_the_larger_
 def test_a_mean_over_exits_of_which_one_could_not_be_measured_cannot_be_either(used: int) -> None:
     exits = [_time(2.0), _time(3.0), _time(4.0)]
     exits[used] = _time(4.0, "the core was busy")
-    taken = verify._Taken(Times(tuple(exits), _time(3.0)), np.array([0.25, 0.0, 0.75]), Conditions("here", 1))
-    assert verify._measured(MEAN, taken)[1:] == (np.inf, "the core was busy")
+    taken = winner_readings.Taken(Times(tuple(exits), _time(3.0)), np.array([0.25, 0.0, 0.75]), Conditions("here", 1))
+    assert winner_readings.deciding(MEAN, taken)[1:] == (np.inf, "the core was busy")
 
 
 def test_a_stream_on_a_busy_core_lowers_thresholds_and_the_next_verification_solves_them_anew(

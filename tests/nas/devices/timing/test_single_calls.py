@@ -111,8 +111,8 @@ def test_samples_take_turns_and_things_take_turns() -> None:
         return SingleJob(call, [1, 2, 3], SinglePlan(4, 9))
 
     single_calls({"a": job("a"), "b": job("b")}, PLAN, world.clocks)
-    blocks = "".join(seen[-4 * 2 * 12 :])
-    assert all(blocks.count(f"{name}1{name}2{name}3") == 16 for name in "ab")
+    blocks = "".join(seen[-4 * 2 * 29 :])
+    assert all(blocks.count(f"{name}1{name}2{name}3") == 36 for name in "ab")
     order = [name for name, _ in itertools.groupby(blocks[::2])]
     assert 4 <= len(order) <= 8, "never twice in a row before the other had its turn"
 
