@@ -24,6 +24,7 @@ Statistic = Literal["median", "mean"]
 #: Why readings of a busy core may not be counted.
 COARSE = "the CPU clock is too coarse to tell which calls waited"
 _EMULATED = "the processor is emulated by "
+_SLOWED = "the processor was slowed down"
 
 
 @dataclass(frozen=True)
@@ -98,4 +99,6 @@ def emulated_by(program: str) -> str:
 
 def remedy(refused: str) -> str:
     """What is to be done, in words, where readings were refused for a reason."""
-    return "measure on the device itself" if refused.startswith(_EMULATED) else "end other programs"
+    if _EMULATED in refused:
+        return "measure on the device itself"
+    return "let it cool, or see to its supply," if _SLOWED in refused else "end other programs"
