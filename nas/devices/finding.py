@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from hardware_profiles import DeviceProfile, Target
+from hardware_profiles.host import is_here
 from nas.config.plugins import NO_PLUGINS, Plugins
 from nas.devices.base import Device
 from nas.devices.board import addresses
+from nas.devices.board.addresses import Address
 from nas.devices.board.connection import connection
 from nas.devices.board.device import Board
 from nas.devices.local import local_device
@@ -13,8 +15,15 @@ from nas.devices.local import local_device
 
 def find_device(target: Target, profile: DeviceProfile, plugins: Plugins = NO_PLUGINS) -> Device | None:
     """A `base.DeviceFinder`: the board that was added by that name, or this machine where the target's device is it."""
+    found = _address(target, profile)
+    return local_device(target, profile, plugins) if found is None else Board(target, connection(*found))
+
+
+def runs_here(target: Target, profile: DeviceProfile) -> bool:
+    """Whether networks of a target are run by this machine, and not behind a pipe."""
+    return _address(target, profile) is None and is_here(profile)
+
+
+def _address(target: Target, profile: DeviceProfile) -> tuple[str, Address] | None:
     known = addresses.known()
-    for name in (target.device, profile.id):
-        if name in known:
-            return Board(target, connection(name, known[name]))
-    return local_device(target, profile, plugins)
+    return next(((name, known[name]) for name in (target.device, profile.id) if name in known), None)

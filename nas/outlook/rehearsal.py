@@ -15,11 +15,12 @@ from typing import Any, Final
 import numpy as np
 
 from hardware_profiles import Target
-from hardware_profiles.host import detect, is_here
+from hardware_profiles.host import detect
 from latency_models.base import LatencyModel, LooksUp, SpaceLatency
 from nas.config.settings import Experiment
 from nas.devices.base import DeviceLost
 from nas.devices.board.device import Board
+from nas.devices.finding import runs_here
 from nas.devices.networks import reference_genomes
 from nas.devices.profile_store import counting, to_fit
 from nas.errors import InputError
@@ -157,7 +158,7 @@ def _require_memory(experiment: Experiment, space: SearchSpace, largest: Network
     measures = experiment.calibration.networks > 0 and experiment.calibration.measurements is None
     for target in experiment.targets:
         # The largest network is among those that are measured first, where the device is here.
-        every = measures and is_here(profile_before(target))
+        every = measures and runs_here(target, profile_before(target))
         batches.append(("target.batch", target.batch, largest.peak_memory if every else image))
     for key, batch, bytes_each in batches:
         if batch * bytes_each > memory:

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from hardware_profiles import HOST, DeviceProfile, Target
 from hardware_profiles import load as load_profile
-from hardware_profiles.host import detect, is_here
+from hardware_profiles.host import detect
 from hardware_profiles.target import PROVIDERS, UNTRIED_PROVIDERS
 from nas.config.kinds import RUNNER
 from nas.config.settings import LONGEST_NAME, Experiment
 from nas.deploy.policy import prove
+from nas.devices.finding import runs_here
 from nas.devices.runners import runner_class
 from nas.errors import InputError
 from nas.process.boundary import Boundary
@@ -73,7 +74,7 @@ def _make_runner(kind: Any, target: Target) -> None:
             "most: give a device by a short id (its file in hardware_profiles/), and a short power_mode"
         )
     profile = profile_before(target)
-    here = is_here(profile)
+    here = runs_here(target, profile)
     cores = len(cores_used()) if here else int(profile.cores.value)
     if target.threads > cores and profile.kind == "cpu":
         who = "this process may use" if here else f"{target.device} has"

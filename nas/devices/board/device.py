@@ -112,12 +112,13 @@ class BoardSession:
             needed = [*names, *([] if reference is None else [reference])]
             self._make_room(needed)
             there = {name: self._open(name) for name in needed}
+            singles = {there[each.name]: each.single for each in wanted if each.single is not None}
             found: dict[str, Any] = self._ask(
                 "time",
                 names=[there[name] for name in names],
                 streams=[there[name] for name in streams],
                 samples=self._send(stacked),
-                plan=replace(plan, singles={there[name]: single for name, single in plan.singles.items()}),
+                plan=replace(plan, singles=singles),
                 reference=None if reference is None else there[reference],
             )
             return found

@@ -12,7 +12,7 @@ import pytest
 
 from hardware_profiles import Target
 from nas.deploy.tvm import available, compiler
-from nas.devices.base import Device
+from nas.devices.base import Device, Wanted
 from nas.devices.board.addresses import Address
 from nas.devices.board.connection import Connection
 from nas.devices.board.device import Board
@@ -20,9 +20,10 @@ from nas.devices.local import InProcess
 from nas.devices.loopback import Loopback
 from nas.devices.measurement import ExitTime, Measurement
 from nas.devices.replay import Recording
+from nas.devices.timing.plan import SinglePlan
 from nas.process.files import append_jsonl
 from nas.testing import Law, deployed
-from nas.testing.device import LAWS
+from nas.testing.device import LAWS, PLAN, _open
 
 HERE = Target("host", "onnxruntime")
 TVM = Target("host", "tvm")
@@ -39,6 +40,16 @@ def test_this_process(law: Law[Any], batch: int) -> None:
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_board_over_a_pipe(law: Law[Any], batch: int, board: Connection) -> None:
     law(Board(replace(HERE, batch=batch), board))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_single_calls_are_told_from_a_board_as_from_here(board: Connection, stream: bool) -> None:
+    wanted = Wanted("two exits", (1,), 2, None, stream, SinglePlan(calls=7))
+    for device in (InProcess(HERE), Board(HERE, board)):
+        with _open(device, 0.0) as (session, _):
+            times = session.time([wanted], [sample[None] for sample in deployed.samples()], PLAN)["two exits"]
+        told = times.stream if stream else times.to_exits[-1]
+        assert told is not None and told.calls == 3 * 7 and times.single_s
 
 
 @pytest.fixture(scope="module")
