@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 import pytest
@@ -70,6 +71,24 @@ HARMLESS: Final = {
 }
 
 
+#: Like others at another moment.
+_SLOW: Final = {
+    "killed before the first answer",
+    "killed while answering",
+    "killed while samples are sent",
+    "noise inside an answer",
+    "changed samples",
+    "a changed answer",
+    "a cut answer",
+    "frozen while timing",
+    "an answer that pauses",
+}
+
+
+def names(faults: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) if name in _SLOW else name for name in faults]
+
+
 def lost(board: Faulty, deadline_s: float) -> str:
     """What is said of a board that is lost in time."""
     connection = board.connection(deadline_s)
@@ -89,7 +108,7 @@ def answers_again(board: Faulty) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("name", FATAL)
+@pytest.mark.parametrize("name", names(FATAL))
 def test_a_link_that_fails_is_tried_twice_and_said(faulty: Faulty, name: str) -> None:
     rules, words = FATAL[name]
     faulty.break_with(*rules)
@@ -101,7 +120,7 @@ def test_a_link_that_fails_is_tried_twice_and_said(faulty: Faulty, name: str) ->
     answers_again(faulty)
 
 
-@pytest.mark.parametrize("name", SILENT)
+@pytest.mark.parametrize("name", names(SILENT))
 def test_silence_ends_at_the_deadline(faulty: Faulty, name: str) -> None:
     rules, words = SILENT[name]
     faulty.break_with(*rules)
@@ -125,7 +144,7 @@ def test_a_link_that_failed_once_is_not_noticed(faulty: Faulty) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("name", HARMLESS)
+@pytest.mark.parametrize("name", names(HARMLESS))
 def test_what_does_no_harm_is_lived_with(faulty: Faulty, name: str) -> None:
     faulty.break_with(*HARMLESS[name])
     connection = faulty.connection(8.0 if "slow" in name else 2.0)
