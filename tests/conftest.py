@@ -11,6 +11,14 @@ import pytest
 from tests.documents import ROOT
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whoever runs the tests may have boards of their own, which are none of theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
 def pytest_collection_finish() -> None:
     """What was imported stays: measurements collect garbage first, and need not look through all of it each time."""
     gc.collect()

@@ -73,6 +73,8 @@ def _itself(found: Added) -> str:
 def _lines(name: str, found: Added) -> list[Text]:
     from rich.text import Text
 
+    from nas.devices.timing.readings import emulated_by
+
     shown, profile = found.facts["shown"], found.profile
     clock = shown["clock_hz"]
     governor = shown["governor"] or "governor not shown"
@@ -82,6 +84,8 @@ def _lines(name: str, found: Added) -> list[Text]:
         "clock": governor + (f", {clock[0] / 1e9:.2f} to {clock[1] / 1e9:.2f} GHz now" if clock else ""),
         "heat": "not shown" if shown["temperature_c"] is None else f"{shown['temperature_c']:.0f} degrees Celsius",
     }
+    if shown["emulated"]:
+        facts["times"] = f"are not taken for any: {emulated_by(shown['emulated'])}"
     if shown["power_mode"] is not None:
         facts["power"] = f"mode {shown['power_mode']}"
     if shown["throttled"]:

@@ -43,6 +43,8 @@ def devices(args: argparse.Namespace) -> int:
 
     from nas.cli import boards
 
+    if args.words[:1] != ["add"] and (given := args.at or args.profile):
+        raise InputError(f"{given!r} is for a board that is added: write `nas devices add NAME --at COMMAND`")
     match args.words:
         case []:
             open_console().print(_all())

@@ -17,6 +17,7 @@ import numpy as np
 from hardware_profiles import HOST, Target
 from latency_models.kernels import KernelTable, distinct_of_space
 from nas.devices.networks import random_weights
+from nas.devices.timing.readings import remedy
 from nas.errors import InputError
 from nas.process.machine import measuring
 from search_spaces.ir import Builder, Network
@@ -64,7 +65,7 @@ def kernel_seconds(networks: Sequence[Network], target: Target, blocks: int = 3,
         with measuring():
             readings = measure(calls, plan)
         if refused := next((reading.refused for reading in readings.values() if reading.refused), ""):
-            raise InputError(f"kernels of {target.key} cannot be measured: {refused}; end other programs and try again")
+            raise InputError(f"kernels of {target.key} cannot be measured: {refused}; {remedy(refused)} and try again")
         empty_s = min(empty_s, float(readings.pop("0").blocks_s.min()))
         found += [reading.value_s for reading in readings.values()]
     return [max(seconds - empty_s, LEAST_S) for seconds in found]

@@ -190,8 +190,8 @@ def _verdict(found: Sequence[Reading]) -> str:
         text += (
             f"; UNSTABLE, in {unstable} readings the core was shared, or its clock moved by over {REFERENCE_DRIFT:.0%}"
         )
-    if refused := sum(bool(reading.row.refused) for reading in found):
-        text += f"; NOT MEASURABLE in {refused} readings, because the core was busy"
+    if refused := [reading.row.refused for reading in found if reading.row.refused]:
+        text += f"; NOT MEASURABLE in {len(refused)} readings: {refused[0]}"
     if contended:
         text += f"; others used the core in {contended} readings, CPU time was taken"
     return text

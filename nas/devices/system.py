@@ -35,7 +35,8 @@ class Shown:
 
     `clock_hz` is the lowest and highest clock of the cores that may be used, `temperature_c` the hottest thermal zone,
     `throttled` why the processor is slowed down just now (empty: not, as far as is shown), `throttle_events` a counter
-    of such moments, `power_mode` what a Jetson's nvpmodel is set to, `load` the run queue's mean of the last minute.
+    of such moments, `power_mode` what a Jetson's nvpmodel is set to, `load` the run queue's mean of the last minute,
+    `emulated` which program stands in for the processor.
     """
 
     governor: str | None = None
@@ -45,6 +46,7 @@ class Shown:
     throttle_events: int | None = None
     power_mode: str | None = None
     load: float | None = None
+    emulated: str = ""
 
 
 def shown(root: Path = ROOT) -> Shown:
@@ -61,7 +63,17 @@ def shown(root: Path = ROOT) -> Shown:
         throttle_events=_events(root),
         power_mode=_power_mode(root),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        emulated=emulated(root),
     )
+
+
+def emulated(root: Path = ROOT) -> str:
+    """Which program stands in for the processor, such as qemu-aarch64-static; empty where none shows.
+
+    Emulators of a user-land answer for the process's own link to its program, and not for the thread's.
+    """
+    process, thread = (_link(root / "proc" / each / "exe") for each in ("self", "thread-self"))
+    return "" if process == thread or not thread else Path(thread).name
 
 
 def throttled(root: Path = ROOT) -> str:
@@ -111,6 +123,13 @@ def _power_mode(root: Path) -> str | None:
         return None
     names = re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+?)\s*>", _text(root / "etc/nvpmodel.conf"))
     return dict(names).get(status[1], status[1])
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 
 def _text(path: Path) -> str:

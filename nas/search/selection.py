@@ -17,6 +17,7 @@ from nas.config.units import format_seconds
 from nas.devices.base import Device
 from nas.devices.measurement import Measurement
 from nas.devices.networks import time_networks
+from nas.devices.timing.readings import remedy
 from nas.errors import InputError
 from nas.process.files import read_json, understood
 from nas.run.context import Context
@@ -145,7 +146,7 @@ def _unmet(context: Context, budget: Budget, number: int, pool: list[Trial], row
     if lost:
         return (
             f"{budget.describe()}: {len(tried)} candidates were measured and none kept it, {len(lost)} were not "
-            f"measurable: {lost[-1].refused}. End other programs and run it again"
+            f"measurable: {lost[-1].refused}. {remedy(lost[-1].refused).capitalize()} and run it again"
         )
     if not tried:
         return f"{budget.describe()}: no network that was judged is predicted to keep this budget"

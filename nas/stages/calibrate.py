@@ -149,8 +149,7 @@ def _trusted(context: Context, target: Target, known: ErrorBar) -> tuple[Measure
         if len(rows) > len(readings) - unstable:
             left = "too few others remain, and predictions will be poor"
         context.voice.warning(
-            f"{target.key}: while {unstable} of {len(readings)} networks were measured, the core was shared or busy, "
-            f"or its clock moved; {left}."
+            f"{target.key}: while {unstable} of {len(readings)} networks were measured, {_why(readings)}; {left}."
         )
     return rows
 
@@ -191,6 +190,12 @@ def _wanted(
     unstable = {reading.row.key for reading in profile_store.counting(rows) if not reading.stable}
     missing = [genome for key, genome in genomes.items() if not tries[key]]
     return missing or [g for key, g in genomes.items() if key in unstable and tries[key] <= _REPEATS]
+
+
+def _why(readings: Sequence[profile_store.Reading]) -> str:
+    """Why some of these readings are unstable."""
+    refused = (reading.row.refused for reading in readings if reading.row.refused)
+    return next(refused, "the core was shared or busy, or its clock moved")
 
 
 def _copied(context: Context, target: Target, borrowed: Sequence[Measurement]) -> tuple[Measurement, ...]:

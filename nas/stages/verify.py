@@ -18,6 +18,7 @@ from latency_models.energy import call_energy_j, peak_memory_bytes
 from nas.config.budget import Budget
 from nas.deploy import thresholds
 from nas.devices.measurement import LEVELS, ExitTime, Measurement
+from nas.devices.timing.readings import remedy
 from nas.exits.thresholds import evaluate
 from nas.run.artefacts import measured_files, require_exported
 from nas.run.context import Context
@@ -92,7 +93,7 @@ def _judged(context: Context, winner: Winner, taken: Taken | None, allowed_s: fl
             _described(context, winner, exit_seconds(context, winner), allowed_s),
             contended=decisive.contended,
             disturbed=decisive.disturbed,
-            reason=f"not measurable: {refused}; end other programs and run `nas verify {context.run.path}`",
+            reason=f"not measurable: {refused}; {remedy(refused)} and run `nas verify {context.run.path}`",
         )
     reason = "" if within else "the upper 95 % bound of the measured latency is above the budget"
     if before and (within or refused):

@@ -29,10 +29,10 @@ def here(batch: int = 1) -> Target:
     return Target(HOST, "onnxruntime", threads=1, batch=batch)
 
 
-@lru_cache(maxsize=1)
-def profile() -> DeviceProfile:
-    """The profile of this machine."""
-    return load(HOST)
+@lru_cache(maxsize=2)
+def profile(device: str = HOST) -> DeviceProfile:
+    """The profile of a device that is built for; this machine unless named."""
+    return load(device)
 
 
 @lru_cache(maxsize=1)

@@ -45,7 +45,7 @@ class _Watched(Mapping[str, Artefact]):
 @contextmanager
 def _open(device: Device, leaving: float | None = None) -> Iterator[tuple[Session, _Watched]]:
     """A session with all networks; the early exit of the second answers from confidence `leaving` on."""
-    builder = builder_for(device.target, deployed.profile())
+    builder = builder_for(device.target, deployed.profile(device.target.device))
     with TemporaryDirectory() as folder:
         built = {
             name: builder.build(network, deployed.weights_of(network), Path(folder) / name)

@@ -5,6 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.boards import arm, sshd
+from tests.boards.faults import faulty, own_settings
+from tests.nas.conftest import nas
+
+__all__ = ["faulty", "nas", "own_settings"]
 
 
 @pytest.fixture(scope="session")

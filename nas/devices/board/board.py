@@ -189,10 +189,10 @@ def _failure(error: Exception) -> dict[str, str]:
     """What went wrong, by what a host can do about it."""
     if isinstance(error, ImportError):
         return {"kind": "missing", "text": str(error)}
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return {"kind": "full", "text": f"{error.strerror}: {error.filename or ''}"}
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return {"kind": "full", "text": f"{error.strerror}{f': {error.filename}' if error.filename else ''}"}
     kind = type(error).__name__
-    if kind in ("Refused", "Cut"):
+    if kind in ("Refused", "Cut", "Closed"):
         return {"kind": kind.lower(), "text": str(error)}
     last = "".join(traceback.format_exception(type(error), error, error.__traceback__)).strip().splitlines()
     return {"kind": "failed", "text": f"{kind}: {error} ({' '.join(line.strip() for line in last[-3:-1])})"}
@@ -225,7 +225,7 @@ def serve(channel: Channel) -> None:
             channel.say({"answer": answer})
 
 
-def main(sources: Mapping[str, str]) -> None:
+def main(sources: Mapping[str, str], alive_s: float) -> None:
     """Answer on standard input and output; what anything else prints goes to standard error."""
     read, write = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -236,4 +236,4 @@ def main(sources: Mapping[str, str]) -> None:
     sys.meta_path.insert(0, Sent(sources))
     from nas.devices.board.channel import Channel
 
-    serve(Channel(read, write))
+    serve(Channel(read, write, alive_s))

@@ -20,17 +20,15 @@ if TYPE_CHECKING:
 
 #: A host that says nothing for that long is gone, though its pipe is open.
 _PATIENCE_S: Final = 1800.0
-#: While something takes longer than that, there is a sign of life as often: a thread that wakes disturbs few readings.
-_ALIVE_S: Final = 5.0
 #: Dataclasses that are sent here.
 _KNOWN: Final[dict[str, type]] = {"Plan": Plan, "SinglePlan": SinglePlan}
 
 
 class Channel:
-    """Messages over two file descriptors."""
+    """Messages over two file descriptors; a sign of life every `alive_s` while something takes long."""
 
-    def __init__(self, read: int, write: int) -> None:
-        self._read, self._write = read, write
+    def __init__(self, read: int, write: int, alive_s: float) -> None:
+        self._read, self._write, self._alive_s = read, write, alive_s
         self._lock, self._busy = threading.Lock(), threading.Event()
         self._waiting = ""
         threading.Thread(target=self._live, daemon=True).start()
@@ -65,20 +63,26 @@ class Channel:
     def _live(self) -> None:
         while True:
             self._busy.wait()
-            time.sleep(_ALIVE_S)
+            time.sleep(self._alive_s)
             if self._busy.is_set():
                 self.say({"alive": self._waiting})
 
     def hear(self) -> Any:
-        """The next message; leaves where there is none any more."""
-        from nas.devices.board import frames
-
-        text, payload = frames.lengths(self._exactly(frames.HEAD.size))
-        return frames.unpack(self._exactly(text), self._exactly(payload), _KNOWN)
+        """The next message; leaves where there is none any more, or what comes is none."""
+        try:
+            head = self._exactly(frames.HEAD.size)
+            text, payload = frames.lengths(head)
+            return frames.unpack(head, self._exactly(text), self._exactly(payload), _KNOWN)
+        except frames.Garbled as error:
+            self.say({"failure": {"kind": "garbled", "text": str(error)}})
+            os._exit(1)
 
     def _exactly(self, size: int) -> bytes:
-        found = bytearray()
+        found, said_s = bytearray(), time.monotonic()
         while len(found) < size:
+            if found and time.monotonic() - said_s > self._alive_s:
+                said_s = time.monotonic()
+                self.say({"alive": ""})  # what is large comes slowly over a slow link
             if not select.select([self._read], [], [], _PATIENCE_S)[0]:
                 os._exit(0)
             some = os.read(self._read, min(size - len(found), 1 << 20))

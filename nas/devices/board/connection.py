@@ -58,16 +58,14 @@ class Connection:
     def ask(self, what: str, **arguments: Any) -> Any:
         """The answer to one message. Raises PipeError, and Failure where it cannot."""
         with self.lock:
-            pipe = self._started()
-            pipe.write(frames.pack({"ask": what, **arguments}))
-            while True:
-                answer = self._heard(pipe)
-                if "alive" in answer:
-                    self._say_what_is_waited_for(answer["alive"])
-                elif "failure" in answer:
-                    raise Failure(**answer["failure"])
-                else:
-                    return answer["answer"]
+            try:
+                answer = self._exchanged(self._started(), {"ask": what, **arguments})
+            except BaseException:
+                self.close()  # whatever comes yet would be taken for the answer to the next question
+                raise
+            if "failure" in answer:
+                raise Failure(**answer["failure"])
+            return answer["answer"]
 
     def answered(self, work: Callable[[], Answer]) -> Answer:
         """What `work` asks of the board; begun again where the pipe ended meanwhile."""
@@ -78,7 +76,6 @@ class Connection:
                 try:
                     return work()
                 except PipeError as error:
-                    self.close()
                     if not again or error.silent:
                         self._given_up = time.monotonic(), str(error)
                         raise DeviceLost(self.name, str(error)) from None
@@ -95,6 +92,10 @@ class Connection:
             for begin in range(0, max(len(data), 1), _PIECE):
                 piece = data[begin : begin + _PIECE]
                 self.ask("file", sha256=sha256, begin=begin, data=piece, end=begin + _PIECE >= len(data))
+
+    def is_open(self, generation: int) -> bool:
+        """Whether the board still has open what it had then."""
+        return self._pipe is not None and self.generation == generation
 
     def close(self) -> None:
         """End it; the next question starts it again."""
@@ -115,10 +116,19 @@ class Connection:
             self.generation += 1
         return self._pipe
 
+    def _exchanged(self, pipe: Pipe, message: Mapping[str, Any]) -> dict[str, Any]:
+        pipe.write(frames.pack(message))
+        while "alive" in (answer := self._heard(pipe)):
+            self._say_what_is_waited_for(answer["alive"])
+        if "failure" in answer and answer["failure"]["kind"] == "garbled":
+            raise PipeError(f"was sent what is no message when it came there: {answer['failure']['text']}")
+        return answer
+
     def _heard(self, pipe: Pipe) -> dict[str, Any]:
         try:
-            text, payload = frames.lengths(pipe.read(frames.HEAD.size))
-            answer: dict[str, Any] = frames.unpack(pipe.read(text), pipe.read(payload), _KNOWN)
+            head = pipe.read(frames.HEAD.size)
+            text, payload = frames.lengths(head)
+            answer: dict[str, Any] = frames.unpack(head, pipe.read(text), pipe.read(payload), _KNOWN)
         except frames.Garbled as error:
             raise PipeError(f"answers what is no answer: {error}") from None
         return answer
@@ -138,6 +148,11 @@ def _sentence(failure: Failure) -> str:
             )
         case "full":
             return f"has a full disk ({failure}): make room there"
+        case "closed":
+            return (
+                f"cannot keep files ({failure}): give its user that folder, or name another one with "
+                '`--at "... env XDG_CACHE_HOME=/FOLDER"`'
+            )
         case _:
             return f"cannot do what was asked: {failure}"
 

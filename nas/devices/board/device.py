@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -137,8 +138,9 @@ class BoardSession:
 
     def close(self) -> None:
         """Forget the artefacts there; a board that is gone has forgotten them."""
-        if self._opened and self._connection.generation == self._generation:
-            self._answered(lambda: self._ask("close", names=[self._there(name) for name in self._opened]))
+        if self._opened and self._connection.is_open(self._generation):
+            with contextlib.suppress(DeviceLost):
+                self._answered(lambda: self._ask("close", names=[self._there(name) for name in self._opened]))
 
     def _require_identity(self, there: Mapping[str, str]) -> None:
         name, noted = self._connection.name, self._connection.address.identity

@@ -2,6 +2,7 @@
 
     4 bytes   what every message begins with
     4 + 8     the length of the JSON and that of the arrays, most significant byte first
+    4         the CRC-32 of all that, as a board may hang on a serial line
     JSON      arrays stand in it as {"#": number, "dtype": ..., "shape": ...}, dataclasses as {"@": name, "fields": ...}
     arrays    one after the other, little-endian
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAGIC: Final = b"\x89hwb"
-HEAD: Final = struct.Struct("!4sIQ")
+HEAD: Final = struct.Struct("!4sIQI")
 #: More than any message of ours has: what announces more is no message.
 _MOST_JSON, _MOST_ARRAYS = 1 << 26, 1 << 33
 
@@ -33,23 +35,29 @@ def pack(message: object) -> bytes:
     arrays: list[bytes] = []
     text = json.dumps(_plain(message, arrays)).encode()
     payload = b"".join(arrays)
-    return HEAD.pack(MAGIC, len(text), len(payload)) + text + payload
+    return HEAD.pack(MAGIC, len(text), len(payload), _check(text, payload)) + text + payload
 
 
 def lengths(head: bytes) -> tuple[int, int]:
     """The lengths of JSON and arrays behind a head; raises Garbled for what is none."""
-    magic, text, payload = HEAD.unpack(head)
+    magic, text, payload, _ = HEAD.unpack(head)
     if magic != MAGIC or text > _MOST_JSON or payload > _MOST_ARRAYS:
         raise Garbled(repr(head))
     return text, payload
 
 
-def unpack(text: bytes, payload: bytes, known: Mapping[str, type]) -> Any:
+def unpack(head: bytes, text: bytes, payload: bytes, known: Mapping[str, type]) -> Any:
     """The message; dataclasses are made of those that are `known` by name. Raises Garbled for what is none."""
+    if HEAD.unpack(head)[-1] != _check(text, payload):
+        raise Garbled(f"{text[:80]!r}: bytes changed on the way")
     try:
         return _made(json.loads(text), payload, _Position(), known)
     except (ValueError, KeyError, TypeError) as error:
         raise Garbled(f"{text[:80]!r}: {error}") from None
+
+
+def _check(text: bytes, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(text, zlib.crc32(b"%d %d" % (len(text), len(payload)))))
 
 
 class _Position:

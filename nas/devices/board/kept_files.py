@@ -6,6 +6,7 @@ This file is sent to boards, with Python 3.8.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -19,6 +20,10 @@ _PART: Final = ".part-"
 
 class Cut(ValueError):
     """What came is not what was announced."""
+
+
+class Closed(Exception):
+    """The folder cannot be written to, and the message says why."""
 
 
 def folder() -> Path:
@@ -44,10 +49,16 @@ def kept(where: Path, sha256: str) -> bytes | None:
 
 
 def keep(where: Path, sha256: str, data: bytes, limit_bytes: int = LIMIT_BYTES) -> None:
-    """Keep a file, and give up those that were not used for longest; raises Cut, and OSError where it has no room."""
+    """Keep a file, and give up those that were not used for longest; raises Cut, Closed, and OSError without room."""
     if hashlib.sha256(data).hexdigest() != sha256:
         raise Cut(f"{len(data)} bytes came that are not those with SHA-256 {sha256[:12]}")
-    where.mkdir(parents=True, exist_ok=True)
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=str(where)).close()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Closed(f"{error.strerror}: {where}") from None
     _give_up(where, limit_bytes - len(data))
     part = where / f"{_PART}{os.getpid()}-{sha256[:12]}"
     try:

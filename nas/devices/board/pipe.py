@@ -7,6 +7,7 @@ program; what a login prints before is passed over.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -27,20 +28,40 @@ from nas.process.interrupt import stop_if_asked
 OLDEST: Final = (3, 8)
 #: How Python is started there: unbuffered, without a banner, reading lines.
 _INTERACTIVE: Final = ("-u", "-q", "-i")
-_READY: Final = re.compile(rb"hwnas-board (\d+)\.(\d+) ready\n")
-_LINE: Final = (
-    "import os,sys;_=os.write(1,b'hwnas-'+b'board %d.%d ready\\n'%sys.version_info[:2]);exec('n={size};b=b\"\"\\n"
-    "while len(b)<n:\\n a=os.read(0,n-len(b))\\n if not a: os._exit(0)\\n b+=a\\nimport json,zlib\\n"
-    's=json.loads(zlib.decompress(b))\\nd={{}}\\nexec(compile(s["{main}"],"board.py","exec"),d)\\nd["main"](s)\')\n'
-)
+_READY: Final = re.compile(rb"hwnas-board (\d+)\.(\d+) ready(\r?)\n")
+_PROGRAM: Final = """\
+try:
+ n={size};b=b''
+ while len(b)<n:
+  a=os.read(0,n-len(b))
+  if not a: os._exit(0)
+  b+=a
+ import json,zlib
+ s=json.loads(zlib.decompress(b));d={{}}
+ exec(compile(s['sources']['{main}'],'board.py','exec'),d)
+ d['main'](**s)
+except BaseException:
+ import traceback;traceback.print_exc()
+ os._exit(1)
+"""
+#: Python 2 understands it too, so that it can say its version.
+_LINE: Final = "import os,sys;_=os.write(1,b'hwnas-'+b'board %d.%d ready\\n'%sys.version_info[:2]);exec({program!r})\n"
 #: A login may print so much before Python answers.
 _MOST_NOISE: Final = 1 << 18
+#: What a Python older than 3.2 says to the way it is started.
+_ANCIENT: Final = "Unknown option: -q"
+#: While something takes longer than that there, there is a sign of life as often: threads that wake disturb readings.
+_ALIVE_S: Final = 5.0
+_SIGNS_PER_DEADLINE: Final = 4
 #: How often a wait looks whether this program is asked to stop.
 _POLL_S: Final = 0.2
 #: Lines of what the command writes to standard error that are kept, and how long its last words are waited for.
 _LINES_KEPT: Final = 50
+_LINE_BYTES: Final = 1 << 12
 _LAST_WORDS_S: Final = 0.5
 _CHUNK: Final = 1 << 16
+#: So many chunks of them are taken in at a time: who writes without end is not listened to without end.
+_CHUNKS: Final = 64
 
 
 class PipeError(Exception):
@@ -73,6 +94,7 @@ class Pipe:
         self._command, self._deadline_s = command, deadline_s
         self._said: deque[str] = deque(maxlen=_LINES_KEPT)
         self._partial = b""
+        self._greeted = False
         try:
             self._process = subprocess.Popen(
                 list(command),
@@ -99,14 +121,13 @@ class Pipe:
 
         Raises PipeError where no Python answers, or one that is too old.
         """
-        data = zlib.compress(json.dumps(dict(sources)).encode(), 9)
-        self.write(_LINE.format(size=len(data), main=main).encode())
+        alive_s = min(_ALIVE_S, self._deadline_s / _SIGNS_PER_DEADLINE)
+        data = zlib.compress(json.dumps({"sources": dict(sources), "alive_s": alive_s}).encode(), 9)
+        self.write(_LINE.format(program=_PROGRAM.format(size=len(data), main=main)).encode())
         version = self._ready()
         if version < OLDEST:
-            wanted = ".".join(map(str, OLDEST))
-            raise PipeError(
-                f"has Python {version[0]}.{version[1]}, and {wanted} or later is needed: name another one with --python"
-            )
+            raise PipeError(_too_old(f"Python {version[0]}.{version[1]}"))
+        self._greeted = True
         self.write(data)
         return version
 
@@ -129,12 +150,12 @@ class Pipe:
                 if progress is not None:
                     progress()
             elif time.monotonic() - last > self._deadline_s:
-                raise PipeError(f"takes nothing for {self._deadline_s:g} s{self._words()}", silent=True)
+                raise self._silence("takes")
 
     def read(self, size: int) -> bytes:
         """So many bytes; raises PipeError where they do not come, or nothing comes for as long as the deadline."""
         while len(self._read) < size:
-            self._more()
+            self._more(time.monotonic() + self._deadline_s)
         found = bytes(self._read[:size])
         del self._read[:size]
         return found
@@ -144,23 +165,28 @@ class Pipe:
         for file in (self._process.stdin, self._process.stdout, self._process.stderr):
             if file is not None:
                 file.close()
-        try:
-            self._process.wait(_LAST_WORDS_S)
-        except subprocess.TimeoutExpired:
+        self._code()
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._process.wait()
 
     def _ready(self) -> tuple[int, int]:
+        until = time.monotonic() + self._deadline_s  # of all that it writes before
         while not (found := _READY.search(bytes(self._read))):
-            if len(self._read) > _MOST_NOISE:
-                raise PipeError(f"does not start Python: it writes {bytes(self._read[:60])!r} and more")
-            self._more()
+            late = time.monotonic() > until
+            if late or len(self._read) > _MOST_NOISE:
+                said = bytes(self._read[:60])
+                raise PipeError(f"{self._no_python()}, it writes {said!r}", silent=late)
+            self._more(until)
         del self._read[: found.end()]
+        if found[3]:
+            raise PipeError(
+                "gives a terminal, which changes the bytes that pass: take out the option that asks for one, such as -t"
+            )
         return int(found[1]), int(found[2])
 
-    def _more(self) -> None:
+    def _more(self, until: float) -> None:
         """Wait for more bytes."""
-        last = time.monotonic()
         while True:
             stop_if_asked()
             ready, _, _ = select.select([self._out], [], [], _POLL_S)
@@ -171,29 +197,58 @@ class Pipe:
                     raise self._ended()
                 self._read += some
                 return
-            if time.monotonic() - last > self._deadline_s:
-                raise PipeError(f"says nothing for {self._deadline_s:g} s{self._words()}", silent=True)
+            if time.monotonic() > until:
+                raise self._silence("says")
 
     def _listen(self) -> None:
         """Take in what the command writes to standard error, so that it is never stopped by it."""
-        while select.select([self._err], [], [], 0)[0]:
+        for _ in range(_CHUNKS):
+            if not select.select([self._err], [], [], 0)[0]:
+                return
             some = os.read(self._err, _CHUNK)
             if not some:
                 return
-            *lines, self._partial = (self._partial + some).split(b"\n")
-            self._said += [line.decode(errors="replace").strip() for line in lines]
+            *lines, partial = (self._partial + some).split(b"\n")
+            self._partial = partial[-_LINE_BYTES:]
+            self._said += [line[-_LINE_BYTES:].decode(errors="replace").strip() for line in lines[-_LINES_KEPT:]]
+
+    def _code(self) -> int | None:
+        """How the command ended, negative for a signal; None where it goes on. Its number stays its own meanwhile."""
+        until = time.monotonic() + _LAST_WORDS_S
+        while time.monotonic() < until:
+            found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if found is not None:
+                return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+            time.sleep(_LAST_WORDS_S / 50)
+        return None
+
+    def _silence(self, what: str) -> PipeError:
+        for_s = f"nothing for {self._deadline_s:g} s{self._words()}"
+        if self._greeted:
+            return PipeError(f"{what} {for_s}", silent=True)
+        return PipeError(f"{self._no_python()}, it {what} {for_s}", silent=True)
+
+    def _no_python(self) -> str:
+        return f"cannot be reached: {shlex.join(self._command)} starts no Python"
 
     def _ended(self) -> PipeError:
-        try:
-            code = self._process.wait(_LAST_WORDS_S)
-        except subprocess.TimeoutExpired:
-            return PipeError(f"has closed its pipe{self._words()}")
+        code = self._code()
         self._listen()
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-        return PipeError(f"is gone: {shlex.join(self._command)} {how}{self._words()}")
+        if any(_ANCIENT in line for line in self._said):
+            return PipeError(_too_old("a Python older than 3.2"))
+        what = "is gone" if self._greeted else "cannot be reached"
+        if code is None:
+            how = "closed its pipe"
+        else:
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        return PipeError(f"{what}: {shlex.join(self._command)} {how}{self._words()}")
 
     def _words(self) -> str:
         """The last that was written to standard error, without the prompts of Python."""
         lines = [*self._said, self._partial.decode(errors="replace").strip()]
         said = [text for line in lines if (text := re.sub(r"^(?:(?:>>>|\.\.\.)\s*)+", "", line).strip())]
         return f"; its last words: {said[-1][:300]}" if said else ""
+
+
+def _too_old(found: str) -> str:
+    return f"has {found}, and {'.'.join(map(str, OLDEST))} or later is needed: name another one with --python"

@@ -5,13 +5,15 @@ Wherever networks are timed, here or on a board, it is this that times them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nas.devices import system
 from nas.devices.timing.measuring import measure_together
+from nas.devices.timing.readings import Readings, emulated_by
 from nas.devices.timing.single_calls import SingleJob, SingleReadings, single_calls
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nas.devices.timing.plan import Plan
-    from nas.devices.timing.readings import Readings
 
     Sample = NDArray[np.float32]
 
@@ -59,6 +60,7 @@ def time_cascades(
     Single calls of those named in `plan.singles` follow, in interleaved blocks of their own.
 
     Calls take the first sample, repeated to the batch of the plan where it is one. `reference` is watched meanwhile.
+    Readings of an emulated processor are refused: they say nothing of the one that it stands for.
     """
     first = filled(samples[0], plan.batch)
     calls = {
@@ -68,14 +70,18 @@ def time_cascades(
     }
     streamed = {name: cascade for name, cascade in cascades.items() if name in streams}
     watch = None if reference is None else partial(reference.run_to, first, len(reference) - 1)
-    readings = measure_together(calls, streamed, samples, plan, reference=watch)
+    readings: Mapping[str, Readings] = measure_together(calls, streamed, samples, plan, reference=watch)
     jobs = {}
     for name, single in plan.singles.items():
         cascade = cascades[name]
         to_last = partial(_to_exit, cascade, len(cascade) - 1)
         call: Callable[[Sample], object] = cascade if name in streams else to_last
         jobs[name] = SingleJob(call, samples if plan.batch == 1 else [first], single)
-    taken = single_calls(jobs, plan, reference=watch)
+    taken: Mapping[str, SingleReadings] = single_calls(jobs, plan, reference=watch)
+    if emulator := system.emulated():
+        refused = emulated_by(emulator)
+        readings = {name: replace(read, refused=refused) for name, read in readings.items()}
+        taken = {name: replace(read, refused=refused) for name, read in taken.items()}
     found = {}
     for name, cascade in cascades.items():
         to_exits = tuple(readings[f"{name}/{k}"] for k in range(len(cascade)))

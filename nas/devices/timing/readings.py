@@ -23,6 +23,8 @@ Statistic = Literal["median", "mean"]
 
 #: Why readings of a busy core may not be counted.
 COARSE = "the CPU clock is too coarse to tell which calls waited"
+_EMULATED = "the processor is emulated by "
+_SLOWED = "the processor was slowed down"
 
 
 @dataclass(frozen=True)
@@ -88,3 +90,15 @@ class Readings:
     def drifted(self) -> bool:
         """Whether the reference says that the machine was not the same all the while, in spite of repeating."""
         return self.drift > REFERENCE_DRIFT
+
+
+def emulated_by(program: str) -> str:
+    """Why readings of an emulated processor may not be counted."""
+    return _EMULATED + program
+
+
+def remedy(refused: str) -> str:
+    """What is to be done, in words, where readings were refused for a reason."""
+    if _EMULATED in refused:
+        return "measure on the device itself"
+    return "let it cool, or see to its supply," if _SLOWED in refused else "end other programs"

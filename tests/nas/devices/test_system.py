@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.devices.system import Shown, Throttle, shown, throttle, throttled
+from nas.devices.system import Shown, Throttle, emulated, shown, throttle, throttled
 
 FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 JETSON = """
@@ -77,3 +77,23 @@ def test_a_jetsons_power_mode_is_read_by_name(tmp_path: Path, status: str, mode:
 def test_what_is_not_shown_is_not_known(tmp_path: Path) -> None:
     found = shown(tmp_path)
     assert found == Shown(load=found.load)
+
+
+@pytest.mark.parametrize(
+    ("process", "thread", "found"),
+    [
+        ("/usr/bin/python3.11", "/usr/bin/python3.11", ""),
+        ("/usr/bin/python3.11", "/usr/bin/qemu-aarch64-static", "qemu-aarch64-static"),
+        ("/usr/bin/python3.11", "/usr/libexec/qemu-binfmt/aarch64-binfmt-P", "aarch64-binfmt-P"),
+        ("/usr/bin/python3.11", None, ""),
+        (None, None, ""),
+    ],
+)
+def test_an_emulator_shows_itself_behind_the_thread(
+    tmp_path: Path, process: str | None, thread: str | None, found: str
+) -> None:
+    for name, target in (("self", process), ("thread-self", thread)):
+        if target is not None:
+            (tmp_path / "proc" / name).mkdir(parents=True)
+            (tmp_path / "proc" / name / "exe").symlink_to(target)
+    assert emulated(tmp_path) == shown(tmp_path).emulated == found
