@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _STYLES: Final = {"stage": "bold", "note": "", "warning": "yellow"}
 _COLOURS: Final = {"kept": "green", "not kept": "red", "not measured": "yellow"}
 
+#: How often a spinner is drawn.
+_DRAWN_PER_S: Final = 2.0
 #: An accuracy so much above the balanced one hides how rare classes fare.
 _UNBALANCED: Final = 0.02
 
@@ -37,7 +39,8 @@ class Terminal:
     def __call__(self, event: Event) -> None:
         """Show an event."""
         if event.kind == "doing":
-            self._status = self._console.status(Text(event.text))
+            # Its thread wakes to draw: seldom, as what is measured may be in this process.
+            self._status = self._console.status(Text(event.text), refresh_per_second=_DRAWN_PER_S)
             self._status.start()
         elif event.kind == "step":
             self._step(event)
