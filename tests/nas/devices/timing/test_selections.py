@@ -20,9 +20,10 @@ from nas.devices import kernel_table
 from nas.devices.kernel_table import kernel_seconds
 from nas.devices.timing import measuring
 from nas.devices.timing.bounds import upper_95_s
-from nas.devices.timing.measuring import measure, measure_together, single_calls
-from nas.devices.timing.plan import Plan
+from nas.devices.timing.measuring import measure, measure_together
+from nas.devices.timing.plan import Plan, SinglePlan
 from nas.devices.timing.readings import Readings
+from nas.devices.timing.single_calls import SingleJob, single_calls
 from nas.errors import InputError
 from search_spaces.ir import Builder, Network
 from tests.nas.devices.timing.machines import PLAN, Busy, Machine
@@ -88,11 +89,10 @@ def test_single_calls_are_not_corrected_by_what_was_found_of_the_warm_loop(secon
     core = Busy()
     loop = measure({"": core.work(seconds)}, Plan(blocks=3, block_s=0.05, warm_up_s=0.01), core.clocks)[""]
     assert not loop.contended and loop.value_s == pytest.approx(seconds, rel=0.01)
-    work, begin = core.work(seconds), core.wall_s
-    calls = single_calls(lambda sample: work(), [None], Plan(single_calls=1000, single_s=60), lambda: core.wall_s)
-    # Ten calls come before the first that counts.
-    assert calls.sum() == pytest.approx(core.wall_s - begin - 10 * seconds, abs=0.03)
-    assert calls.mean() == pytest.approx(4 * seconds, rel=0.1)
+    work = core.work(seconds)
+    job = SingleJob(lambda sample: work(), [None], SinglePlan(blocks=1, calls=1000, block_s=60))
+    calls = single_calls({"": job}, Plan(warm_up_s=0.0), core.clocks)[""].seconds
+    assert calls.size == 1000 and calls.mean() == pytest.approx(4 * seconds, rel=0.1)
 
 
 EMPTY_S, KERNEL_S = 10e-6, 5e-6
@@ -153,7 +153,8 @@ def test_percentiles_of_single_calls_see_busy_processes_that_the_median_of_the_l
     busy = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(2)]
     try:
         loop = measure({"": work}, Plan(blocks=3, block_s=0.03, warm_up_s=0.02))[""]
-        calls = single_calls(work, [None], Plan(single_calls=2000, single_s=0.7))
+        job = SingleJob(work, [None], SinglePlan(calls=700, block_s=0.3))
+        calls = single_calls({"": job}, Plan(warm_up_s=0.02))[""].seconds
     finally:
         for process in busy:
             process.kill()
