@@ -26,7 +26,7 @@ from nas.run.verdict_files import budget_record
 from nas.run.winners import Winner, files_of
 
 #: Keys that came later, and what they were before.
-_LATER: Final[Mapping[str, Mapping[str, Any]]] = {"targets": {"provider": "cpu"}, "budgets": {"every_s": None}}
+_LATER: Final[Mapping[str, Mapping[str, Any]]] = {"targets": {"provider": "cpu"}}
 
 
 def require_exported(context: Context, winner: Winner) -> manifest.Manifest:
