@@ -40,7 +40,7 @@ def add(args: argparse.Namespace, name: str) -> None:
     require_name(name, board=True)
     if args.at is None:
         raise InputError(f'how is {name} reached? Give a command that gives a pipe, such as --at "ssh pi@raspi"')
-    like = args.profile or shipped_as(name)
+    like = args.profile or (name if shipped_as(name) == name else None)
     found = reach(name, Address(args.at, args.python, args.deadline), like)
     console = open_console()
     for line in _lines(name, found):

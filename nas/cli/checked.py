@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.config.units import format_seconds
-from nas.devices.board import addresses
+from nas.devices.finding import board_of
 from nas.outlook.effort import Effort, effort_of
 from nas.outlook.latencies import Believed, spans_of
 from nas.outlook.rate import training_rate
@@ -106,9 +106,10 @@ def _budgets(found: Rehearsed, spans: dict[Target, Span]) -> Table:
     table = _table("budget", "at most", "target", "will be", "the fastest network takes")
     for budget in experiment.budgets:
         target = experiment.target_of(budget)
-        how = "measured there" if target.device in addresses.known() else "measured here"
-        if target.device in found.context.lost:
-            how = f"predicted only: its device {found.context.lost[target.device]}"
+        board = board_of(target, found.context.profiles[target.device])
+        how = "measured here" if board is None else f"measured on board {board[0]}"
+        if (lost := found.context.why_lost(target)) is not None:
+            how = f"predicted only: its device {lost}"
         elif not found.beliefs[target].here:
             how = "predicted only: its device is not this machine"
         share = spans[target].fastest.seconds / budget.latency_s

@@ -15,15 +15,16 @@ from nas.devices.local import local_device
 
 def find_device(target: Target, profile: DeviceProfile, plugins: Plugins = NO_PLUGINS) -> Device | None:
     """A `base.DeviceFinder`: the board that was added by that name, or this machine where the target's device is it."""
-    found = _address(target, profile)
+    found = board_of(target, profile)
     return local_device(target, profile, plugins) if found is None else Board(target, connection(*found))
 
 
 def runs_here(target: Target, profile: DeviceProfile) -> bool:
     """Whether networks of a target are run by this machine, and not behind a pipe."""
-    return _address(target, profile) is None and is_here(profile)
+    return board_of(target, profile) is None and is_here(profile)
 
 
-def _address(target: Target, profile: DeviceProfile) -> tuple[str, Address] | None:
+def board_of(target: Target, profile: DeviceProfile) -> tuple[str, Address] | None:
+    """The name and address of the board that a target is on: it was added by the target's name, or its profile's."""
     known = addresses.known()
     return next(((name, known[name]) for name in (target.device, profile.id) if name in known), None)

@@ -19,6 +19,7 @@ from nas.devices.base import Array, Device, Session, Times, Wanted
 from nas.devices.conditions import Conditions
 from nas.devices.runners import runner_for
 from nas.devices.runners.base import Runner, load_cascade
+from nas.devices.system import Shown, shown
 from nas.devices.timing.cascades import time_cascades
 from nas.devices.timing.plan import Plan
 from nas.process.machine import measuring
@@ -52,6 +53,8 @@ class InProcessSession:
     runner: Runner
     artefacts: Mapping[str, Artefact]
     _ready: dict[str, Cascade] = field(default_factory=dict, repr=False)
+    #: What the machine showed before the last readings.
+    _before: list[Shown] = field(default_factory=list, repr=False)
 
     @property
     def runtime(self) -> str:
@@ -79,13 +82,14 @@ class InProcessSession:
         plan = replace(plan, batch=self.runner.target.batch, singles=singles)
         watched = None if reference is None else self._cascade(reference)
         streams = {each.name for each in wanted if each.stream}
+        self._before[:] = [shown()]
         with measuring():
             read = time_cascades(cascades, streams, samples, plan, watched)
         return {each.name: Times.of(read[each.name]) for each in wanted}
 
     def conditions(self) -> Conditions:
-        """What this machine is like now."""
-        return Conditions.now(self.runtime, self.runner.target.threads)
+        """What this machine is like now, and was before the last readings."""
+        return Conditions.now(self.runtime, self.runner.target.threads, next(iter(self._before), None))
 
     def _cascade(self, name: str) -> Cascade:
         if name not in self._ready:

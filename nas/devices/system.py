@@ -25,8 +25,10 @@ _FIRMWARE: Final = (
     (2, "the firmware throttles the processor"),
     (3, "the firmware's soft temperature limit is reached"),
 )
+#: From this bit on it says what has happened since it was switched on: a bit that is set stays.
+_HAPPENED: Final = 16
 #: Cooling devices that slow the processor down; fans cool too.
-_SLOWS: Final = re.compile(r"cpufreq|^processor$|cpu-(?:balanced|emergency)", re.IGNORECASE)
+_SLOWS: Final = re.compile(r"cpufreq|^processor$|[cg]pu-(?:balanced|emergency|throttle)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,10 @@ def emulated(root: Path = ROOT) -> str:
 
 def throttled(root: Path = ROOT) -> str:
     """Why the processor is slowed down just now, empty where nothing is shown: a few small files are read."""
-    firmware = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
-    if re.fullmatch(r"(0x)?[0-9a-f]+", firmware):
-        bits = int(firmware, 16)
-        for bit, words in _FIRMWARE:
-            if bits >> bit & 1:
-                return words
+    bits = _firmware(root) or 0
+    for bit, words in _FIRMWARE:
+        if bits >> bit & 1:
+            return words
     for device in sorted((root / "sys/class/thermal").glob("cooling_device*")):
         kind, state = _text(device / "type"), _text(device / "cur_state")
         if state.isdigit() and int(state) > 0 and _SLOWS.search(kind):
@@ -111,9 +111,19 @@ def throttle(root: Path = ROOT) -> Throttle:
 
 
 def _events(root: Path) -> int | None:
+    """A number that is another one where the processor was slowed down in between; None where nobody counts."""
+    firmware = _firmware(root)
+    if firmware is not None:
+        return firmware >> _HAPPENED
     cpus = [root / "sys/devices/system/cpu" / f"cpu{core}" for core in facts.cores_used()]
     counts = [int(text) for cpu in cpus if (text := _text(cpu / "thermal_throttle/core_throttle_count")).isdigit()]
     return sum(counts) if counts else None
+
+
+def _firmware(root: Path) -> int | None:
+    """What the firmware of a Raspberry Pi says, None elsewhere."""
+    text = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
+    return int(text, 16) if re.fullmatch(r"(0x)?[0-9a-f]+", text) else None
 
 
 def _power_mode(root: Path) -> str | None:

@@ -107,7 +107,7 @@ def _reach(context: Context) -> None:
                     pass
             except DeviceLost as error:
                 context.lost[error.device] = error.reason
-    if context.lost and all(target.device in context.lost for target in context.experiment.targets):
+    if context.lost and all(context.why_lost(target) is not None for target in context.experiment.targets):
         name, reason = next(iter(context.lost.items()))
         raise InputError(f"{name} {reason}; nothing could be measured: see to it, and give the same command again")
 

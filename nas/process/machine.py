@@ -127,8 +127,9 @@ def _end() -> None:
 
 def breathe() -> None:
     """Let a measurement in, if this process computes and did so for long."""
-    if _share is not None:
-        _share.breathe()
+    share = _share
+    if share is not None:
+        share.breathe()
 
 
 @contextlib.contextmanager

@@ -65,9 +65,15 @@ class Context:
 
     def device(self, target: Target) -> Device | None:
         """Where networks of a target are opened and timed; None where its device is not within reach, or was lost."""
-        if target.device in self.lost:
+        if self.why_lost(target) is not None:
             return None
         return self.devices(target, self.profiles[target.device], self.experiment.plugins)
+
+    def why_lost(self, target: Target) -> str | None:
+        """Why the device of a target does not answer, None where it was not lost."""
+        # A board is lost by the name that it was added by, which may be that of the target or of its profile.
+        names = (target.device, self.profiles[target.device].id)
+        return next((self.lost[name] for name in names if name in self.lost), None)
 
     def is_here(self, target: Target) -> bool:
         """Whether networks of a target are run by this machine."""

@@ -49,6 +49,8 @@ def _ratios(budget: Budget, rows: Iterable[Measurement], figure: Figure) -> Iter
         last = row.exits[-1]
         if budget.percentile is None or row.refused or last.single_refused or not last.calls:
             continue
+        if row.purpose == "winner" and row.budget != budget.name:
+            continue  # fewer calls, for another budget
         if last.every_s == budget.every_s:
             seconds, upper_s = last.percentile(budget.percentile)
             bound_s = upper_s if math.isfinite(upper_s) else max(seconds, last.slowest_s)

@@ -8,6 +8,7 @@ percentile of single calls, a few networks tell how far that lies above calls in
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from nas.devices import profile_store
 from nas.devices.board.device import Board
 from nas.devices.measurement import Measurement
 from nas.devices.networks import BLOCKS, BLOCK_S, reference_genomes, time_networks
-from nas.devices.timing.plan import LEAST_CALLS, SinglePlan
+from nas.devices.timing.plan import SinglePlan
 from nas.process.events import Voice
 from nas.process.side_by_side import side_by_side
 from nas.run.calibration import borrowed_readings, stored_calibration, uncalibrated
@@ -35,7 +36,11 @@ from nas.run.tails import known
 _REPEATS = 1
 #: Networks whose single calls are timed for a budget, and how many: all in all about half a minute at a duty cycle.
 _TAIL_NETWORKS = 3
-_SINGLE = SinglePlan(calls=LEAST_CALLS[0.99], least=20, block_s=4.0, repeats=_REPEATS)
+#: Networks that a board is asked for at a time: what it gave before it was lost is kept.
+_AT_A_TIME = 4
+#: How often single calls that were refused are timed again, whenever the run goes on.
+_TRIES = 3
+_SINGLE = SinglePlan(calls=1000, least=20, block_s=4.0, repeats=_REPEATS)
 
 
 def calibrate(context: Context) -> None:
@@ -69,15 +74,18 @@ def _learn_tail(context: Context, budget: Budget) -> None:
     device = context.device(target)
     chosen = _chosen(context, min(networks, _TAIL_NETWORKS))
     rows = read_measurements(context, target, "single_calls")
-    if device is None or not chosen:
+    if device is None or not chosen or _searching(context):
         if not known(budget, rows):
             context.voice.warning(
                 f"{budget.name}: no single calls were timed on {target.key}, so a percentile is taken to lie anywhere "
                 "above the time of calls in a row"
             )
         return
-    there = {row.key for row in rows if row.exits[-1].every_s == budget.every_s}
-    missing = [genome for genome in chosen if context.space.decode(genome).key not in there]
+    mine = [row for row in rows if row.exits[-1].every_s == budget.every_s]
+    taken = {row.key for row in mine if not (row.refused or row.exits[-1].single_refused)}
+    tries = Counter(row.key for row in mine)
+    keys = {context.space.decode(genome).key: genome for genome in chosen}
+    missing = [genome for key, genome in keys.items() if key not in taken and tries[key] <= _TRIES]
     if missing:
         with context.voice.doing(f"timing single calls of {len(missing)} networks for {budget.name}"):
             untrained, single = context.untrained(target, "calibration"), replace(_SINGLE, every_s=budget.every_s)
@@ -108,14 +116,27 @@ def _measure_all(context: Context, targets: Sequence[Target]) -> None:
 
 
 def _came_back(context: Context, target: Target) -> bool:
-    """Whether the device of a target is within reach again, which was lost before all its readings were taken."""
+    """Whether the device of a target is within reach again, which was lost before all its readings were taken.
+
+    A search that has begun ends with what it began with: its batches were drawn by that.
+    """
     settings = context.experiment.calibration
-    if settings.networks == 0 or settings.measurements is not None or context.device(target) is None:
+    if (
+        _searching(context)
+        or settings.networks == 0
+        or settings.measurements is not None
+        or context.device(target) is None
+    ):
         return False
     if stored_calibration(context.experiment, context.space, target, True) is not None:
         return False
     known = {row.key for row in read_measurements(context, target, "calibration")}
     return any(context.space.decode(genome).key not in known for genome in _chosen(context, settings.networks))
+
+
+def _searching(context: Context) -> bool:
+    """Whether networks were judged already, and more are to be."""
+    return context.files.trials.exists() and not context.files.front.exists()
 
 
 def _uncalibrated(context: Context, target: Target) -> LatencyModel:
@@ -177,7 +198,8 @@ def _take_missing(context: Context, target: Target) -> None:
     chosen = _chosen(context, settings.networks)
     while wanted := _wanted(context, chosen, read_measurements(context, target, "calibration")):
         with context.voice.doing(f"measuring {len(wanted)} networks with {target.runner}"):
-            rows = time_networks(device, untrained, wanted, "calibration", BLOCKS, BLOCK_S)
+            some = wanted[:_AT_A_TIME] if isinstance(device, Board) else wanted
+            rows = time_networks(device, untrained, some, "calibration", BLOCKS, BLOCK_S)
         append_measurements(context, rows)
 
 

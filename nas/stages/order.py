@@ -55,6 +55,8 @@ def search(context: Context) -> Ended:
                 optimise.optimise(context, problem_of(context))
         with context.timed("search"):
             searching.search(context)
+        # Devices that came back while networks were judged.
+        context.with_devices(lambda: calibrate.calibrate(context))
     problem = problem_of(context)
     numbers = range(len(context.experiment.budgets))
     return Ended(possible=all(impossible(problem, number) is None for number in numbers))

@@ -117,8 +117,8 @@ def _judged(context: Context, winner: Winner, taken: Taken | None, allowed_s: fl
 
 
 def _why_not_measured(context: Context, target: Target) -> str:
-    if target.device in context.lost:
-        return f"{target.device} {context.lost[target.device]}; go on with --resume when it answers again"
+    if (lost := context.why_lost(target)) is not None:
+        return f"{target.device} {lost}; go on with --resume when it answers again"
     return f"{target.device} is not this machine: run `run.py` of the winner's folder there"
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from nas.devices.base import DeviceLost
 from nas.devices.board import frames, sources
 from nas.devices.board.addresses import Address
-from nas.devices.board.pipe import Pipe, PipeError, command_of
+from nas.devices.board.pipe import Pipe, PipeError, command_of, printable
 from nas.devices.timing.cascades import CascadeReadings
 from nas.devices.timing.readings import Readings
 from nas.devices.timing.single_calls import SingleReadings
@@ -23,6 +23,10 @@ from nas.devices.timing.single_calls import SingleReadings
 _PAUSE_S: Final = 1.0
 #: A board that was given up is not asked again for so long: every stage would wait for it anew.
 _GIVEN_UP_S: Final = 30.0
+#: An answer may take so many deadlines, while there are signs of life; and readings, for which a board may have to wait
+#: until another program has measured there, so long.
+_DEADLINES: Final = 5.0
+_LONGEST_S: Final = 3600.0
 #: A file goes in pieces of this size, each of which is answered.
 _PIECE: Final = 1 << 16
 #: Dataclasses that are sent here.
@@ -64,7 +68,7 @@ class Connection:
                 self.close()  # whatever comes yet would be taken for the answer to the next question
                 raise
             if "failure" in answer:
-                raise Failure(**answer["failure"])
+                raise Failure(str(answer["failure"]["kind"]), str(answer["failure"]["text"]))
             return answer["answer"]
 
     def answered(self, work: Callable[[], Answer]) -> Answer:
@@ -83,6 +87,10 @@ class Connection:
                 except Failure as failure:
                     if not again or failure.kind != "cut":
                         raise DeviceLost(self.name, _sentence(failure)) from None
+                except (KeyError, TypeError, AttributeError, IndexError) as error:
+                    # What it says is well-formed, and not what was asked for: another program answers.
+                    self.close()
+                    raise DeviceLost(self.name, f"answers what was not asked for ({error!r:.80})") from error
             raise AssertionError("the second time ends it")
 
     def keep(self, files: Mapping[str, Path]) -> None:
@@ -118,17 +126,24 @@ class Connection:
 
     def _exchanged(self, pipe: Pipe, message: Mapping[str, Any]) -> dict[str, Any]:
         pipe.write(frames.pack(message))
+        begun, longest_s = time.monotonic(), self._longest_s(message["ask"])
         while "alive" in (answer := self._heard(pipe)):
+            if time.monotonic() - begun > longest_s:
+                raise PipeError(f"lives, and does not answer `{message['ask']}` for {longest_s:g} s", silent=True)
             self._say_what_is_waited_for(answer["alive"])
         if "failure" in answer and answer["failure"]["kind"] == "garbled":
             raise PipeError(f"was sent what is no message when it came there: {answer['failure']['text']}")
         return answer
 
+    def _longest_s(self, what: str) -> float:
+        """How long an answer may take of a board that shows that it lives."""
+        return max(_LONGEST_S if what == "time" else 0.0, _DEADLINES * self.address.deadline_s)
+
     def _heard(self, pipe: Pipe) -> dict[str, Any]:
         try:
             head = pipe.read(frames.HEAD.size)
             text, payload = frames.lengths(head)
-            answer: dict[str, Any] = frames.unpack(head, pipe.read(text), pipe.read(payload), _KNOWN)
+            answer: dict[str, Any] = _printable(frames.unpack(head, pipe.read(text), pipe.read(payload), _KNOWN))
         except frames.Garbled as error:
             raise PipeError(f"answers what is no answer: {error}") from None
         return answer
@@ -137,6 +152,15 @@ class Connection:
         if what and what != self._waits:
             _LOG.warning("%s waits: %s", self.name, what)
         self._waits = what
+
+
+def _printable(answer: Any) -> Any:
+    """An answer without what would steer a terminal."""
+    if isinstance(answer, str):
+        return printable(answer)
+    if isinstance(answer, dict):
+        return {name: _printable(each) for name, each in answer.items()}
+    return [_printable(each) for each in answer] if isinstance(answer, list) else answer
 
 
 def _sentence(failure: Failure) -> str:

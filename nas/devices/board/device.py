@@ -72,7 +72,6 @@ class BoardSession:
         if not self._facts:
             there = {"runner": self._target.runner, "provider": self._target.provider}
             self._facts = self._answered(lambda: self._ask("facts", measure=False, **there))
-            self._require_identity(self._facts["identity"])
             if reason := self._facts["objection"]:
                 raise DeviceLost(self._connection.name, f"cannot run what is asked: {reason}")
             wanted, here = self._target.runtime_version, str(self._facts["runtime"])
@@ -104,7 +103,9 @@ class BoardSession:
     ) -> dict[str, Times]:
         """Time artefacts there, in interleaved blocks."""
         streams = [each.name for each in wanted if each.stream]
-        stacked = np.stack(samples if streams else samples[:1])
+        # Single calls are over all samples too, or caches would be warmer there than here.
+        several = bool(streams) or any(each.single is not None for each in wanted)
+        stacked = np.stack(samples if several else samples[:1])
         plan = replace(plan, batch=self._target.batch)
         names = [each.name for each in wanted]
 
@@ -155,6 +156,8 @@ class BoardSession:
         def current() -> Any:
             self._ask("missing", sha256=[])  # starts it, where it ended
             if self._connection.generation != self._generation:
+                # Whatever answers now may be another machine.
+                self._require_identity(self._ask("facts", measure=False, runner="")["identity"])
                 self._opened, self._generation = {}, self._connection.generation
             return work()
 

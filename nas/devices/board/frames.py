@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAGIC: Final = b"\x89hwb"
 HEAD: Final = struct.Struct("!4sIQI")
 #: More than any message of ours has: what announces more is no message.
-_MOST_JSON, _MOST_ARRAYS = 1 << 26, 1 << 33
+_MOST_JSON, _MOST_ARRAYS = 1 << 26, 1 << 31
 
 
 class Garbled(Exception):

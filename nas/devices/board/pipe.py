@@ -247,7 +247,12 @@ class Pipe:
         """The last that was written to standard error, without the prompts of Python."""
         lines = [*self._said, self._partial.decode(errors="replace").strip()]
         said = [text for line in lines if (text := re.sub(r"^(?:(?:>>>|\.\.\.)\s*)+", "", line).strip())]
-        return f"; its last words: {said[-1][:300]}" if said else ""
+        return f"; its last words: {printable(said[-1][:300])}" if said else ""
+
+
+def printable(text: str) -> str:
+    """A text of somebody else's without what would steer a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _too_old(found: str) -> str:

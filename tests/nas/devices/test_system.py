@@ -67,6 +67,18 @@ def test_a_counter_that_moved_says_that_it_was_slow_meanwhile(tmp_path: Path) ->
     assert Throttle("hot").since(Throttle()) == "hot" == Throttle().since(Throttle("hot"))
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "slowed"), [("0", "40000", True), ("40000", "40000", False), ("0", "0", False)]
+)
+def test_what_a_raspberry_pi_remembers_says_that_it_was_slow_between_two_looks(
+    tmp_path: Path, before: str, after: str, slowed: bool
+) -> None:
+    write(tmp_path / FIRMWARE, before)
+    first = throttle(tmp_path)
+    write(tmp_path / FIRMWARE, after)
+    assert bool(throttle(tmp_path).since(first)) == slowed
+
+
 @pytest.mark.parametrize(("status", "mode"), [("pmode:0002", "MODE_15W"), ("pmode:0000", "MAXN"), ("pmode:0007", "7")])
 def test_a_jetsons_power_mode_is_read_by_name(tmp_path: Path, status: str, mode: str) -> None:
     write(tmp_path / "var/lib/nvpmodel/status", status)
