@@ -72,7 +72,8 @@ def test_readings_that_say_nothing_of_it_leave_it_unknown(context: Any, other: d
 
 
 def test_a_winner_that_took_longer_raises_it_for_choices_and_not_for_the_search(context: Any) -> None:
-    note(context, reading("single_calls", 1.5, 2.0), reading("winner", 3.0, 8.0))
+    others = replace(reading("winner", 9.0, 90.0), budget="median")
+    note(context, reading("single_calls", 1.5, 2.0), replace(reading("winner", 3.0, 8.0), budget="warm"), others)
     assert tail_of(context, WARM, "bound").ratio == pytest.approx(4.0)
     assert tails_before(context)["warm"].ratio == pytest.approx(2.0)
 

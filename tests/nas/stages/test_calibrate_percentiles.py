@@ -13,6 +13,7 @@ from nas.config.budget import Budget
 from nas.devices.measurement import ExitTime, Measurement
 from nas.devices.timing.plan import SinglePlan
 from nas.process.files import read_jsonl
+from nas.run.layout import RunFiles
 from nas.stages.calibrate import _learn_tail
 from search_spaces.toy import toy
 
@@ -28,7 +29,7 @@ class World:
         self.experiment = SimpleNamespace(
             target_of=lambda budget: TARGET, targets=(TARGET,), calibration=SimpleNamespace(networks=networks)
         )
-        self.files = SimpleNamespace(measurements=folder / "measurements.jsonl")
+        self.files = RunFiles(folder)
         self.warnings: list[str] = []
         self.asked: list[tuple[int, SinglePlan]] = []
         self.voice = SimpleNamespace(warning=self.warnings.append, doing=lambda text: self)
