@@ -38,7 +38,7 @@ def add(name: str, address: Address, like: str | None) -> Added:
 
     Raises InputError where it does not answer, has no runtime, or is another machine than that of the name before.
     """
-    known = addresses.known()
+    addresses.known()  # a file that cannot be read is said before the board is reached
     profile = None if like is None else load_profile(like)
     made = Connection(name, address)
     try:
@@ -49,29 +49,35 @@ def add(name: str, address: Address, like: str | None) -> Added:
     finally:
         made.close()
     identity = facts["identity"]
-    if name in known and known[name].identity != identity:
-        raise InputError(
-            f"{name} was added as another machine ({_words(known[name].identity)}), and this is {_words(identity)}; "
-            f"give it another name, or take that one out with `nas devices remove {name}`"
-        )
     if profile is None:
         profile = parse({**facts["profile"], "id": name}, name)
     aliases = profile.aliases if profile.id == name else ()
     profile = replace(profile, id=name, aliases=aliases, machine=identity)
     text = yaml.safe_dump(profile.to_dict(), sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
-    atomic_write_text(user_folder() / f"{name}.yaml", f"# Written by `nas devices add {name}`.\n{text}")
-    addresses.write({**known, name: replace(address, identity=identity)})
+    with addresses.held() as known:
+        if name in known and known[name].identity != identity:
+            raise InputError(
+                f"{name} was added as another machine ({_words(known[name].identity)}), and this is "
+                f"{_words(identity)}; give it another name, or take that one out with `nas devices remove {name}`"
+            )
+        atomic_write_text(user_folder() / f"{name}.yaml", f"# Written by `nas devices add {name}`.\n{text}")
+        addresses.write({**known, name: replace(address, identity=identity)})
     return Added(profile, facts, runtimes)
 
 
 def remove(name: str) -> None:
     """Forget a board; raises InputError where there is none of that name."""
-    known = addresses.known()
+    _require(name, addresses.known())  # nothing is written for a name that is unknown
+    with addresses.held() as known:
+        _require(name, known)
+        addresses.write({other: address for other, address in known.items() if other != name})
+        (user_folder() / f"{name}.yaml").unlink(missing_ok=True)
+
+
+def _require(name: str, known: Mapping[str, Address]) -> None:
     if name not in known:
         others = f"known: {', '.join(sorted(known))}" if known else "there are none yet"
         raise InputError(f"no board is called {name!r}; {others}")
-    addresses.write({other: address for other, address in known.items() if other != name})
-    (user_folder() / f"{name}.yaml").unlink(missing_ok=True)
 
 
 def _runtimes(made: Connection) -> tuple[str, ...]:

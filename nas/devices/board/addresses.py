@@ -5,8 +5,11 @@ Nothing else starts a command: an experiment names a device, and only who may wr
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,12 +17,16 @@ from typing import Any, Final
 from hardware_profiles.registry import user_folder
 from nas.devices.board.pipe import command_of
 from nas.errors import InputError
-from nas.process.files import atomic_write_json, read_json, understood
+from nas.process.files import RunFolderError, atomic_path, read_json, sealed, understood, write_bytes
+from nas.process.lock import lock
 
 SCHEMA: Final = 1
 #: How long a board may be silent.
 DEADLINE_S: Final = 60.0
 PYTHON: Final = "python3"
+#: How long a change waits for another one, and how often it looks.
+_WAIT_S: Final = 5.0
+_PAUSE_S: Final = 0.02
 _REMEDY: Final = "delete it, and add the boards again with `nas devices add`"
 
 
@@ -62,10 +69,46 @@ def known() -> dict[str, Address]:
         return {str(name): _address(each) for name, each in record["boards"].items()}
 
 
+@contextlib.contextmanager
+def held() -> Iterator[dict[str, Address]]:
+    """All boards by name, while nobody else changes the file, nor the profiles beside it; raises InputError."""
+    folder, until = path().parent, time.monotonic() + _WAIT_S
+    while True:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = lock(folder)
+            break
+        except RunFolderError as error:
+            if not isinstance(error.__cause__, BlockingIOError):
+                raise _closed(folder, error.__cause__) from None
+            if time.monotonic() > until:
+                raise InputError(f"another command changes {path()}; wait until it has ended, and try again") from None
+            time.sleep(_PAUSE_S)
+        except OSError as error:
+            raise _closed(folder, error) from None
+    try:
+        yield known()
+    finally:
+        os.close(descriptor)
+
+
 def write(boards: Mapping[str, Address]) -> None:
-    """Replace the file, which nobody else may read: commands may name hosts and users."""
-    atomic_write_json(path(), {"schema": SCHEMA, "boards": {name: asdict(each) for name, each in boards.items()}})
-    os.chmod(path(), 0o600)
+    """Replace the file, which nobody else may read at any time: commands may name hosts and users."""
+    record = sealed({"schema": SCHEMA, "boards": {name: asdict(each) for name, each in boards.items()}})
+    with atomic_path(path()) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.fchmod(descriptor, 0o600)  # it may be there already
+            write_bytes(descriptor, (json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
+        finally:
+            os.close(descriptor)
+
+
+def _closed(folder: Path, error: BaseException | None) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return InputError(
+        f"boards cannot be noted in {folder}: {reason}; give access to it, or name another folder by XDG_CONFIG_HOME"
+    )
 
 
 def _address(record: Mapping[str, Any]) -> Address:

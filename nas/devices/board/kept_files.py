@@ -9,13 +9,21 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
 LIMIT_BYTES: Final = 256 << 20
 #: What the name of a file begins with that is not whole yet.
 _PART: Final = ".part-"
+#: How long such a file may be in writing: the process that began an older one is gone.
+_WRITING_S: Final = 24 * 3600.0
+#: How many of the files that this process kept or read last are not given up: a network needs all of its own at once,
+#: also where they are larger than the limit.
+_NEEDED: Final = 64
+_needed: Final[dict[Path, None]] = {}
 
 
 class Cut(ValueError):
@@ -34,7 +42,21 @@ def folder() -> Path:
     try:
         return Path.home() / ".cache" / "hwnas-board"
     except RuntimeError:  # no home
-        return Path(tempfile.gettempdir()) / f"hwnas-board-{os.getuid()}"
+        return _own(Path(tempfile.gettempdir()) / f"hwnas-board-{os.getuid()}")
+
+
+def _own(place: Path) -> Path:
+    """A folder where everybody may write, if it is ours, or else another that is."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            place.mkdir(mode=0o700)
+        for each in (place, *sorted(place.parent.glob(f"{place.name}-*"))):
+            found = each.lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+                return each
+    except OSError:  # whoever keeps a file there is told why
+        return place
+    return Path(tempfile.mkdtemp(prefix=f"{place.name}-"))
 
 
 def kept(where: Path, sha256: str) -> bytes | None:
@@ -45,11 +67,17 @@ def kept(where: Path, sha256: str) -> bytes | None:
         os.utime(path)
     except OSError:
         return None
-    return data if hashlib.sha256(data).hexdigest() == sha256 else None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        return None
+    _need(path)
+    return data
 
 
 def keep(where: Path, sha256: str, data: bytes, limit_bytes: int = LIMIT_BYTES) -> None:
-    """Keep a file, and give up those that were not used for longest; raises Cut, Closed, and OSError without room."""
+    """Keep a file, and give up those that were not used for longest; raises Cut, Closed, and OSError without room.
+
+    What this process used last is not given up: the limit is for what earlier ones left.
+    """
     if hashlib.sha256(data).hexdigest() != sha256:
         raise Cut(f"{len(data)} bytes came that are not those with SHA-256 {sha256[:12]}")
     try:
@@ -67,21 +95,36 @@ def keep(where: Path, sha256: str, data: bytes, limit_bytes: int = LIMIT_BYTES) 
             file.flush()
             os.fsync(file.fileno())
         part.replace(where / sha256)
-    except OSError:
+    except OSError as error:
         if part.exists():
             part.unlink()
+        if isinstance(error, IsADirectoryError):
+            raise Closed(f"{error.strerror}: {where / sha256}") from None
         raise
+    _need(where / sha256)
+
+
+def _need(path: Path) -> None:
+    _needed.pop(path, None)
+    _needed[path] = None
+    if len(_needed) > _NEEDED:
+        del _needed[next(iter(_needed))]
 
 
 def _give_up(where: Path, room_bytes: int) -> None:
     """Delete what was not used for longest until the rest takes `room_bytes` at most."""
-    found = []
+    found, total = [], 0
     for path in where.iterdir():
         try:
-            found.append((path.stat().st_mtime, path.stat().st_size, path))
+            seen = path.lstat()
         except OSError:  # another session deleted it
             continue
-    total = sum(size for _, size, _ in found)
+        if not stat.S_ISREG(seen.st_mode):  # none of ours
+            continue
+        total += seen.st_size
+        written = path.name.startswith(_PART) and time.time() - seen.st_mtime < _WRITING_S
+        if not written and path not in _needed:
+            found.append((seen.st_mtime, seen.st_size, path))
     for _, size, path in sorted(found):
         if total <= room_bytes:
             return
