@@ -64,6 +64,13 @@ def reached() -> list[str]:
     return [f"{name} by `{address.at}`" for name, address in addresses.known().items()]
 
 
+def _architecture(found: Added) -> str:
+    """The architecture that the profile is of, where the board is of another one."""
+    described = str((found.profile.tvm_target or {}).get("mtriple", "")).split("-")[0]
+    own = found.facts["identity"]["architecture"].replace("arm64", "aarch64")
+    return "" if described.replace("arm64", "aarch64") in ("", own) else described
+
+
 def _itself(found: Added) -> str:
     """What a board calls itself, where that is not what its profile calls it."""
     name = found.facts["identity"]["name"]
@@ -86,6 +93,8 @@ def _lines(name: str, found: Added) -> list[Text]:
     }
     if shown["emulated"]:
         facts["times"] = f"are not taken for any: {emulated_by(shown['emulated'])}"
+    if other := _architecture(found):
+        facts["profile"] = f"is of {other}: what is predicted before the first reading is worth little"
     if shown["power_mode"] is not None:
         facts["power"] = f"mode {shown['power_mode']}"
     if shown["throttled"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -11,7 +11,7 @@ import yaml
 
 from hardware_profiles import DeviceProfile
 from hardware_profiles import load as load_profile
-from hardware_profiles.registry import user_folder
+from hardware_profiles.registry import own_files, read, user_folder
 from hardware_profiles.schema import parse
 from nas.devices.base import DeviceLost
 from nas.devices.board import addresses
@@ -51,18 +51,32 @@ def add(name: str, address: Address, like: str | None) -> Added:
     identity = facts["identity"]
     if profile is None:
         profile = parse({**facts["profile"], "id": name}, name)
-    aliases = profile.aliases if profile.id == name else ()
+    aliases = _free(profile.aliases, {path.stem for path in own_files()}) if profile.id == name else ()
     profile = replace(profile, id=name, aliases=aliases, machine=identity)
-    text = yaml.safe_dump(profile.to_dict(), sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
     with addresses.held() as known:
         if name in known and known[name].identity != identity:
             raise InputError(
                 f"{name} was added as another machine ({_words(known[name].identity)}), and this is "
                 f"{_words(identity)}; give it another name, or take that one out with `nas devices remove {name}`"
             )
-        atomic_write_text(user_folder() / f"{name}.yaml", f"# Written by `nas devices add {name}`.\n{text}")
+        for other in known.keys() - {name}:
+            # What a board that is described by a shipped profile was called too names this one from now on.
+            path = user_folder() / f"{other}.yaml"
+            if path.exists() and (found := read(path)).aliases != (left := _free(found.aliases, {name})):
+                _write(replace(found, aliases=left))
+        _write(profile)
         addresses.write({**known, name: replace(address, identity=identity)})
     return Added(profile, facts, runtimes)
+
+
+def _free(aliases: Sequence[str], taken: Collection[str]) -> tuple[str, ...]:
+    return tuple(alias for alias in aliases if alias not in taken)
+
+
+def _write(profile: DeviceProfile) -> None:
+    text = yaml.safe_dump(profile.to_dict(), sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+    path = user_folder() / f"{profile.id}.yaml"
+    atomic_write_text(path, f"# Written by `nas devices add {profile.id}`.\n{text}")
 
 
 def remove(name: str) -> None:
