@@ -101,7 +101,7 @@ with Board(TARGET, Connection("desk", Address(sys.argv[1], deadline_s=4.0))).ope
 """
 
 
-@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("way", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_host_that_is_killed_leaves_nothing_there(faulty: Faulty, way: signal.Signals) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-P", "-c", HOST, faulty.at]

@@ -71,7 +71,7 @@ HARMLESS: Final = {
 }
 
 
-#: Like others at another moment.
+#: Like others at another moment, but for the slow link, which takes eight seconds.
 _SLOW: Final = {
     "killed before the first answer",
     "killed while answering",
@@ -82,6 +82,7 @@ _SLOW: Final = {
     "a cut answer",
     "frozen while timing",
     "an answer that pauses",
+    "a slow link",
 }
 
 
