@@ -72,8 +72,15 @@ class Plan:
         return calls, min(max(readings, self.min_readings), self.max_readings)
 
 
+#: Blocks of single calls where a percentile decides. A thousand calls of a small network are over in a moment, and the
+#: percentiles of such moments differ by a tenth and more: of so many, the largest is seldom below that of another one.
+#: At a duty cycle a block lasts seconds, and has many moments in it.
+SHORT_BLOCKS, LONG_BLOCKS = 10, 3
+
+
 def single_plan(percentile: float | None, every_s: float | None) -> SinglePlan:
     """The single calls of a network that is verified: enough where a percentile decides, else some for the report."""
     if percentile is None:
         return SinglePlan()
-    return SinglePlan(calls=1000, least=LEAST_CALLS[percentile], block_s=3.0, every_s=every_s, repeats=6)
+    blocks = SHORT_BLOCKS if every_s is None else LONG_BLOCKS
+    return SinglePlan(blocks, calls=1000, least=LEAST_CALLS[percentile], block_s=3.0, every_s=every_s, repeats=6)
