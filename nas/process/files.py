@@ -195,12 +195,19 @@ def unsealed(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     content = dict(record)
     written = content.pop(CHECKSUM, None)
+    if written is None and (spoilt := next((key for key in content if _is_nearly(key)), None)):
+        raise ValueError(f"it is not what was written: it has {spoilt!r} in the place of {CHECKSUM}")
     if written is not None and written != _checksum(content):
         raise ValueError(
             f"it is not what was written: its {CHECKSUM} is of another content; whoever edits takes it out"
         )
     content.pop(LINE, None)
     return content
+
+
+def _is_nearly(key: str) -> bool:
+    """Whether one letter of a key is another one than the checksum's has: without its name it would count for none."""
+    return len(key) == len(CHECKSUM) and sum(map(str.__ne__, key, CHECKSUM)) == 1
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

@@ -99,3 +99,15 @@ def test_what_is_edited_on_purpose_counts_as_it_is(run: Path) -> None:
             text.replace("},\n}", "}\n}") if name.endswith("yaml") else text.rstrip("\n},") + "}\n}"
         )
     require_sound(RunFiles(run))
+
+
+@pytest.mark.parametrize("name", ["trials.jsonl", "measurements.jsonl", "front.json", "verify.json"])
+@pytest.mark.parametrize("letter", range(6))
+def test_a_checksum_whose_name_is_spoilt_is_missed(name: str, letter: int, run: Path) -> None:
+    """A record without a checksum counts as it is, so its name must not be lost."""
+    path = run / name
+    content = path.read_bytes()
+    place = content.rindex(b"@crc32") + letter
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    with pytest.raises(InputError, match=path.name):
+        require_sound(RunFiles(run))
