@@ -18,6 +18,17 @@ from tests.nas.deploy.small_networks import random_inputs, random_weights, refer
 NETWORK = three_exits(size=32)
 PROGRAM = Path(__file__).with_name("on_arm.py")
 LINKER = compiler("aarch64-linux-gnu")
+#: What runs networks there, each where it can be tried.
+RUNNERS = [
+    "onnxruntime",
+    pytest.param(
+        "tvm",
+        marks=[
+            pytest.mark.skipif(not available()[0], reason=available()[1]),
+            pytest.mark.skipif(LINKER.command is None, reason=LINKER.reason),
+        ],
+    ),
+]
 
 pytestmark = pytest.mark.slow
 
@@ -38,19 +49,7 @@ def test_bytes_pass_as_they_are(emulated_arm: Emulated) -> None:
     assert there(emulated_arm, "-c", "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())", data=data) == data
 
 
-@pytest.mark.parametrize(
-    "runtime",
-    [
-        "onnxruntime",
-        pytest.param(
-            "tvm",
-            marks=[
-                pytest.mark.skipif(not available()[0], reason=available()[1]),
-                pytest.mark.skipif(LINKER.command is None, reason=LINKER.reason),
-            ],
-        ),
-    ],
-)
+@pytest.mark.parametrize("runtime", RUNNERS)
 def test_numbers_are_those_of_this_machine(emulated_arm: Emulated, tmp_path: Path, runtime: str) -> None:
     weights, inputs = random_weights(NETWORK), random_inputs(NETWORK)
     path = tmp_path / {"onnxruntime": "network.onnx", "tvm": "network.so"}[runtime]

@@ -12,7 +12,6 @@ import pytest
 
 from hardware_profiles import Target
 from hardware_profiles import load as load_profile
-from nas.deploy.tvm import available, compiler
 from nas.devices.board.addresses import Address
 from nas.devices.board.connection import Connection
 from nas.devices.board.device import Board
@@ -22,21 +21,11 @@ from nas.testing import Law
 from nas.testing.device import LAWS
 from tests.boards.arm import Emulated
 from tests.boards.faults import DESK, PROFILE, STREAM, alone, readings, tiny, verdicts
+from tests.boards.test_arm import RUNNERS
 from tests.nas.deploy.small_networks import random_inputs, random_weights, three_exits
 from tests.nas.small_runs import Command, write
 
 SAMPLES = 100
-LINKER = compiler("aarch64-linux-gnu")
-RUNNERS = [
-    "onnxruntime",
-    pytest.param(
-        "tvm",
-        marks=[
-            pytest.mark.skipif(not available()[0], reason=available()[1]),
-            pytest.mark.skipif(LINKER.command is None, reason=LINKER.reason),
-        ],
-    ),
-]
 pytestmark = pytest.mark.slow
 
 

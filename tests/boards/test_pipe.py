@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -17,7 +18,8 @@ from nas.devices.board import addresses
 from tests.boards.faults import DESK, PROFILE, STREAM, readings, tiny
 from tests.nas.small_runs import Command, write
 
-VERSIONS = Path("/root/.pyenv/versions")
+#: Where older Pythons lie, if there are any.
+VERSIONS = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
 
 
 pytestmark = pytest.mark.usefixtures("own_settings")

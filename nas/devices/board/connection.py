@@ -118,7 +118,7 @@ class Connection:
             try:
                 pipe.start(sources.sources(), sources.MAIN)
             except BaseException:
-                pipe.close()
+                pipe.close()  # nothing is left running there, whatever ended the start, and it is told on
                 raise
             self._pipe = pipe
             self.generation += 1

@@ -29,6 +29,7 @@ OLDEST: Final = (3, 8)
 #: How Python is started there: unbuffered, without a banner, reading lines.
 _INTERACTIVE: Final = ("-u", "-q", "-i")
 _READY: Final = re.compile(rb"hwnas-board (\d+)\.(\d+) ready(\r?)\n")
+#: Whatever ends it is written to standard error, whose last words the host quotes; else Python would wait for lines.
 _PROGRAM: Final = """\
 try:
  n={size};b=b''

@@ -139,10 +139,14 @@ def drift(levels_s: Iterable[float], usual_s: float) -> float:
     return max((max(level_s / usual_s, usual_s / level_s) - 1 for level_s in levels_s), default=0.0)
 
 
-def _usual_s(blocks: Iterable[Sequence[Block]]) -> float:
-    """What the reference took in the middle, over all blocks that are kept; NaN without a reference."""
-    levels = [level_s for of_one in blocks for block in of_one for level_s in block.around_s]
+def middle_s(levels_s: Iterable[float]) -> float:
+    """What the reference took in the middle of all blocks that are kept; NaN without a reference."""
+    levels = list(levels_s)
     return float(np.median(levels)) if levels else math.nan
+
+
+def _usual_s(blocks: Iterable[Sequence[Block]]) -> float:
+    return middle_s(level_s for of_one in blocks for block in of_one for level_s in block.around_s)
 
 
 class _Rounds:

@@ -17,6 +17,7 @@ import numpy as np
 
 from nas.devices.timing.measuring import Clocks, no_garbage_collection, warm_up
 from nas.devices.timing.probe import shared
+from nas.devices.timing.rounds import drift, middle_s
 from nas.tolerances import (
     REFERENCE_DRIFT,
     SINGLE_PROBE,
@@ -146,8 +147,7 @@ def single_calls(
 
 
 def _usual_s(blocks: Mapping[str, Sequence[_Block]]) -> float:
-    levels = [level_s for of_one in blocks.values() for block in of_one for level_s in block.around_s]
-    return float(np.median(levels)) if levels else math.nan
+    return middle_s(level_s for of_one in blocks.values() for block in of_one for level_s in block.around_s)
 
 
 class _Rounds:
@@ -191,14 +191,13 @@ class _Rounds:
 
     def _signs(self, block: _Block, usual_s: float) -> dict[str, float]:
         """What speaks against a block, in words, each as a multiple of what is allowed."""
-        drift = max((max(level_s / usual_s, usual_s / level_s) - 1 for level_s in block.around_s), default=0.0)
         # With several threads the probe would see the runtime's own, which spin for a while after a call.
         alone = self._plan.threads == 1
         return {
             "the core was shared": block.disturbed / SINGLE_QUIET_SHARE if alone else 0.0,
             "this process waited for a core": _known(block.waited) / SINGLE_WAITED_SHARE,
             "the host of this machine gave cores to others": _known(block.stolen) / SINGLE_STOLEN_SHARE,
-            "the clock moved": drift / REFERENCE_DRIFT,
+            "the clock moved": drift(block.around_s, usual_s) / REFERENCE_DRIFT,
             f"the processor was slowed down ({block.slowed})": math.inf if block.slowed else 0.0,
         }
 
