@@ -72,7 +72,7 @@ TRUTH = replace(REPETITION, blocks=50)
 SINGLE = replace(single_plan(0.99, None), repeats=1)
 SINGLES_OF_TRUTH = 4
 PERCENTILES = (0.95, 0.99)
-#: Seconds of rest between blocks of single calls. Blocks that lie closer are more alike, so that this is the harder case.
+#: Seconds of rest between blocks of single calls. Blocks that lie closer are more alike: the harder case.
 REST_S = 0.1
 #: Repetitions of each number of busy processes between two long runs.
 BETWEEN = 10
