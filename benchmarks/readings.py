@@ -6,7 +6,7 @@ Two exported networks of the mobile space run in ONNX Runtime on one thread: one
 a stream of samples must be the median of its call, and one with two, of whose samples half leave early. A repetition
 takes readings of both, calls and streams together, in five blocks, as `nas verify` does with shorter blocks and fewer
 samples, while so many busy processes run beside; then single calls of both, as it does where a budget is about their
-95th or 99th percentile. What is estimated is the time on an undisturbed core, also where the
+95th or 99th percentile (beside busy processes in every tenth repetition: `n` says how many). What is estimated is the time on an undisturbed core, also where the
 core is not: so the truth is that of long runs on the quiet machine. They are taken by the same process, so that
 everything lies at the same place in memory, before, between and after the repetitions. The truth of a repetition is
 the mean of the two long runs around it, since a machine's clock wanders by percents within minutes; `session_coverage`
@@ -74,7 +74,8 @@ SINGLES_OF_TRUTH = 4
 PERCENTILES = (0.95, 0.99)
 #: Seconds of rest between blocks of single calls. Blocks that lie closer are more alike: the harder case.
 REST_S = 0.1
-#: Repetitions of each number of busy processes between two long runs.
+#: Repetitions of each number of busy processes between two long runs. Beside busy processes all single calls of a
+#: machine with as many cores are refused, after much repeating: there, one repetition of so many takes them.
 BETWEEN = 10
 
 
@@ -129,9 +130,11 @@ def spinning(busy: int) -> Iterator[None]:
             spinner.wait()
 
 
-def take(found: Sequence[Subject], samples: Sequence[NDArray[np.float32]], long: bool, about: Record) -> list[Record]:
-    """One record per network: the values and bounds of its call, its stream, and its single calls."""
-    plan, times = (TRUTH, SINGLES_OF_TRUTH) if long else (REPETITION, 1)
+def take(
+    found: Sequence[Subject], samples: Sequence[NDArray[np.float32]], long: bool, about: Record, singly: bool = True
+) -> list[Record]:
+    """One record per network: the values and bounds of its call, its stream, and, taken `singly`, its single calls."""
+    plan, times = (TRUTH, SINGLES_OF_TRUTH) if long else (REPETITION, int(singly))
     calls: dict[str, Callable[[], object]] = {
         f"{subject.name}/{exit_}": partial(subject.cascade.run_to, samples[0], exit_)
         for subject in found
@@ -151,6 +154,7 @@ def take(found: Sequence[Subject], samples: Sequence[NDArray[np.float32]], long:
             | {
                 name: _percentile([alone[subject.name] for alone in singles], q)
                 for name, q in (("p95", 0.95), ("p99", 0.99))
+                if singles
             }
             | {"stream_over_calls": None if refused else stream.value_s / weighed_s}
         )
@@ -218,8 +222,9 @@ def collect(kept: Kept, repetitions: int, busy: Sequence[int], limit_s: float) -
     while max(missing.values()) > 0 and time.monotonic() < end:
         for number in busy:
             with spinning(number):
-                for _ in range(min(missing[number], BETWEEN)):
-                    kept.add(take(found, samples, False, {**about, "kind": "repetition", "busy": number}))
+                for turn in range(min(missing[number], BETWEEN)):
+                    here = {**about, "kind": "repetition", "busy": number}
+                    kept.add(take(found, samples, False, here, singly=number == 0 or turn == 0))
                     missing[number] -= 1
                     if time.monotonic() > end:
                         break
