@@ -39,20 +39,25 @@ class Effects(Protocol):
 
 
 class GateMeans:
-    """The mean gradient of each choice over the genomes that took it."""
+    """The mean gradient of each choice over the genomes that showed it.
+
+    Where all options of a gene are seen at once they are compared within the same network and batch, which is what
+    makes gradients say more than losses.
+    """
 
     def __init__(self, legal: Bools) -> None:
+        self.legal = legal
         self.count = np.zeros(legal.shape)
         self.mean = np.zeros(legal.shape)
 
     def observe(self, genome: Ints, used: Bools, feedback: Feedback) -> None:
         """Hear of a genome with its gradient; raises ValueError without."""
-        if feedback.gradient is None:
+        if feedback.gradient is None or feedback.seen is None:
             raise ValueError("this loss gave a gradient before and gives none now; give it always or never")
-        genes = np.flatnonzero(used)
-        taken = genes, genome[genes]
-        self.count[taken] += 1
-        self.mean[taken] += 2 / (self.count[taken] + 1) * (feedback.gradient[genes] - self.mean[taken])
+        seen = feedback.seen & self.legal & used[:, None]
+        self.count += seen
+        step = 2 / (self.count + 1) * (feedback.gradient - self.mean)
+        self.mean += np.where(seen, step, 0.0)
 
     def estimate(self) -> Floats:
         """A choice that no genome took counts as the mean of its gene's others."""

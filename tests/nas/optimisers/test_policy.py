@@ -85,8 +85,12 @@ def test_what_was_learned_early_fades(kind: type[GateMeans | LossRegression]) ->
 
 def test_genes_without_effect_learn_nothing() -> None:
     effects = GateMeans(LEGAL)
-    effects.observe(np.array([1, 1, 1]), np.array([True, False, True]), Feedback(1.0, np.array([2.0, 9.0, 3.0])))
-    assert effects.count.sum(axis=1).tolist() == [1, 0, 1]
+    genome = np.array([1, 1, 1])
+    seen = genome[:, None] == np.arange(4)
+    seen[2] = True
+    gradient = np.where(seen, np.array([[2.0], [9.0], [3.0]]), 0.0)
+    effects.observe(genome, np.array([True, False, True]), Feedback(1.0, gradient, seen))
+    assert effects.count.sum(axis=1).tolist() == [1, 0, PROBLEM.options[2]]
     assert effects.estimate()[1].tolist() == [0, 0, 0, 0]
     with pytest.raises(ValueError, match="gave a gradient before"):
         effects.observe(np.array([0, 0, 0]), np.ones(3, np.bool_), Feedback(1.0))
