@@ -44,9 +44,10 @@ from nas.config.kinds import SEARCHER
 from nas.devices.local import InProcess
 from nas.devices.networks import BLOCKS, BLOCK_S, Untrained, time_networks
 from nas.optimisers.differentiable import Differentiable
-from nas.optimisers.exit_shares import Exitless, loss_and_cost
+from nas.optimisers.searches import BudgetSearch, Networks, begin
 from nas.process.files import append_jsonl, read_jsonl
 from nas.run.context import Context
+from nas.run.supernet import shared_weights
 from nas.run.trial import Trial
 from nas.search.evaluation import Evaluation
 from nas.search.evaluators.base import ScoresEveryExit
@@ -54,7 +55,6 @@ from nas.search.problem import BudgetProblem, objective_columns, problem_of
 from nas.searchers.base import Searcher
 from nas.searchers.pareto import pareto_rank
 from nas.searchers.seeded import Seeded
-from nas.stages import optimise
 from search_spaces.slots import random_genomes
 
 #: The share of the CPU seconds that goes into the distribution before anything is judged.

@@ -7,14 +7,15 @@ the first block are fixed; the published resolution is 224x224.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from search_spaces.ir import Builder
 from search_spaces.mobile import conv_bn, inverted_residual, linear_exit
 from search_spaces.op import Ref
 from search_spaces.operators import Shape
-from search_spaces.slots import SpaceError
+from search_spaces.slots import MOST_CHANNELS, SpaceError
 from search_spaces.staged import Stage, StagedSpace
 
 #: The operators of every layer in the order of the genes, as the published tables have them.
@@ -22,11 +23,9 @@ OPERATORS: Final = ("k3e3", "k3e6", "k5e3", "k5e6", "k7e3", "k7e6", "skip")
 #: (channels, layers, stride of the first) of each stage; 21 layers in all.
 PLAN: Final = ((24, 2, 2), (48, 3, 2), (72, 4, 2), (128, 3, 1), (160, 4, 2), (176, 4, 1), (384, 1, 1))
 _STEM_FILTERS: Final = 16
-_HEAD_FEATURES: Final = 1984
-_HEAD_HIDDEN: Final = 1280
+#: Channels of the last convolution and of the layer behind it.
+HEAD: Final = (1984, 1280)
 _ACTIVATION: Final = "relu6"
-#: The stem and the strides halve the resolution five times.
-_SMALLEST: Final = 32
 
 
 def _stem(b: Builder, x: Ref) -> Ref:
@@ -47,36 +46,60 @@ def _layer(b: Builder, name: str, x: Ref, width: int, stride: int, activation: s
     return conv_bn(b, f"{name}.project", x, width, 1, activation, stride)
 
 
-def _final(b: Builder, x: Ref, classes: int) -> Ref:
-    x = conv_bn(b, "final.conv", x, _HEAD_FEATURES, 1, _ACTIVATION)
+def _final(head: tuple[int, int], b: Builder, x: Ref, classes: int) -> Ref:
+    features, hidden = head
+    x = conv_bn(b, "final.conv", x, features, 1, _ACTIVATION)
     x = b("global_pool", "final.pool", x)
-    x = b("reshape", "final.flat", x, shape=(_HEAD_FEATURES,))
-    x = b("dense", "final.hidden", x, units=_HEAD_HIDDEN, bias=False)
+    x = b("reshape", "final.flat", x, shape=(features,))
+    x = b("dense", "final.hidden", x, units=hidden, bias=False)
     x = b(_ACTIVATION, "final.hidden_activation", x)
     return b("dense", "final.dense", x, units=classes)
 
 
-def lightnas(input_shape: Shape, classes: int, max_exits: int = 0) -> StagedSpace:
+def lightnas(
+    input_shape: Shape,
+    classes: int,
+    max_exits: int = 0,
+    plan: Sequence[Sequence[int]] = PLAN,
+    head: Sequence[int] = HEAD,
+) -> StagedSpace:
     """The LightNAS space for images of `input_shape` (channels, height, width): 7^21 networks.
 
-    The published space has no early exits; with `max_exits` there may be that many, after any layer but the last.
-    Raises SpaceError for images smaller than 32x32.
+    The published space has no early exits; with `max_exits` there may be that many, after any layer but the last. Other
+    plans than the published one have rows (channels, layers, stride of the first) of their own, and `head` channels of
+    the last convolution and of the dense layer behind it. Raises SpaceError for images that are smaller than the plan's
+    halvings need, and for a plan or a head of another form.
     """
-    if len(input_shape) != 3 or min(input_shape[1:]) < _SMALLEST:
+    rows = tuple(tuple(row) for row in plan)
+    if not rows or any(len(row) != 3 or not all(_counts(n) for n in row) or row[2] > 2 for row in rows):
         raise SpaceError(
-            f"space lightnas halves images five times, so it needs (channels, height, width) with height and width of "
-            f"at least {_SMALLEST}, got {tuple(input_shape)}"
+            "space lightnas needs a plan of rows (channels, layers, stride of the first layer: 1 or 2), whole numbers "
+            f"of at least 1, got {[list(row) for row in rows]!r:.200}"
         )
+    if len(head) != 2 or not all(_counts(n) and n <= MOST_CHANNELS for n in head):
+        raise SpaceError(f"space lightnas needs a head of two numbers of channels, got {list(head)!r:.60}")
+    halvings = 1 + sum(stride == 2 for _, _, stride in rows)
+    if len(input_shape) != 3 or min(input_shape[1:]) < 2**halvings:
+        raise SpaceError(
+            f"space lightnas halves images {halvings} times, so it needs (channels, height, width) with height and "
+            f"width of at least {2**halvings}, got {tuple(input_shape)}"
+        )
+    published = rows == PLAN and tuple(head) == HEAD
+    own = "".join(f"-{width}x{layers}{'s' * (stride - 1)}" for width, layers, stride in rows)
     options = {"operator": OPERATORS}
     return StagedSpace(
-        name="lightnas",
+        name="lightnas" if published else f"lightnas{own}-head{head[0]}x{head[1]}",
         input_shape=tuple(input_shape),
         classes=classes,
-        stages=tuple(Stage((width,), (layers,), stride, options, _ACTIVATION) for width, layers, stride in PLAN),
+        stages=tuple(Stage((width,), (layers,), stride, options, _ACTIVATION) for width, layers, stride in rows),
         stem=_stem,
         block=_layer,
         exit_head=linear_exit,
-        final_head=_final,
+        final_head=partial(_final, (head[0], head[1])),
         operator_choice=("operator",),
         max_exits=max_exits,
     )
+
+
+def _counts(number: object) -> bool:
+    return type(number) is int and number >= 1

@@ -1,6 +1,7 @@
 """The genomes of a training step."""
 
 import numpy as np
+import pytest
 
 from nas.supernet.sampling import Sandwich, largest, operator_genes, smallest
 from search_spaces.mobile import mobile
