@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from search_spaces.lightnas import OPERATORS, PLAN, lightnas
