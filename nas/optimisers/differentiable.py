@@ -20,12 +20,13 @@ from nas.errors import InputError
 from nas.optimisers.base import Cost, Feedback, Floats, Ints, Loss, Problem, SearchResult, Smooth, legal
 from nas.optimisers.controller import Controller
 from nas.optimisers.derive import FLOOR, derive, fastest_within
-from nas.optimisers.effects import Effects, GateMeans, LossRegression
+from nas.optimisers.effects import Effects, Guided, LossRegression
 from nas.optimisers.exits_cost import ExpectedExits
 from nas.optimisers.policy import draw, entropy, fair, probabilities, standardised, temperature
 
-#: What a state has beside the search's own arrays: effects from gradients, from losses, and of choices on seconds.
-_PARTS: Final = ("gates", "losses", "seconds")
+#: What a state has beside the search's own arrays: effects from gradients and losses, from losses alone, and of choices
+#: on seconds.
+_PARTS: Final = ("guided", "losses", "seconds")
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Search:
             self.failed += 1
             return
         if self.effects is None:
-            self.effects = LossRegression(self.legal) if feedback.gradient is None else GateMeans(self.legal)
+            self.effects = LossRegression(self.legal) if feedback.gradient is None else Guided(self.legal)
         used = self.problem.active(genome[None])[0]
         self.used |= used
         if step >= self.warm_up:
@@ -162,7 +163,7 @@ class Search:
             "used": self.used.astype(np.float64),
             "moments": self.moments,
         }
-        kind = "gates" if isinstance(self.effects, GateMeans) else "losses"
+        kind = "guided" if isinstance(self.effects, Guided) else "losses"
         parts: dict[str, Effects | None] = {kind: self.effects, "seconds": self.sampled_s}
         return own | {
             f"{name}/{key}": value for name, part in parts.items() if part for key, value in part.state().items()
@@ -177,9 +178,9 @@ class Search:
         parts = {
             name: {k.partition("/")[2]: v for k, v in state.items() if k.startswith(f"{name}/")} for name in _PARTS
         }
-        if parts["gates"] or parts["losses"]:
-            self.effects = GateMeans(self.legal) if parts["gates"] else LossRegression(self.legal)
-            self.effects.restore(parts["gates"] or parts["losses"])
+        if parts["guided"] or parts["losses"]:
+            self.effects = Guided(self.legal) if parts["guided"] else LossRegression(self.legal)
+            self.effects.restore(parts["guided"] or parts["losses"])
         if self.sampled_s is not None:
             self.sampled_s.restore(parts["seconds"])
 

@@ -3,13 +3,16 @@
 For a softmax per gene and a loss that choices enter independently, the natural gradient by the logits is the mean loss
 given each choice, up to a constant per gene (Kakade 2001, "A natural policy gradient", theorem 1: the least-squares fit
 of the loss by the choices). The plain straight-through gradient carries a choice's probability twice where only the
-sampled operator runs, and so favours what is already likely; this doesn't. There are two ways to estimate it: from the
-gradient of the sampled choices, and from the loss alone. Later observations weigh more, in proportion to their number:
+sampled operator runs, and so favours what is already likely; this doesn't. There are two ways to estimate it. The
+gradient of a gate is precise, since it compares options within one network and batch, and biased, since it is the
+slope at the network and not the step to the other one. The loss alone is neither. `Guided` takes both: losses decide,
+and what they leave open follows the gradients. Later observations weigh more, in proportion to their number:
 what was learned while the weights were young fades, at 4/3 of the variance of a plain mean.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -100,17 +103,36 @@ class LossRegression:
         self.products[np.ix_(ones, ones)] += self.count
         self.sums[ones] += self.count * feedback.loss
 
-    def estimate(self) -> Floats:
-        """The latest solution."""
+    def estimate(self, guide: Floats | None = None) -> Floats:
+        """The latest solution.
+
+        With a `guide` [genes, options] effects are a multiple of it, fitted to the losses too, plus what losses say
+        besides; no observation is assumed against that multiple.
+        """
         if self.count >= self._solved + self.EVERY:
-            prior = np.full(self.sums.size, float(self.count))
-            # The mean loss has no prior, or the estimate would depend on where the loss has its zero.
-            prior[-1] = 0.0
             if self.count:
-                solved = np.asarray(np.linalg.solve(self.products + np.diag(prior), self.sums), np.float64)
-                self._solution = solved[:-1].reshape(self.shape)
+                self._solution = self._solved_for(guide)
             self._solved = self.count
         return self._solution
+
+    def _solved_for(self, guide: Floats | None) -> Floats:
+        prior = np.full(self.sums.size, float(self.count))
+        # The mean loss has no prior, or the estimate would depend on where the loss has its zero.
+        prior[-1] = 0.0
+        products = self.products + np.diag(prior)
+        if guide is None:
+            solved = np.linalg.solve(products, self.sums)
+        else:
+            direction = np.append(guide.ravel(), 0.0)
+            along, length = self.products @ direction, math.sqrt(float(direction @ self.products @ direction))
+            if not length:
+                return self._solved_for(None)
+            # In units of its own length, so that the equations have one scale.
+            along, direction = along / length, direction / length
+            rows = np.block([[products, along[:, None]], [along[None], np.ones((1, 1))]])
+            found = np.linalg.solve(rows, np.append(self.sums, direction @ self.sums))
+            solved = found[:-1] + found[-1] * direction
+        return np.asarray(solved[:-1], np.float64).reshape(self.shape)
 
     def state(self) -> dict[str, Floats]:
         """All that has been learned, for `restore`."""
@@ -127,3 +149,33 @@ class LossRegression:
         self.count, self._solved = (int(number) for number in state["counts"])
         self.products, self.sums = state["products"].copy(), state["sums"].copy()
         self._solution = state["solution"]
+
+
+class Guided:
+    """A regression of losses in which gradients say what losses leave open."""
+
+    def __init__(self, legal: Bools) -> None:
+        self.gates, self.losses = GateMeans(legal), LossRegression(legal)
+        self._legal = legal
+
+    def observe(self, genome: Ints, used: Bools, feedback: Feedback) -> None:
+        """Hear of a genome with its loss and its gradient; raises ValueError without."""
+        self.gates.observe(genome, used, feedback)
+        self.losses.observe(genome, used, feedback)
+
+    def estimate(self) -> Floats:
+        """The effect of each choice on the loss [genes, options]."""
+        means = self.gates.estimate()
+        # Only differences within a gene mean anything; what all options share would be the effect of the gene's use.
+        centred = means - (means * self._legal).sum(1, keepdims=True) / self._legal.sum(1, keepdims=True)
+        return self.losses.estimate(np.where(self._legal, centred, 0.0))
+
+    def state(self) -> dict[str, Floats]:
+        """All that has been learned, for `restore`."""
+        parts = {"gates": self.gates, "losses": self.losses}
+        return {f"{name}/{key}": value for name, part in parts.items() for key, value in part.state().items()}
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Go on from a `state`."""
+        for name, part in (("gates", self.gates), ("losses", self.losses)):
+            part.restore({key.partition("/")[2]: v for key, v in state.items() if key.startswith(f"{name}/")})

@@ -7,7 +7,7 @@ import pytest
 
 from nas.optimisers.base import Feedback, legal
 from nas.optimisers.controller import Controller
-from nas.optimisers.effects import GateMeans, LossRegression
+from nas.optimisers.effects import GateMeans, Guided, LossRegression
 from nas.optimisers.policy import draw, entropy, probabilities, standardised, temperature
 from nas.testing.problems import Choices, Noisy, padded
 
@@ -81,6 +81,27 @@ def test_what_was_learned_early_fades(kind: type[GateMeans | LossRegression]) ->
         # A plain mean would be off by a fifth of every difference.
         wanted = -np.diff(utility[gene, :size])
         np.testing.assert_allclose(np.diff(found[gene, :size]), wanted, atol=0.08 * np.abs(wanted).max())
+
+
+def test_gradients_fill_what_losses_leave_open_and_losses_correct_gradients() -> None:
+    """Gradients with a scale that is wrong and a bias; what is found is better than either alone."""
+    rng = np.random.default_rng(8)
+    utility = padded(PROBLEM, rng)
+    bias = 0.4 * padded(PROBLEM, rng)
+
+    def error(kind: type[GateMeans | LossRegression | Guided], steps: int) -> float:
+        effects = kind(LEGAL)
+        draws = np.random.default_rng(9)
+        for _ in range(steps):
+            genome = draw(np.where(LEGAL, 0.0, -np.inf), draws)
+            loss = -utility[np.arange(3), genome].sum() + 0.5 * draws.normal()
+            effects.observe(genome, np.ones(3, np.bool_), Feedback(loss, np.where(LEGAL, -3 * utility + bias, 0), LEGAL))
+        found = np.where(LEGAL, effects.estimate(), 0.0)
+        return float(sum(np.square(np.diff(found[g, :n]) + np.diff(utility[g, :n])).sum() for g, n in enumerate(PROBLEM.options)))
+
+    few, many = ({kind: error(kind, steps) for kind in (GateMeans, LossRegression, Guided)} for steps in (16, 4000))
+    assert few[Guided] < 0.5 * min(few[GateMeans], few[LossRegression])
+    assert many[Guided] < 1.5 * many[LossRegression] < 0.1 * many[GateMeans]
 
 
 def test_genes_without_effect_learn_nothing() -> None:

@@ -83,7 +83,7 @@ def test_architecture_learns_while_weights_do_and_all_steps_are_taken(run: Path)
         stored = searches_in_turns(context)
     # A gene with effect and two options has been seen in every pass: once per step of the warm-up and of the search.
     for number in (0, 1):
-        counts = stored[f"{number}/gates/count"]
+        counts = stored[f"{number}/guided/gates/count"]
         assert counts.max() == 24 + 2
         assert np.isfinite(stored[f"{number}/logits"]).any()
 
