@@ -68,7 +68,10 @@ class GatedPass(MaskedPass):
     def call(self, index: int, member: Member, sources: tuple[Array, ...], params: Arrays, stats: Arrays) -> Call:
         """The operator with all its channels and taps, and its inputs multiplied by their gates if it adds them up."""
         if mixes(member, self.program.union.members):
-            sources = self.gated([source for source, _ in member.op.inputs], sources)
+            indices = [source for source, _ in member.op.inputs]
+            # What two tensors are multiplied and added up along has one gate.
+            once = 1 if self._shares_gate(member) else len(sources)
+            sources = (*self.gated(indices[:once], sources[:once]), *sources[once:])
         return Call(
             member.op,
             sources,
@@ -78,6 +81,14 @@ class GatedPass(MaskedPass):
             counted=self.mask(member) if member.elastic is not None and normalises_features(member) else None,
             found=self.found,
         )
+
+    def _shares_gate(self, member: Member) -> bool:
+        """Whether a matrix product adds up along an axis that is elastic in both of its operands."""
+        if member.op.kind != "matmul":
+            return False
+        first, second = (self.program.union.members[source] for source, _ in member.op.inputs)
+        along_first, along_second = len(first.op.shape) - 1, len(second.op.shape) - 2
+        return first.elastic == along_first and second.elastic == along_second
 
     def gated(self, indices: Sequence[int], tensors: Sequence[Array]) -> tuple[Array, ...]:
         """Tensors of members with every channel times its gate."""
