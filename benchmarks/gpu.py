@@ -1,4 +1,4 @@
-"""Whether shared weights are trained, networks judged, and a killed run resumed on a GPU; and how fast, beside this CPU.
+"""Whether shared weights are trained, networks judged and a killed run resumed on a GPU, and how fast beside this CPU.
 
     pip install '.[cuda]'
     python benchmarks/gpu.py [--epochs 30] [--json OUT]
@@ -29,7 +29,7 @@ from nas.run.trial import load_batches
 
 #: The GPU computes in an order of its own otherwise, and a resumed training would differ in its last digits.
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
-#: Accuracies of equal networks on the two, and of a resumed run, differ by no more: a few images of the validation part.
+#: Best accuracies on the two, and of the resumed run, differ by no more: a few images of the validation part.
 ALLOWED = 0.05
 
 

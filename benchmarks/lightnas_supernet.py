@@ -33,7 +33,12 @@ from nas.searchers.fastest import fastest
 from nas.stages import calibrate, optimise, supernet
 from search_spaces.slots import random_genomes
 
-SPACE = {"name": "lightnas", "plan": [[16, 2, 1], [24, 3, 2], [40, 3, 2], [64, 3, 2]], "head": [256, 128]}
+PLAN = [(16, 2, 1), (24, 3, 2), (40, 3, 2), (64, 3, 2)]
+SPACE = {
+    "name": "lightnas",
+    "plan": [{"channels": channels, "layers": layers, "stride": stride} for channels, layers, stride in PLAN],
+    "head": [256, 128],
+}
 #: Where the targets lie between the fastest and the slowest of some random networks.
 PLACES = (0.1, 0.25, 0.4, 0.55, 0.7, 0.85)
 DRAWN = 2000

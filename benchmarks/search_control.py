@@ -166,7 +166,13 @@ def main() -> None:
         ready: Ready | None = None
         for device, quantile in tasks:
             for method in METHODS:
-                key = {"seed": seed, "device": device, "quantile": quantile, "method": method, "cpu_limit_s": args.cpu_s}
+                key = {
+                    "seed": seed,
+                    "device": device,
+                    "quantile": quantile,
+                    "method": method,
+                    "cpu_limit_s": args.cpu_s,
+                }
                 if any(all(row[name] == value for name, value in key.items()) for row in read_jsonl(path)):
                     continue
                 ready = ready or Ready(control)
@@ -197,7 +203,10 @@ def summary(rows: list[dict[str, Any]], seeds: int) -> list[dict[str, Any]]:
         own = [row for row in rows if row["method"] == method and row["seed"] < seeds]
         free = np.array([row["accuracy"] for row in own if row["device"] == "none"])
         lost = np.array(
-            [np.mean([r["regret"] for r in own if r["seed"] == seed and r["device"] != "none"]) for seed in range(seeds)]
+            [
+                np.mean([r["regret"] for r in own if r["seed"] == seed and r["device"] != "none"])
+                for seed in range(seeds)
+            ]
         )
         found.append(
             {

@@ -7,7 +7,8 @@ the first block are fixed; the published resolution is 224x224.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -18,11 +19,30 @@ from search_spaces.operators import Shape
 from search_spaces.slots import MOST_CHANNELS, SpaceError
 from search_spaces.staged import Stage, StagedSpace
 
+
+@dataclass(frozen=True)
+class Row:
+    """One stage of a plan: so many layers of so many `channels`, the first of which has the `stride`."""
+
+    channels: int
+    layers: int
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        numbers = (self.channels, self.layers, self.stride)
+        if any(type(number) is not int or number < 1 for number in numbers) or self.stride > 2:
+            raise SpaceError(
+                f"a row of a plan has whole numbers of channels and layers of at least 1, and stride 1 or 2, got {self}"
+            )
+
+
 #: The operators of every layer in the order of the genes, as the published tables have them.
 OPERATORS: Final = ("k3e3", "k3e6", "k5e3", "k5e6", "k7e3", "k7e6", "skip")
-#: (channels, layers, stride of the first) of each stage; 21 layers in all.
-PLAN: Final = ((24, 2, 2), (48, 3, 2), (72, 4, 2), (128, 3, 1), (160, 4, 2), (176, 4, 1), (384, 1, 1))
 _STEM_FILTERS: Final = 16
+#: The published plan: 21 layers in all.
+PLAN: Final = (
+    Row(24, 2, 2), Row(48, 3, 2), Row(72, 4, 2), Row(128, 3), Row(160, 4, 2), Row(176, 4), Row(384, 1),
+)  # fmt: skip
 #: Channels of the last convolution and of the layer behind it.
 HEAD: Final = (1984, 1280)
 _ACTIVATION: Final = "relu6"
@@ -60,38 +80,35 @@ def lightnas(
     input_shape: Shape,
     classes: int,
     max_exits: int = 0,
-    plan: Sequence[Sequence[int]] = PLAN,
-    head: Sequence[int] = HEAD,
+    plan: tuple[Row, ...] | None = None,
+    head: tuple[int, ...] = HEAD,
 ) -> StagedSpace:
     """The LightNAS space for images of `input_shape` (channels, height, width): 7^21 networks.
 
-    The published space has no early exits; with `max_exits` there may be that many, after any layer but the last. Other
-    plans than the published one have rows (channels, layers, stride of the first) of their own, and `head` channels of
-    the last convolution and of the dense layer behind it. Raises SpaceError for images that are smaller than the plan's
-    halvings need, and for a plan or a head of another form.
+    The published space has no early exits; with `max_exits` there may be that many, after any layer but the last. Where
+    `plan` is not given it is the published one; `head` are the channels of the last convolution and of the dense layer
+    behind it. Raises SpaceError for images that are smaller than the plan's halvings need, and for a plan without rows
+    or another head.
     """
-    rows = tuple(tuple(row) for row in plan)
-    if not rows or any(len(row) != 3 or not all(_counts(n) for n in row) or row[2] > 2 for row in rows):
-        raise SpaceError(
-            "space lightnas needs a plan of rows (channels, layers, stride of the first layer: 1 or 2), whole numbers "
-            f"of at least 1, got {[list(row) for row in rows]!r:.200}"
-        )
-    if len(head) != 2 or not all(_counts(n) and n <= MOST_CHANNELS for n in head):
+    rows = PLAN if plan is None else tuple(plan)
+    if not rows:
+        raise SpaceError("space lightnas needs a plan of at least one row, or none for the published one")
+    if len(head) != 2 or any(type(n) is not int or not 1 <= n <= MOST_CHANNELS for n in head):
         raise SpaceError(f"space lightnas needs a head of two numbers of channels, got {list(head)!r:.60}")
-    halvings = 1 + sum(stride == 2 for _, _, stride in rows)
+    halvings = 1 + sum(row.stride == 2 for row in rows)
     if len(input_shape) != 3 or min(input_shape[1:]) < 2**halvings:
         raise SpaceError(
             f"space lightnas halves images {halvings} times, so it needs (channels, height, width) with height and "
             f"width of at least {2**halvings}, got {tuple(input_shape)}"
         )
+    own = "".join(f"-{row.channels}x{row.layers}{'s' * (row.stride - 1)}" for row in rows)
     published = rows == PLAN and tuple(head) == HEAD
-    own = "".join(f"-{width}x{layers}{'s' * (stride - 1)}" for width, layers, stride in rows)
     options = {"operator": OPERATORS}
     return StagedSpace(
         name="lightnas" if published else f"lightnas{own}-head{head[0]}x{head[1]}",
         input_shape=tuple(input_shape),
         classes=classes,
-        stages=tuple(Stage((width,), (layers,), stride, options, _ACTIVATION) for width, layers, stride in rows),
+        stages=tuple(Stage((row.channels,), (row.layers,), row.stride, options, _ACTIVATION) for row in rows),
         stem=_stem,
         block=_layer,
         exit_head=linear_exit,
@@ -99,7 +116,3 @@ def lightnas(
         operator_choice=("operator",),
         max_exits=max_exits,
     )
-
-
-def _counts(number: object) -> bool:
-    return type(number) is int and number >= 1

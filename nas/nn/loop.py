@@ -101,9 +101,7 @@ def start(recipe: Recipe, params: Mapping[str, NDArray[np.float32]]) -> State:
     return State(copied, recipe.optimiser().init(copied), 0)
 
 
-def save(
-    state: State, identity: Mapping[str, Any], beside: Mapping[str, NDArray[np.float64]] | None = None
-) -> bytes:
+def save(state: State, identity: Mapping[str, Any], beside: Mapping[str, NDArray[np.float64]] | None = None) -> bytes:
     """A safetensors file of the whole state; `identity` says what it belongs to, and is JSON-able.
 
     `beside` is what goes on in step with the training, as arrays by name.

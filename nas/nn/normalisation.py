@@ -68,7 +68,7 @@ batch_norm.defvjp(_forward, _backward)
 
 
 def layer_norm(x: Array, scale: Array, offset: Array, eps: float, counted: Array | None = None) -> Array:
-    """Normalise the last axis of each position; of elastic features each counts as much as `counted` [features] says."""
+    """Normalise the last axis of each position; elastic features count as much as `counted` [features] says."""
     if counted is None:
         mean = x.mean(-1, keepdims=True)
         variance = jnp.square(x - mean).mean(-1, keepdims=True)

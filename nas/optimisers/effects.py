@@ -103,36 +103,17 @@ class LossRegression:
         self.products[np.ix_(ones, ones)] += self.count
         self.sums[ones] += self.count * feedback.loss
 
-    def estimate(self, guide: Floats | None = None) -> Floats:
-        """The latest solution.
-
-        With a `guide` [genes, options] effects are a multiple of it, fitted to the losses too, plus what losses say
-        besides; no observation is assumed against that multiple.
-        """
+    def estimate(self) -> Floats:
+        """The latest solution."""
         if self.count >= self._solved + self.EVERY:
+            prior = np.full(self.sums.size, float(self.count))
+            # The mean loss has no prior, or the estimate would depend on where the loss has its zero.
+            prior[-1] = 0.0
             if self.count:
-                self._solution = self._solved_for(guide)
+                solved = np.asarray(np.linalg.solve(self.products + np.diag(prior), self.sums), np.float64)
+                self._solution = solved[:-1].reshape(self.shape)
             self._solved = self.count
         return self._solution
-
-    def _solved_for(self, guide: Floats | None) -> Floats:
-        prior = np.full(self.sums.size, float(self.count))
-        # The mean loss has no prior, or the estimate would depend on where the loss has its zero.
-        prior[-1] = 0.0
-        products = self.products + np.diag(prior)
-        if guide is None:
-            solved = np.linalg.solve(products, self.sums)
-        else:
-            direction = np.append(guide.ravel(), 0.0)
-            along, length = self.products @ direction, math.sqrt(float(direction @ self.products @ direction))
-            if not length:
-                return self._solved_for(None)
-            # In units of its own length, so that the equations have one scale.
-            along, direction = along / length, direction / length
-            rows = np.block([[products, along[:, None]], [along[None], np.ones((1, 1))]])
-            found = np.linalg.solve(rows, np.append(self.sums, direction @ self.sums))
-            solved = found[:-1] + found[-1] * direction
-        return np.asarray(solved[:-1], np.float64).reshape(self.shape)
 
     def state(self) -> dict[str, Floats]:
         """All that has been learned, for `restore`."""
@@ -152,30 +133,93 @@ class LossRegression:
 
 
 class Guided:
-    """A regression of losses in which gradients say what losses leave open."""
+    """A regression of losses on choices and on what gradients foretell: gradients say what losses leave open.
+
+    Effects are a multiple of the gradients' and corrections of them. With how many observations of no correction each
+    choice begins follows from the losses themselves, by the marginal likelihoods of linear models, which are averaged
+    by these (MacKay 1992, "Bayesian interpolation"): many where gradients foretell losses, few where they do not.
+    """
+
+    EVERY = LossRegression.EVERY
+    #: Observations of no correction; the multiple begins with one of being 1.
+    PRIORS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0, 2048.0)
 
     def __init__(self, legal: Bools) -> None:
-        self.gates, self.losses = GateMeans(legal), LossRegression(legal)
         self._legal = legal
+        self.gates = GateMeans(legal)
+        self.count = 0
+        size = legal.size + 1
+        #: Of indicators, a one and the loss, [size + 1, size + 1]: weighted sums of products.
+        self.products = np.zeros((size + 1, size + 1))
+        self._solved = -self.EVERY
+        self._solution: Floats = np.zeros(legal.shape)
 
     def observe(self, genome: Ints, used: Bools, feedback: Feedback) -> None:
         """Hear of a genome with its loss and its gradient; raises ValueError without."""
         self.gates.observe(genome, used, feedback)
-        self.losses.observe(genome, used, feedback)
+        self.count += 1
+        row = np.zeros(len(self.products))
+        genes = np.flatnonzero(used)
+        row[genes * self._legal.shape[1] + genome[genes]] = 1.0
+        row[-2:] = 1.0, feedback.loss
+        there = np.flatnonzero(row)
+        self.products[np.ix_(there, there)] += self.count * np.outer(row[there], row[there])
 
     def estimate(self) -> Floats:
-        """The effect of each choice on the loss [genes, options]."""
+        """The latest solution: the effect of each choice on the loss [genes, options]."""
+        if self.count >= self._solved + self.EVERY:
+            if self.count:
+                self._solution = self._solve()
+            self._solved = self.count
+        return self._solution
+
+    def _solve(self) -> Floats:
         means = self.gates.estimate()
-        # Only differences within a gene mean anything; what all options share would be the effect of the gene's use.
+        # Only differences within a gene mean anything; what its options share would be the effect of its being used.
         centred = means - (means * self._legal).sum(1, keepdims=True) / self._legal.sum(1, keepdims=True)
-        return self.losses.estimate(np.where(self._legal, centred, 0.0))
+        guide = np.append(np.where(self._legal, centred, 0.0).ravel(), 0.0)
+        weighed = self.products / self.count
+        inner, sums, squares = weighed[:-1, :-1], weighed[:-1, -1], float(weighed[-1, -1])
+        number = inner[-1, -1]
+        # One more column: what gradients foretell, less its mean and in units of its spread, whatever the loss's unit.
+        foretold = inner @ guide
+        mean = float(foretold[-1]) / number
+        spread = math.sqrt(max(float(guide @ foretold) / number - mean**2, 0.0)) or 1.0
+        column = (foretold - mean * inner[:, -1]) / spread
+        rows = np.block([[inner, column[:, None]], [column[None], np.array([[float(guide @ column) / spread]])]])
+        # Explained is the loss less what they foretell, so that a multiple of 1 has the coefficient 0.
+        left = sums - foretold
+        right = np.append(left, (float(guide @ left) - mean * float(left[-1])) / spread)
+        squares += float(guide @ foretold) - 2 * float(guide @ sums)
+        priors = [np.append(np.full(len(guide) - 1, prior), (0.0, 1.0)) for prior in self.PRIORS]
+        evidence, coefficients = zip(*(_fit(rows, right, squares, number, prior) for prior in priors), strict=True)
+        likely = np.exp(np.array(evidence) - max(evidence))
+        found = (likely / likely.sum()) @ np.array(coefficients)
+        effects = found[:-2] + (1 + found[-1] / spread) * guide[:-1]
+        return np.asarray(effects, np.float64).reshape(self._legal.shape)
 
     def state(self) -> dict[str, Floats]:
         """All that has been learned, for `restore`."""
-        parts = {"gates": self.gates, "losses": self.losses}
-        return {f"{name}/{key}": value for name, part in parts.items() for key, value in part.state().items()}
+        counts = np.array([self.count, self._solved], np.float64)
+        own = {"counts": counts, "products": self.products.copy(), "solution": self._solution}
+        return own | {f"gates/{name}": value for name, value in self.gates.state().items()}
 
     def restore(self, state: Mapping[str, Floats]) -> None:
         """Go on from a `state`."""
-        for name, part in (("gates", self.gates), ("losses", self.losses)):
-            part.restore({key.partition("/")[2]: v for key, v in state.items() if key.startswith(f"{name}/")})
+        self.count, self._solved = (int(number) for number in state["counts"])
+        self.products, self._solution = state["products"].copy(), state["solution"]
+        self.gates.restore({name: state[f"gates/{name}"] for name in self.gates.state()})
+
+
+def _fit(rows: Floats, right: Floats, squares: float, number: float, prior: Floats) -> tuple[float, Floats]:
+    """The log marginal likelihood of a linear model up to a constant, and its coefficients.
+
+    `rows` and `right` are the normal equations, `squares` the sum of squares of what is explained, `number` how many
+    observations these are; `prior` observations of zero belong to each coefficient, none to the constant.
+    """
+    matrix = rows + np.diag(prior)
+    solved = np.linalg.solve(matrix, right)
+    left = max(squares - float(right @ solved), 1e-12 * max(squares, 1e-300))
+    _, volume = np.linalg.slogdet(matrix)
+    evidence = -0.5 * (number * math.log(left / number) + volume - np.log(prior[prior > 0]).sum())
+    return float(evidence), np.asarray(solved, np.float64)

@@ -35,7 +35,7 @@ _RATES: Final = "exit_rates"
 
 @dataclass(frozen=True, eq=False)
 class BudgetSearch:
-    """A search for one budget: `exit_rates` are what its loss and its cost count with, empty for the last exit alone."""
+    """A search for one budget; `exit_rates` are those of its loss and its cost, empty for the last exit alone."""
 
     number: int
     problem: BudgetProblem
@@ -78,7 +78,7 @@ def begin(
     exit_rates: tuple[float, ...] | None = None,
 ) -> BudgetSearch:
     """A search for the budget of a number; `exit_rates` are found where they are not given. Raises NothingFits."""
-    budget = context.experiment.budgets[number]
+    budget = problem.experiment.budgets[number]
     problem = replace(problem, seed=context.seed(_SEED, budget.name))
     limit_s = problem.effective_budget_s(budget)
     if exit_rates is None:
@@ -148,9 +148,7 @@ class Turns:
             self._searches = {}
             for number in range(len(self._context.experiment.budgets)):
                 try:
-                    found = resumed(
-                        self._context, self._problem, number, self._optimiser, self._networks, self._stored
-                    )
+                    found = resumed(self._context, self._problem, number, self._optimiser, self._networks, self._stored)
                 except NothingFits:
                     # Whoever derives the networks says so.
                     continue

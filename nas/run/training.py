@@ -67,7 +67,7 @@ def require_same_kernels(context: Context) -> None:
     if begun_on is not None and begun_on != here:
         raise InputError(
             f"{context.run.path} was begun on JAX's backend {begun_on}, and this process computes on {here}: results "
-            f"would differ; go on where there is a {begun_on} (JAX_PLATFORMS chooses where there are several), or start "
+            f"would differ; go on where there is a {begun_on} (JAX_PLATFORMS chooses if there are several), or start "
             "anew with another --out"
         )
     begun = noted.get("compiled_kernels")

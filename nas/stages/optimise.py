@@ -72,7 +72,9 @@ def _for_budget(
         record["statement"] = error.statement
     else:
         report = dict(result.report)
-        report |= collapse.compare(search.problem, tables.tables("macs"), search.cost, search.limit_s, result.proposals[0])
+        report |= collapse.compare(
+            search.problem, tables.tables("macs"), search.cost, search.limit_s, result.proposals[0]
+        )
         record |= _record(search.problem, result) | {"steps": search.steps.steps, "report": report}
         record["in_turns"] = done
         record["statement"] = collapse.statement(report)

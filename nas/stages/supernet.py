@@ -61,7 +61,9 @@ def _train(context: Context) -> None:
         trainer.run(
             state,
             every=max(1, trainer.recipe.steps // _CHECKPOINTS),
-            checkpoint=lambda reached: atomic_write_bytes(path, trainer.save(reached, turns.state() if turns else None)),
+            checkpoint=lambda reached: atomic_write_bytes(
+                path, trainer.save(reached, turns.state() if turns else None)
+            ),
             progress=report,
             after=turns.after if turns else None,
         )

@@ -8,6 +8,7 @@ operator choice's entries the chosen one alone runs, or all of them as a mixture
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -148,9 +149,7 @@ class Supernet:
         found.update(switched[1])
         return switched[0]
 
-    def _gated_slot(
-        self, number: int, params: Arrays, inputs: list[Array], combination: Array, gates: Gates
-    ) -> Array:
+    def _gated_slot(self, number: int, params: Arrays, inputs: list[Array], combination: Array, gates: Gates) -> Array:
         here, programs = self.plans[number], self._programs[number]
         shares = self.gates[number].shares(gates.values)
         hands_on = here.slot.role == "body" and here.shape == to_ir(inputs[0]).shape[1:]
@@ -169,7 +168,7 @@ class Supernet:
         elif gates.mixture:
             y = sum((weighed(union) for union in range(1, len(programs))), weighed(0))
         else:
-            branches = [partial(weighed, union) for union in range(len(programs))]
+            branches: list[Callable[[], Array]] = [partial(weighed, union) for union in range(len(programs))]
             if here.optional:
                 branches.append(lambda: jnp.zeros_like(inputs[0]))
             y = lax.switch(jnp.asarray(here.entry)[combination], branches)

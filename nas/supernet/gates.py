@@ -111,4 +111,4 @@ def gated_options(space: SearchSpace, plans: tuple[SlotPlan, ...], gates: tuple[
 
 def hard_gates(genomes: NDArray[np.integer[Any]], options: int) -> NDArray[np.float32]:
     """Gates [n, genes, options] of genomes [n, genes]: one for what is chosen."""
-    return (np.asarray(genomes)[..., None] == np.arange(options)).astype(np.float32)
+    return np.asarray(np.asarray(genomes)[..., None] == np.arange(options), np.float32)

@@ -74,11 +74,7 @@ def program(union: Union) -> Program:
         for index, member in enumerate(members):
             clean.append(index in masked or _clean(member, members, clean))
         needed = {
-            index
-            for member in members
-            if mixes(member, members)
-            for index, _ in member.op.inputs
-            if not clean[index]
+            index for member in members if mixes(member, members) for index, _ in member.op.inputs if not clean[index]
         }
         if not needed:
             break

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from search_spaces.slots import Gene, SearchSpace, random_genomes
 
-
 #: A canonical genome [genes] that should be trained at a step; None for none.
 Wish = Callable[[int], NDArray[np.int64] | None]
 

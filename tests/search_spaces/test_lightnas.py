@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from search_spaces.lightnas import OPERATORS, PLAN, lightnas
+from search_spaces.lightnas import OPERATORS, PLAN, Row, lightnas
 from search_spaces.slots import SpaceError, sizes
 
 SPACE = lightnas((3, 224, 224), 1000)
@@ -83,25 +83,27 @@ def test_images_that_are_too_small_are_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_a_plan_of_ones_own_for_small_images() -> None:
-    space = lightnas((3, 16, 16), 10, plan=[[8, 2, 2], [16, 1, 2]], head=[32, 24])
+    space = lightnas((3, 16, 16), 10, plan=(Row(8, 2, 2), Row(16, 1, 2)), head=(32, 24))
     assert len(space.genes) == 3 and space.name == "lightnas-8x2s-16x1s-head32x24"
     network = space.decode([0, 6, 2])
     shapes = {op.name: op.shape for op in network.ops}
     assert shapes["stage1.block0.k5e3.project.bn"] == (16, 2, 2) and shapes["final.hidden"] == (24,)
-    assert lightnas((3, 32, 32), 10, plan=[list(row) for row in PLAN]).name == "lightnas"
+    assert lightnas((3, 32, 32), 10, plan=PLAN).name == "lightnas"
+
+
+@pytest.mark.parametrize("row", [(8, 2, 3), (8, True, 1), (8, 0, 1), (8.0, 1, 1), (-8, 1, 1)])
+def test_rows_that_cannot_be(row: Any) -> None:
+    with pytest.raises(SpaceError, match="stride 1 or 2, got Row"):
+        Row(*row)
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"plan": []}, r"plan of rows .* got \[\]"),
-        ({"plan": [[8, 2]]}, r"got \[\[8, 2\]\]"),
-        ({"plan": [[8, 2, 3]]}, "1 or 2"),
-        ({"plan": [[8, True, 1]]}, "whole numbers"),
-        ({"plan": [[8, 0, 1]]}, "at least 1"),
-        ({"plan": [[2**21, 1, 1]]}, "at most"),
-        ({"head": [8]}, r"head of two numbers of channels, got \[8\]"),
-        ({"head": [8, 2**21]}, "head of two"),
+        ({"plan": ()}, "at least one row"),
+        ({"plan": (Row(2**21, 1),)}, "at most"),
+        ({"head": (8,)}, r"head of two numbers of channels, got \[8\]"),
+        ({"head": (8, 2**21)}, "head of two"),
     ],
 )
 def test_plans_and_heads_that_cannot_be(settings: dict[str, Any], said: str) -> None:

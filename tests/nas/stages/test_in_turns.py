@@ -1,4 +1,4 @@
-"""Architecture and weights in turns: what the supernet stage leaves, what is derived from it, and what a kill changes."""
+"""Architecture and weights in turns: what the supernet stage leaves, what is derived from it, what a kill changes."""
 
 from __future__ import annotations
 
