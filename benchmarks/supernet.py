@@ -4,13 +4,15 @@ For each table of the mobile space, on batches of random images:
 
 * `jax static`: one training step (forward, backward, SGD with momentum) of the largest network, compiled alone;
 * `jax masked`: the same network through the supernet's one program for all networks;
-* `sandwich`: one whole update of the supernet, largest + smallest + 2 random networks; images count once per update;
+* `sandwich`: one whole update of the supernet, largest + smallest + 2 random networks, the first two as programs of
+  their own size; images count once per update;
+* `sandwich masked`: the same update with all four networks through the one program, as it was before;
 * `torch`: the same step of the same network in PyTorch eager mode, channels last, where PyTorch is installed.
 
 The variants take turns, so that what else the machine does hits all of them; still, PyTorch's threads wait for each
 other and lose most of their speed where a core is busy with something else, so on a machine that is not quiet compare
-with `--threads 1`. The ratio is JAX static to PyTorch. The first step includes compilation, or reading its result from
-the user's cache.
+with `--threads 1`. The ratios are JAX static to PyTorch, and `sandwich` to `sandwich masked`. The first step includes
+compilation, or reading its result from the user's cache.
 
     python benchmarks/supernet.py --tables 8x8 28x28 --repeats 7 --json supernet.json
 """
@@ -33,6 +35,7 @@ from typing import Any
 
 import figures
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.nn import backend, native
 from nas.nn.batches import TrainingSet
@@ -40,7 +43,7 @@ from nas.nn.loop import Recipe
 from nas.nn.static import network_trainer
 from nas.nn.trainer import Trainer
 from nas.supernet.sampling import Sandwich, largest
-from nas.supernet.training import SharedNetworks, supernet_trainer
+from nas.supernet.training import SharedNetworks
 from nas.tasks.image_classification.preprocessing import Preprocessing
 from search_spaces.ir import Network
 from search_spaces.mobile import TABLES, mobile
@@ -48,8 +51,12 @@ from search_spaces.operators import conv_padding
 from search_spaces.slots import SearchSpace, with_exits
 
 CLASSES = 10
+#: Images of 224x224 in a step; otherwise 64.
+BATCHES = {"224x224": 8}
 #: Steps per reading.
 STEPS = 4
+#: Random networks of an update.
+RANDOM = 2
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class Row:
 
     table: str
     variant: str
+    batch: int
     first_s: float
     images_per_s_min: float
     images_per_s_median: float
@@ -67,7 +75,7 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=["8x8", "28x28"])
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, help="64 by default, and 8 at 224x224")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of PyTorch")
     parser.add_argument("--json", type=Path)
@@ -75,20 +83,23 @@ def main() -> None:
     backend.prepare()
     rows: list[Row] = []
     for table in arguments.tables:
-        rows += measure(table, arguments.batch, arguments.repeats, arguments.threads)
-    print(f"{'table':8} {'variant':12} {'first step':>10} {'images/s min':>13} {'median':>8} {'max':>8}")
+        rows += measure(table, arguments.batch or BATCHES.get(table, 64), arguments.repeats, arguments.threads)
+    print(f"{'table':8} {'variant':16} {'first step':>10} {'images/s min':>13} {'median':>8} {'max':>8}")
     for row in rows:
         rates = (row.images_per_s_min, row.images_per_s_median, row.images_per_s_max)
-        print(f"{row.table:8} {row.variant:12} {row.first_s:8.1f} s {rates[0]:13.0f} {rates[1]:8.0f} {rates[2]:8.0f}")
-    ratios = {table: ratio for table in arguments.tables if (ratio := ratio_to_torch(rows, table)) is not None}
-    for table, ratio in ratios.items():
+        print(f"{row.table:8} {row.variant:16} {row.first_s:8.1f} s {rates[0]:13.0f} {rates[1]:8.0f} {rates[2]:8.0f}")
+    to_torch = ratios(rows, "jax static", "torch")
+    for table, ratio in to_torch.items():
         print(f"{table}: JAX trains the largest network {ratio:.2f} times as fast as PyTorch eager")
+    to_masked = ratios(rows, "sandwich", "sandwich masked")
+    for table, ratio in to_masked.items():
+        print(f"{table}: an update with ends of their own size is {ratio:.2f} times as fast as without")
     if arguments.json:
         record = {
             **computed_on(),
-            "batch": arguments.batch,
             "rows": [asdict(row) for row in rows],
-            "ratios": ratios,
+            "ratios": to_torch,
+            "ratios_own_size": to_masked,
         }
         figures.write(arguments.json, record)
 
@@ -100,10 +111,11 @@ def computed_on() -> dict[str, Any]:
     return {"backend": jax.default_backend(), "native_depthwise": native.available(), "heap_kept": KEPT}
 
 
-def ratio_to_torch(rows: list[Row], table: str) -> float | None:
-    """Median rate of the largest network alone, JAX over PyTorch; None without PyTorch."""
-    rates = {row.variant: row.images_per_s_median for row in rows if row.table == table}
-    return rates["jax static"] / rates["torch"] if "torch" in rates else None
+def ratios(rows: list[Row], one: str, other: str) -> dict[str, float]:
+    """Median rate of one variant over that of another by table, where there are both."""
+    rates = {(row.table, row.variant): row.images_per_s_median for row in rows}
+    tables = [table for table, variant in rates if variant == one and (table, other) in rates]
+    return {table: rates[table, one] / rates[table, other] for table in tables}
 
 
 def measure(table: str, batch: int, repeats: int, threads: int) -> list[Row]:
@@ -113,7 +125,8 @@ def measure(table: str, batch: int, repeats: int, threads: int) -> list[Row]:
     variants = {
         "jax static": jax_static(space, batch),
         "jax masked": jax_masked(space, batch),
-        "sandwich": sandwich(space, batch),
+        "sandwich": sandwich(SharedNetworks(space), batch),
+        "sandwich masked": sandwich(OnlyMasked(space), batch),
     }
     if importlib.util.find_spec("torch"):
         variants["torch"] = torch_static(space, batch, threads)
@@ -123,7 +136,7 @@ def measure(table: str, batch: int, repeats: int, threads: int) -> list[Row]:
         for name, run in variants.items():
             seconds[name].append(timed(run, STEPS) / STEPS)
     return [
-        Row(table, name, first[name], batch / max(s), batch / statistics.median(s), batch / min(s))
+        Row(table, name, batch, first[name], batch / max(s), batch / statistics.median(s), batch / min(s))
         for name, s in seconds.items()
     ]
 
@@ -170,9 +183,17 @@ def jax_static(space: SearchSpace, batch: int) -> Callable[[int], None]:
     return stepping(network_trainer(network_of(space), random_set(space, 8 * batch), Recipe(10**6, batch), 0))
 
 
-def sandwich(space: SearchSpace, batch: int) -> Callable[[int], None]:
+class OnlyMasked(SharedNetworks):
+    """The networks of a space, all through the one program."""
+
+    def own_size(self, genome: NDArray[np.int64]) -> None:
+        """None has one."""
+
+
+def sandwich(networks: SharedNetworks, batch: int) -> Callable[[int], None]:
     """Training of the supernet."""
-    return stepping(supernet_trainer(space, random_set(space, 8 * batch), Recipe(10**6, batch), 0))
+    data, sampler = random_set(networks.space, 8 * batch), Sandwich(networks.space, RANDOM)
+    return stepping(Trainer(networks, sampler, data, Recipe(10**6, batch), 0))
 
 
 class OnlyLargest(Sandwich):

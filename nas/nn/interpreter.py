@@ -191,13 +191,20 @@ def apply(network: Network, params: Arrays, stats: Arrays, inputs: Arrays, mode:
     `params` and `stats` (mean and variance of the batch norms; unused in mode "train") hold arrays by weight name.
     Raises KeyError for a missing input or weight.
     """
+    private = {name: to_private(value) for name, value in inputs.items()}
+    result = run(network, params, stats, private, mode)
+    return ForwardResult(tuple(map(to_ir, result.outputs)), result.stats)
+
+
+def run(network: Network, params: Arrays, stats: Arrays, inputs: Arrays, mode: Mode = "eval") -> ForwardResult:
+    """As `apply`, with inputs and outputs in this file's layout: what parts of a network hand on to each other."""
     merged = merged_activations(network.ops, readers(network), frozenset(network.exits))
     behind = set(merged.values())
     tensors: list[Array] = []
     found: dict[str, Array] = {}
     for index, op in enumerate(network.ops):
         if op.kind == "input":
-            tensors.append(to_private(inputs[op.name]))
+            tensors.append(inputs[op.name])
             continue
         sources = tuple(tensors[source] for source, _ in op.inputs)
         if index in behind:
@@ -210,8 +217,7 @@ def apply(network: Network, params: Arrays, stats: Arrays, inputs: Arrays, mode:
         }
         activation = network.ops[merged[index]].kind if index in merged else ""
         tensors.append(FORMS[op.kind](Call(op, sources, weights, mode, activation, found=found)))
-    outputs = tuple(to_ir(tensors[index]) for index in network.exits)
-    return ForwardResult(outputs, found)
+    return ForwardResult(tuple(tensors[index] for index in network.exits), found)
 
 
 def split(network: Network, weights: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -59,6 +59,9 @@ class OneNetwork:
         inputs = {self.network.inputs[0].name: images}
         return jnp.stack(interpreter.apply(self.network, params, {}, inputs, "train").outputs)
 
+    def own_size(self, genome: NDArray[np.int64]) -> None:
+        """None: there is one network, and `logits` is of its size."""
+
 
 class Alone:
     """Satisfies `trainer.Sampler`: one network in each step."""

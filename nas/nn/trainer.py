@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from nas.nn import backend, loop
 from nas.nn.batches import Batches, TrainingSet
 from nas.nn.loop import Params, Recipe, State
+from nas.nn.own_size import OwnSize, pays
 from nas.nn.programs import Program
 from nas.nn.weights import Weights
 from nas.seeds import derive_seed
@@ -63,6 +65,9 @@ class Trainable(Protocol):
 
         `scales` [positions] twice are `losses.equilibrium`'s; raises ValueError where they cannot be heeded.
         """
+
+    def own_size(self, genome: NDArray[np.int64]) -> OwnSize | None:
+        """The network of one genome [genes] as a function of its own size; None where `logits` is one already."""
 
 
 class Sampler(Protocol):
@@ -111,7 +116,8 @@ class Trainer:
         self._teacher = teacher
         self._ask = None if teacher is None else Program(teacher.answers)
         self._only = Program(self._one_network, donated=(0, 1))
-        self._gradient = Program(self._add_gradient, donated=(1,))
+        self._gradient = Program(partial(self._add_gradient, None), donated=(1,))
+        self._fixed_gradients = tuple(map(self._gradient_of_fixed, sampler.fixed))
         self._update = Program(self._apply_update, donated=(0, 1, 2))
         self._sums: Params | None = None
 
@@ -182,8 +188,9 @@ class Trainer:
         sums = self._sums if self._sums is not None else jax.tree.map(jnp.zeros_like, params)
         self._sums = None
         first: Array | None = None
-        for choice in chosen:
-            sums, loss, answers = self._gradient(params, sums, x, y, choice, teacher)
+        drawn = len(chosen) - len(self._fixed)
+        for choice, gradient in zip(chosen, [*self._fixed_gradients, *[self._gradient] * drawn], strict=True):
+            sums, loss, answers = gradient(params, sums, x, y, choice, teacher)
             if first is None:
                 first = loss
                 if not outside:
@@ -192,16 +199,30 @@ class Trainer:
         params, optimiser, self._sums = self._update(params, optimiser, sums)
         return params, optimiser, first
 
-    def _loss(self, params: Params, x: Array, y: Array, choice: Choice, teacher: losses.Teacher) -> tuple[Array, Array]:
+    def _gradient_of_fixed(self, genome: NDArray[np.int64]) -> Program:
+        """What adds up the gradients of a network that every step trains: the program for all, or one of its own."""
+        own = self.networks.own_size(genome)
+        if own is None or not pays(own, self.recipe):
+            return self._gradient
+        return Program(partial(self._add_gradient, own), donated=(1,))
+
+    def _loss(
+        self, own: OwnSize | None, params: Params, x: Array, y: Array, choice: Choice, teacher: losses.Teacher
+    ) -> tuple[Array, Array]:
         recipe, legal = self.recipe, jnp.asarray(choice.legal)
         scales = losses.equilibrium(legal) if recipe.equilibrium else None
-        logits = self.networks.logits(params, x, jnp.asarray(choice.combination), scales)
+        if own is None:
+            logits = self.networks.logits(params, x, jnp.asarray(choice.combination), scales)
+        else:
+            logits = own.logits(params, x, scales)
         targets = losses.smoothed(y, self.networks.classes, recipe.label_smoothing)
         loss = losses.exits_loss(logits, legal, targets, teacher, recipe.distillation, recipe.exit_weight)
         return loss, jax.nn.softmax(logits[-1])
 
-    def _add_gradient(self, params: Params, sums: Params, *rest: Any) -> tuple[Params, Array, Array]:
-        (loss, answers), gradient = jax.value_and_grad(self._loss, has_aux=True)(params, *rest)
+    def _add_gradient(
+        self, own: OwnSize | None, params: Params, sums: Params, *rest: Any
+    ) -> tuple[Params, Array, Array]:
+        (loss, answers), gradient = jax.value_and_grad(partial(self._loss, own), has_aux=True)(params, *rest)
         return jax.tree.map(jnp.add, sums, gradient), loss, answers
 
     def _apply_update(self, params: Params, optimiser: Any, sums: Params) -> tuple[Params, Any, Params]:
@@ -209,6 +230,6 @@ class Trainer:
         return optax.apply_updates(params, updates), optimiser, jax.tree.map(jnp.zeros_like, sums)
 
     def _one_network(self, params: Params, optimiser: Any, *rest: Any) -> tuple[Params, Any, Array]:
-        (loss, _), gradient = jax.value_and_grad(self._loss, has_aux=True)(params, *rest)
+        (loss, _), gradient = jax.value_and_grad(partial(self._loss, None), has_aux=True)(params, *rest)
         updates, optimiser = self._optimiser.update(gradient, optimiser, params)
         return optax.apply_updates(params, updates), optimiser, loss

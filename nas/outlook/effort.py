@@ -1,7 +1,7 @@
 """About how much computing and memory does a run take? Estimates, and no more: nothing is compiled or trained for them.
 
-Training is counted in floating-point operations of the largest network, forward and backward. What is measured takes
-as long as its plan says.
+Training is counted in floating-point operations of the largest network, forward and backward, but for networks that
+every step trains: those run at their own size. What is measured takes as long as its plan says.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from nas.config.settings import Experiment
 from nas.devices.networks import BLOCKS, BLOCK_S
 from nas.devices.timing.plan import single_plan
 from nas.outlook.rehearsal import Rehearsed, largest_of
+from nas.supernet.sampling import Sandwich
 from nas.tasks.image_classification.source import Source, View
 from search_spaces.ir import Network
 from search_spaces.slots import SearchSpace
 
 #: A step of training costs about three forward passes.
 _STEP: Final = 3
-#: Networks that every step of the supernet trains beside the random ones.
-_ALWAYS_TRAINED: Final = 2
 #: Times that the plan of a reading is carried out: to warm up, and beside probes and repetitions.
 _READING: Final = 2.0
 #: Seconds per winner that are no readings: rest between rounds, and single calls.
@@ -72,8 +71,10 @@ class Effort:
 
 def step_flops(experiment: Experiment, space: SearchSpace) -> float:
     """Operations of one step of training the shared weights."""
-    networks = _ALWAYS_TRAINED + experiment.supernet.random_subnets
-    return float(experiment.supernet.batch_size * networks * _STEP * largest_of(space).flops)
+    sampler = Sandwich(space, experiment.supernet.random_subnets)
+    drawn = len(sampler.draw(np.random.default_rng(0)))
+    flops = sum(space.decode(genome).flops for genome in sampler.fixed) + drawn * largest_of(space).flops
+    return float(experiment.supernet.batch_size * _STEP * flops)
 
 
 def effort_of(found: Rehearsed) -> Effort:

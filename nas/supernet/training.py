@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from nas.nn.batches import TrainingSet
 from nas.nn.loop import Params, Recipe, State
+from nas.nn.own_size import OwnSize
 from nas.nn.trainer import Choice, Trainer
 from nas.nn.weights import Weights, initialise, residual_norms, slot_networks, supernet_shapes
 from nas.supernet.elastic import Supernet
+from nas.supernet.own_size import own_size
 from nas.supernet.sampling import Sandwich, Wish
 from search_spaces.slots import SearchSpace
 
@@ -48,6 +50,10 @@ class SharedNetworks:
     ) -> Array:
         """Logits [positions, n, classes] with the batch's statistics."""
         return self.supernet.forward(params, {}, images, combination, "train", scales)[0]
+
+    def own_size(self, genome: NDArray[np.int64]) -> OwnSize | None:
+        """The network of a genome, with every exit that it could have, at its own size."""
+        return own_size(self.supernet, genome)
 
 
 def supernet_trainer(
