@@ -15,10 +15,11 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from numpy.typing import NDArray
 
 from nas.nn.interpreter import Arrays, Mode, to_ir, to_private
+from nas.nn.layers import switch
 from nas.nn.normalisation import scale_gradient
 from nas.supernet.gated import GatedPass
 from nas.supernet.gates import SlotGates
@@ -145,7 +146,7 @@ class Supernet:
         branches = [branch(program) for program in programs]
         if can_be_absent:
             branches.append(lambda inputs: (inputs[0], before))
-        switched: tuple[Array, dict[str, Array]] = lax.switch(jnp.asarray(here.entry)[combination], branches, inputs)
+        switched: tuple[Array, dict[str, Array]] = switch(jnp.asarray(here.entry)[combination], branches, inputs)
         found.update(switched[1])
         return switched[0]
 

@@ -79,6 +79,29 @@ def test_convolution_dispatch(kernel: int, stride: int, padding: int, groups: in
     )
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "size"),
+    [(3, 1, 1, (7, 6)), (3, 2, 1, (7, 6)), (5, 2, 2, (8, 5)), (3, 1, 0, (5, 5)), (2, 2, 0, (5, 6)), (3, 2, 2, (5, 5))],
+)
+def test_a_convolution_in_a_branch(kernel: int, stride: int, padding: int, size: tuple[int, int]) -> None:
+    """It gives the same, and no branch holds one, which a CPU would run as loops."""
+    x, w = random(3, *size, 5), random(kernel, kernel, 5, 4)
+
+    def plain(x: Array, w: Array) -> Array:
+        return layers.convolution(x, w, stride, padding)
+
+    def chosen(x: Array, w: Array) -> Array:
+        branches = [lambda x, w: jnp.zeros(jax.eval_shape(plain, x, w).shape, x.dtype), plain]
+        return layers.switch(jnp.asarray(1), branches, x, w)
+
+    assert_same(chosen, plain, x, w)
+    inside, outside = (
+        str(jax.make_jaxpr(lambda x, w, run=run: jax.vjp(run, x, w)[1](run(x, w)))(x, w)) for run in (chosen, plain)
+    )
+    assert "conv_general_dilated" in outside
+    assert "conv_general_dilated" not in inside or jax.default_backend() != "cpu"
+
+
 @pytest.mark.parametrize("activation", ["", "relu", "hard_swish", "gelu"])
 @pytest.mark.parametrize("shape", [(4, 3, 5, 6), (8, 6)])
 def test_batch_norm(shape: tuple[int, ...], activation: str) -> None:
