@@ -206,3 +206,21 @@ def test_parameters_out_of_range_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         make(toy(), **parameters)
+
+
+@GUIDED
+def test_what_a_problem_knows_of_genomes_is_learned_from(make: Any, plain: Any) -> None:
+    """A score that tells the loss but for noise, in a unit of its own, beside which genes alone say little."""
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(4):
+        loss, problem = interacting(seed, 12, 5), plain(12, 5, seed=seed)
+
+        class Knowing(type(problem)):
+            def features(self, genomes: Genomes) -> np.ndarray:
+                noise = np.random.default_rng(genomes.sum() % 7).normal(size=len(genomes))
+                return np.column_stack((1e4 - 300 * loss(genomes) + 30 * noise, np.zeros(len(genomes))))
+
+        for known in (True, False):
+            chosen = Knowing(12, 5, seed=seed) if known else problem
+            found[known].append(best_loss(make(chosen), chosen, loss, 6))
+    assert np.mean(found[True]) < np.mean(found[False]) - 1
