@@ -62,7 +62,8 @@ def scored(
     space: SearchSpace, genomes: Genomes, images: NDArray[np.float32], seed: int, names: Sequence[str] = tuple(SCORES)
 ) -> tuple[dict[str, Floats], dict[str, float]]:
     """The scores of genomes [n, genes] by name [n], and the seconds of one thousand networks, compiling apart."""
-    found, seconds = {}, {}
+    found: dict[str, Floats] = {}
+    seconds: dict[str, float] = {}
     for name in names:
         score = ZeroCost(space, (name,), [images], seed)
         score(genomes[:1])

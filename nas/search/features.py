@@ -65,8 +65,10 @@ class Features:
 
     def _log_macs(self, genomes: Genomes) -> Floats:
         """The logarithm of the multiply-adds of each network, exits that it has among them [n]."""
-        slots = zip(self._context.space.slots, self._tables, strict=True)
-        return np.log(np.maximum(sum(table[slot.index(genomes)] for slot, table in slots), 1))
+        total = np.zeros(len(genomes), np.int64)
+        for slot, table in zip(self._context.space.slots, self._tables, strict=True):
+            total += table[slot.index(genomes)]
+        return np.asarray(np.log(np.maximum(total, 1)))
 
 
 def of_trials(trials: Sequence[Trial], names: Sequence[str]) -> Floats:

@@ -105,7 +105,8 @@ class Passes:
         self.space = LastExit(space)
         self.supernet = Supernet(self.space)
         self._shapes = supernet_shapes(self.space)
-        self._agreement, self._jacobian, self._flow = map(Program, (self._agreements, self._slopes, self._flows))
+        self._agreement, self._jacobian = Program(self._agreements), Program(self._slopes)
+        self._flow = Program(self._flows)
 
     def start(self, seed: int, images: NDArray[np.float32]) -> Start:
         """Weights as a seed draws them, and images."""
@@ -145,7 +146,8 @@ class Passes:
         def total(images: Array) -> Array:
             return self.supernet.forward(params, {}, images, combination, "train")[0][-1].sum()
 
-        return jax.grad(total)(images)
+        slopes: Array = jax.grad(total)(images)
+        return slopes
 
     def _flows(self, weights: Mapping[str, Array], combination: Array) -> dict[str, Array]:
         image = jnp.full((1, *self.space.input_shape), FLOW_INPUT, jnp.float64)
