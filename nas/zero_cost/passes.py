@@ -107,6 +107,7 @@ class Passes:
         self._shapes = supernet_shapes(self.space)
         self._agreement, self._jacobian = Program(self._agreements), Program(self._slopes)
         self._flow = Program(self._flows)
+        self._kernels = [name for name, weight in self._shapes.items() if weight.role == "kernel"]
 
     def start(self, seed: int, images: NDArray[np.float32]) -> Start:
         """Weights as a seed draws them, and images."""
@@ -132,8 +133,8 @@ class Passes:
     def flow(self, start: Start, combination: NDArray[np.int32]) -> dict[str, float]:
         """For each kernel by name the sum of w dR/dw, where weights are positive and R answers to `FLOW_INPUT`."""
         with jax.enable_x64(True):
-            found = self._flow(start.positive, combination)
-        return {name: float(value) for name, value in found.items()}
+            found = np.asarray(self._flow(start.positive, combination))
+        return dict(zip(self._kernels, found.tolist(), strict=True))
 
     @cached_property
     def _watched(self) -> Supernet:
@@ -149,12 +150,12 @@ class Passes:
         slopes: Array = jax.grad(total)(images)
         return slopes
 
-    def _flows(self, weights: Mapping[str, Array], combination: Array) -> dict[str, Array]:
+    def _flows(self, weights: Mapping[str, Array], combination: Array) -> Array:
         image = jnp.full((1, *self.space.input_shape), FLOW_INPUT, jnp.float64)
-        kernels = {name: weights[name] for name, weight in self._shapes.items() if weight.role == "kernel"}
+        kernels = {name: weights[name] for name in self._kernels}
 
         def answer(kernels: dict[str, Array]) -> Any:
             return self.supernet.forward({**weights, **kernels}, weights, image, combination, "eval")[0][-1].sum()
 
         slopes = jax.grad(answer)(kernels)
-        return {name: (kernels[name] * slopes[name]).sum() for name in kernels}
+        return jnp.stack([(kernels[name] * slopes[name]).sum() for name in self._kernels])
