@@ -177,8 +177,8 @@ def _require_worth(experiment: Experiment, by_score: bool) -> None:
     for budget in experiment.budgets:
         if budget.needs_thresholds:
             raise InputError(
-                f"budget {budget.name} is a mean over the data, and search.evaluator: {why}; give a budget of the worst "
-                "case, or another evaluator"
+                f"budget {budget.name} is a mean over the data, and search.evaluator: {why}; give a budget of the "
+                "worst case, or another evaluator"
             )
 
 

@@ -29,7 +29,7 @@ MACS: Final = "macs"
 
 
 class Features:
-    """The numbers of a run's networks that its experiment asks for: zero-cost scores, the logarithm of multiply-adds."""
+    """The numbers of networks that a run's experiment asks for: zero-cost scores, logarithm of the multiply-adds."""
 
     def __init__(self, context: Context) -> None:
         self.names, self._scored = context.experiment.search.features, context.experiment.search.scored

@@ -127,7 +127,7 @@ class Passes:
         return np.asarray(self._agreement(start.params, start.images, combination))
 
     def jacobian(self, start: Start, combination: NDArray[np.int32]) -> NDArray[np.float32]:
-        """The slope of the sum of all answers at each image [n, channels * height * width]."""
+        """The slope of the sum of all answers at each image [n, channels * height * width], statistics held."""
         return np.asarray(self._jacobian(start.params, start.images, combination)).reshape(len(start.images), -1)
 
     def flow(self, start: Start, combination: NDArray[np.int32]) -> dict[str, float]:
@@ -144,8 +144,12 @@ class Passes:
         return self._watched.forward(params, {}, images, combination, "train")[1][_TOTAL]
 
     def _slopes(self, params: Mapping[str, Array], images: Array, combination: Array) -> Array:
+        # By the statistics of the batch, which are held: through these every image would depend on all others, and
+        # behind a last batch norm without activation the sum of all answers on none.
+        stats = self.supernet.forward(params, {}, images, combination, "calibrate")[1]
+
         def total(images: Array) -> Array:
-            return self.supernet.forward(params, {}, images, combination, "train")[0][-1].sum()
+            return self.supernet.forward(params, stats, images, combination, "eval")[0][-1].sum()
 
         slopes: Array = jax.grad(total)(images)
         return slopes

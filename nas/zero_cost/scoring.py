@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware_profiles.blas import blas_threads
 from nas.errors import InputError
 from nas.process.interrupt import stop_if_asked
 from nas.process.machine import breathe
@@ -45,6 +46,7 @@ class ZeroCost:
         ]
         self._known: dict[bytes, Floats] = {}
 
+    @blas_threads(1)
     def __call__(self, genomes: Genomes) -> Floats:
         """The scores of genomes [n, genes], which need not be canonical [n, scores]."""
         combinations = self._passes.supernet.choices(self._passes.space.canonical(genomes)).combination

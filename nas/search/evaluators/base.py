@@ -51,8 +51,8 @@ class KnowsEveryNetwork(Protocol):
 class Ranking(Protocol):
     """An evaluator without images, in place of `Evaluator`: a score ranks networks, and nothing makes it an accuracy.
 
-    Made as an `Evaluator` is, for experiments whose objective is `score`. It cannot tell how many samples leave at which
-    exit, so that such experiments have budgets in the worst case alone.
+    Made as an `Evaluator` is, for experiments whose objective is `score`. It cannot tell how many samples leave at
+    which exit, so that such experiments have no budget of the mean over the data.
     """
 
     needs_weights: bool

@@ -104,7 +104,7 @@ def test_scores_rank_as_they_are_in_whatever_unit(scale: float) -> None:
     assert told.gain == pytest.approx(LEAST_SCORE_GAIN * np.std(scores))
     columns = [objective_columns(("score",), trial.metrics, trial.budgets)[0] for trial in found]
     assert np.array_equal(np.argsort(columns), np.argsort(-np.array(scores)))
-    assert 0 < min(columns) and max(columns) < objective_columns(("score",), found[0].metrics, (None,))[0] == 1
+    assert min(columns) > 0 and max(columns) < objective_columns(("score",), found[0].metrics, (None,))[0] == 1
 
 
 @pytest.mark.parametrize("metrics", [{}, {"score": math.nan}, {"score": math.inf}, {"accuracy": 0.9}])
