@@ -55,7 +55,7 @@ def inputs(data: Path, count: int, seed: int) -> NDArray[np.float32]:
     chosen = images[np.random.default_rng(derive_seed(seed, "images")).permutation(len(images))[:count]]
     small = chosen.reshape(count, 3, SIZE, 2, SIZE, 2).mean(axis=(3, 5))
     centred = small - small.mean(axis=(0, 2, 3), keepdims=True)
-    return (centred / centred.std(axis=(0, 2, 3), keepdims=True)).astype(np.float32)
+    return np.asarray(centred / centred.std(axis=(0, 2, 3), keepdims=True), np.float32)
 
 
 def scored(

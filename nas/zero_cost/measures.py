@@ -33,8 +33,8 @@ def jacob_cov(jacobian: NDArray[np.floating[Any]]) -> float:
     """How little the slopes of a network's answers at different images correlate, given them [images, pixels].
 
     Minus the sum of log(v + k) + 1 / (v + k) over the eigenvalues v of their correlations, k = 1e-5: the first score
-    of Mellor et al., as Abdelfattah et al. 2021 (arXiv 2101.08134) compute it, but for batch norm (`Passes.jacobian`). An
-    image that the answers do not depend on has no direction, and counts as one that is there twice.
+    of Mellor et al., as Abdelfattah et al. 2021 (arXiv 2101.08134) compute it, but for batch norm (`Passes.jacobian`).
+    An image that the answers do not depend on has no direction, and counts as one that is there twice.
     """
     slopes = np.asarray(jacobian, np.float64)
     slopes = slopes - slopes.mean(axis=1, keepdims=True)
