@@ -153,7 +153,7 @@ def found_by(
 def front_of(trials: list[Trial]) -> list[Trial]:
     """The networks of a method's Pareto front of validation accuracy and predicted seconds, evenly thinned."""
     able = [trial for trial in trials if trial.budgets[0] is not None]
-    values = np.array([[1 - t.budgets[0].accuracy, t.metrics["worst_case_latency_s"]] for t in able if t.budgets[0]])
+    values = np.array([[1 - trial.worth(0), trial.metrics["worst_case_latency_s"]] for trial in able])
     front = [able[i] for i in np.flatnonzero(pareto_rank(values) == 0)]
     front.sort(key=lambda trial: trial.metrics["worst_case_latency_s"])
     keep = np.unique(np.linspace(0, len(front) - 1, min(FRONT, len(front))).round().astype(int))

@@ -82,6 +82,12 @@ def _no_loader(made: Component) -> str | None:
     return "is no loader of data: it has to be annotated to return nas.tasks.image_classification.dataset.RawData"
 
 
+def _judges_nothing(made: Component) -> str | None:
+    if any(callable(getattr(made, name, None)) for name in ("scores", "score")):
+        return None
+    return "is no evaluator: it has neither method, `scores` nor `score` (nas.search.evaluators.base)"
+
+
 DATA: Final = Kind("data", "nas.tasks.image_classification:DATASETS", complaint=_no_loader)
 SPACE: Final = Kind("space", "search_spaces:SPACES", ("input_shape", "classes"), laws="nas.testing.space")
 LATENCY_MODEL: Final = Kind(
@@ -117,9 +123,9 @@ EVALUATOR: Final = Kind(
     "nas.search.evaluators:EVALUATORS",
     ("context",),
     protocol="nas.search.evaluators.base.Evaluator",
-    methods=("scores",),
     attributes=("needs_weights",),
     class_only=True,
+    complaint=_judges_nothing,
     laws="nas.testing.evaluator",
 )
 EXECUTOR: Final = Kind(

@@ -48,6 +48,7 @@ _MOST: Final = 10_000
 Objective = Literal[
     "accuracy",
     "balanced_accuracy",
+    "score",
     "worst_case_latency",
     "expected_latency",
     "params",
@@ -55,6 +56,7 @@ Objective = Literal[
     "peak_memory",
     "weight_bytes",
 ]
+Feature = Literal["naswot", "synflow", "jacob_cov", "macs"]
 
 
 def _at_least(section: str, **limits: tuple[float, float]) -> None:
@@ -127,7 +129,8 @@ class SearchSettings:
     """How many networks are judged, by what, proposed by which searcher, on how many validation images.
 
     An `optimiser` runs before: its proposals are judged first, and it gives a prior to searchers that take one. The
-    `evaluator` judges, and the `executor` says where.
+    `evaluator` judges, and the `executor` says where. `features` are what models of accuracy know of a network besides
+    its genes and its latency.
     """
 
     searcher: Annotated[ComponentSpec, SEARCHER, Default("nsga2")]
@@ -139,11 +142,22 @@ class SearchSettings:
     images: int = 1000
     calibration_images: int = 512
     objectives: tuple[Objective, ...] = ("accuracy", "worst_case_latency")
+    features: tuple[Feature, ...] = ()
 
     @property
     def balanced(self) -> bool:
         """Whether networks are chosen by their balanced accuracy, in which every class counts the same."""
         return "balanced_accuracy" in self.objectives
+
+    @property
+    def by_score(self) -> bool:
+        """Whether networks are ranked by a score that is no accuracy."""
+        return "score" in self.objectives
+
+    @property
+    def scored(self) -> tuple[Feature, ...]:
+        """The features that are zero-cost scores."""
+        return tuple(name for name in self.features if name != "macs")
 
     @property
     def needs_weights(self) -> bool:
@@ -155,12 +169,14 @@ class SearchSettings:
         _at_least("search", evaluations=(self.evaluations, 1), batch=(self.batch, 1), images=(self.images, 10))
         _at_least("search", calibration_images=(self.calibration_images, 2))
         _at_most("search", batch=self.batch)
-        accuracies = {"accuracy", "balanced_accuracy"}.intersection(self.objectives)
-        if len(set(self.objectives)) != len(self.objectives) or len(accuracies) != 1:
+        worths = {"accuracy", "balanced_accuracy", "score"}.intersection(self.objectives)
+        if len(set(self.objectives)) != len(self.objectives) or len(worths) != 1:
             raise InputError(
-                "search.objectives must be different and contain either accuracy or balanced_accuracy, got "
+                "search.objectives must be different and contain one of accuracy, balanced_accuracy and score, got "
                 f"{', '.join(self.objectives) or 'none'}"
             )
+        if len(set(self.features)) != len(self.features):
+            raise InputError(f"search.features must be different, got {', '.join(self.features)}")
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,8 @@ def effort_of(found: Rehearsed) -> Effort:
     each = winners.epochs * (images // winners.batch_size) * winners.batch_size * _STEP * largest.flops
     most_s = None if winners.max_time_s is None else budgets * winners.max_time_s
     trainings.append(Training("winners", float(budgets * each), most_s))
-    programs = budgets + (_SHARED_PROGRAMS if experiment.search.needs_weights else 0)
+    shared = experiment.search.needs_weights or experiment.search.by_score or experiment.search.scored
+    programs = budgets + (_SHARED_PROGRAMS if shared else 0)
     compiling_s = _COMPILING_S * len(largest.ops) * programs
     return Effort(tuple(trainings), compiling_s, _measuring_s(found), _memory_bytes(found), left_out)
 
@@ -100,13 +101,21 @@ def effort_of(found: Rehearsed) -> Effort:
 def _judging(experiment: Experiment, train: int, val: int, largest: Network) -> tuple[float, tuple[str, ...]]:
     """Operations of judging networks, and what of the search is not counted."""
     search = experiment.search
-    left_out = () if search.optimiser is None else (f"the search of the optimiser {search.optimiser.name}",)
+    left_out: tuple[str, ...] = ()
+    if search.optimiser is not None:
+        left_out += (f"the search of the optimiser {search.optimiser.name}",)
+    if search.scored:
+        left_out += (f"the {' and '.join(search.scored)} of networks that are not judged",)
     spec, kind = search.evaluator, search.evaluator.load()
     ours = spec.reference.startswith("nas.")
     if getattr(kind, "needs_weights", False) and ours:
         looked_at = min(search.images, val) + min(search.calibration_images, train)
         again = len(experiment.budgets) * experiment.winners.candidates * val
         return float((search.evaluations * looked_at + again) * largest.flops), left_out
+    if search.by_score and ours:
+        images: Any = spec.arguments["images"]
+        repeats: Any = spec.arguments["repeats"]
+        return float(search.evaluations * repeats * images * _STEP * largest.flops), left_out
     epochs: Any = spec.arguments.get("epochs")
     if ours:
         return float(search.evaluations * (epochs or 0) * train * _STEP * largest.flops), left_out

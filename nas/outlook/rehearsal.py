@@ -134,7 +134,7 @@ def _largest(experiment: Experiment, space: SearchSpace) -> Network:
         space.decode(space.canonical(np.zeros((1, len(space.genes)), np.int64))[0])
         largest = largest_of(space)
     _require_memory(experiment, space, largest)
-    if experiment.search.needs_weights:
+    if experiment.search.needs_weights or experiment.search.scored:
         with making("space", space.name, SpaceError, ShapeError):
             sites = iter(space.exit_sites)
             for slot in space.slots:

@@ -94,9 +94,11 @@ def _placed(run: ReportedRun, number: int, winner: Verdict) -> Placed | None:
     # is not in the picture where it was the balanced accuracy.
     for trial in () if run.balanced else (*run.trials, *run.candidates.get(winner.name, ())):
         at = trial.budgets[number] if trial.key == winner.key and number < len(trial.budgets) else None
-        if at is not None and winner.budget.needs_thresholds:
+        if at is None or at.accuracy is None:
+            continue
+        if winner.budget.needs_thresholds:
             expected_at = at.latency_s, at.accuracy
-        elif at is not None and "worst_case_latency_s" in trial.metrics:
+        elif "worst_case_latency_s" in trial.metrics:
             expected_at = trial.metrics["worst_case_latency_s"], at.accuracy
     return Placed(number, winner.name, (latency, accuracy), winner.measured_s is not None, expected_at)
 

@@ -91,6 +91,15 @@ class ReportedRun:
         return any(item.text == "balanced_accuracy" for item in self.experiment["search"]["objectives"].items)
 
     @property
+    def ranked_by(self) -> str:
+        """The score that networks were ranked by in place of an accuracy, by name; empty where it was an accuracy."""
+        search = self.experiment["search"]
+        if not any(item.text == "score" for item in search["objectives"].items):
+            return ""
+        evaluator = search["evaluator"]
+        return evaluator["score"].text or evaluator["name"].text or evaluator.text
+
+    @property
     def devices(self) -> dict[str, str]:
         """Names of the devices by id; the machine of the run goes by its processor."""
         names = {key: profile["name"].text for key, profile in self.environment["profiles"].pairs.items()}

@@ -152,9 +152,34 @@ def make_optimiser(experiment: Experiment, images: int) -> None:
 
 def make_evaluator(context: Context) -> None:
     """Make what judges networks, with the context of a run that is not there yet."""
-    evaluator = context.experiment.search.evaluator
-    with making("search.evaluator", evaluator.name):
-        evaluator.load()(context, **evaluator.arguments)
+    experiment, evaluator = context.experiment, context.experiment.search.evaluator
+    with making("search.evaluator", evaluator.name, SpaceError):
+        made = evaluator.load()(context, **evaluator.arguments)
+    _require_worth(experiment, not hasattr(made, "scores"))
+
+
+def _require_worth(experiment: Experiment, by_score: bool) -> None:
+    """Refuse to call a score an accuracy, and to take one for what an accuracy alone can tell."""
+    search, name = experiment.search, experiment.search.evaluator.name
+    if by_score != search.by_score:
+        worth = next(each for each in search.objectives if each in ("accuracy", "balanced_accuracy", "score"))
+        gives, instead = ("a score that is no accuracy", "score") if by_score else ("an accuracy", "accuracy")
+        objectives = ", ".join(instead if each == worth else each for each in search.objectives)
+        raise InputError(
+            f"search.objectives has {worth}, and evaluator {name} gives networks {gives}; write `objectives: "
+            f"[{objectives}]`, or name another evaluator"
+        )
+    if not by_score:
+        return
+    why = f"evaluator {name} looks at no answers, and cannot tell how many samples leave at which exit"
+    if "expected_latency" in search.objectives:
+        raise InputError(f"search.objectives has expected_latency: {why}; write worst_case_latency")
+    for budget in experiment.budgets:
+        if budget.needs_thresholds:
+            raise InputError(
+                f"budget {budget.name} is a mean over the data, and search.evaluator: {why}; give a budget of the "
+                "worst case, or another evaluator"
+            )
 
 
 def require_sources(experiment: Experiment) -> None:

@@ -12,7 +12,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from nas.process.files import atomic_write_bytes, read_jsonl, to_line, understoo
 SCHEMA = 1
 _REMEDY = "restore the file, read it with the release that wrote it, or start again in another --out"
 Status = Literal["complete", "infeasible", "failed"]
+#: The metric by which networks are ranked that were not judged by an accuracy.
+SCORE: Final = "score"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,11 @@ class AtBudget:
     """A network run under one budget: its K - 1 thresholds (inf: never leave here), exit rates, and what they give.
 
     `right` packs which of `images` are answered rightly (`answers`), by thresholds that were solved on others; 0 and
-    empty where the accuracy is not of images, or of a release that did not note them.
+    empty where the accuracy is not of images, or of a release that did not note them. The accuracy is None where a
+    network was ranked by a score.
     """
 
-    accuracy: float
+    accuracy: float | None
     latency_s: float
     thresholds: tuple[float, ...]
     rates: tuple[float, ...]
@@ -42,11 +45,11 @@ class AtBudget:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        set_(self, "accuracy", float(self.accuracy))
+        set_(self, "accuracy", None if self.accuracy is None else float(self.accuracy))
         set_(self, "latency_s", float(self.latency_s))
         set_(self, "thresholds", _floats(self.thresholds))
         set_(self, "rates", _floats(self.rates))
-        if not (math.isfinite(self.accuracy) and math.isfinite(self.latency_s)):
+        if not (math.isfinite(self.accuracy or 0.0) and math.isfinite(self.latency_s)):
             raise ValueError(f"accuracy {self.accuracy} and latency {self.latency_s} s must be finite numbers")
         if any(math.isnan(t) or t == -math.inf for t in self.thresholds):
             raise ValueError(f"thresholds {self.thresholds} must be numbers, or inf for an exit that is never taken")
@@ -106,8 +109,18 @@ class Trial:
             raise ValueError(f"status {self.status!r} is none of {', '.join(get_args(Status))}")
         if not all(v >= 0 for v in self.violation):
             raise ValueError(f"violation {self.violation} must be 0 where a budget is kept and positive elsewhere")
+        unknown = any(at is not None and at.accuracy is None for at in self.budgets)
+        if unknown and not math.isfinite(self.metrics.get(SCORE, math.nan)):
+            raise ValueError("a network without an accuracy at a budget needs a score, and it has none")
         if not all(math.isfinite(x) for point in self.curve for x in point):
             raise ValueError(f"curve {self.curve} must hold finite numbers; leave out points that cannot be reached")
+
+    def worth(self, number: int) -> float:
+        """What this network is ranked by at a budget that it may keep, more is better: its accuracy, else its score."""
+        at = self.budgets[number]
+        if at is None:
+            raise AssertionError("only networks that may keep a budget are ranked by it")
+        return self.metrics[SCORE] if at.accuracy is None else at.accuracy
 
     def to_json(self) -> str:
         """Write the trial as one line of JSON; infinite thresholds and violations and missing metrics become null."""

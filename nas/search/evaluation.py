@@ -16,9 +16,9 @@ from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.latency import MODEL_VERSION
 from nas.run.training import require_same_kernels
-from nas.run.trial import Trial
+from nas.run.trial import SCORE, Trial
 from nas.search import scoring
-from nas.search.evaluators.base import Evaluator, KnowsEveryNetwork
+from nas.search.evaluators.base import Evaluator, KnowsEveryNetwork, Ranking
 from nas.search.problem import BudgetProblem, problem_of
 from nas.tasks.image_classification.balance import class_weights
 
@@ -32,10 +32,10 @@ class Evaluation:
         self._labels = context.data.labels("val")[context.order("val")]
 
     @cached_property
-    def evaluator(self) -> Evaluator:
+    def evaluator(self) -> Evaluator | Ranking:
         """What judges the networks."""
         spec = self._context.experiment.search.evaluator
-        made: Evaluator = spec.load()(self._context, **spec.arguments)
+        made: Evaluator | Ranking = spec.load()(self._context, **spec.arguments)
         if isinstance(made, KnowsEveryNetwork) and self._context.experiment.search.balanced:
             raise InputError(
                 f"search.objectives: evaluator {spec.name} knows the accuracy of networks and not of their classes; "
@@ -59,13 +59,6 @@ class Evaluation:
         if violation.min() > 0:
             return base
         present = ~np.isnan(cumulative[experiment.target][0])
-        wanted = min(images or experiment.search.images, len(self._labels))
-        own = self.evaluator.scores(genome, wanted, present)
-        if {np.shape(own.confidence), np.shape(own.correct)} != {(wanted, int(present.sum()))}:
-            raise ValueError(
-                f"the evaluator scores {np.shape(own.confidence)}, and {wanted} images at {int(present.sum())} exits "
-                "were asked for"
-            )
         own_cumulative_s = {target: seconds[0, present] for target, seconds in cumulative.items()}
         counts = {
             "params": network.params,
@@ -73,15 +66,35 @@ class Evaluation:
             "weight_bytes": network.weight_bytes,
             "peak_memory_bytes": network.peak_memory,
         }
+        noted = {} if problem.known is None else problem.known.noted(genome)
+        evaluator = self.evaluator
+        if not isinstance(evaluator, Evaluator):
+            (score,) = evaluator.score(genome[None])
+            figures = {
+                **counts,
+                **noted,
+                SCORE: float(score),
+                "worst_case_latency_s": float(own_cumulative_s[experiment.target][-1]),
+                "exits": float(present.sum()),
+            }
+            unjudged = scoring.at_last_exit(problem, own_cumulative_s, violation)
+            return replace(base, status="complete", metrics=figures, budgets=unjudged)
+        wanted = min(images or experiment.search.images, len(self._labels))
+        own = evaluator.scores(genome, wanted, present)
+        if {np.shape(own.confidence), np.shape(own.correct)} != {(wanted, int(present.sum()))}:
+            raise ValueError(
+                f"the evaluator scores {np.shape(own.confidence)}, and {wanted} images at {int(present.sum())} exits "
+                "were asked for"
+            )
         weights = class_weights(self._labels[:wanted])
         own_weights = weights if experiment.search.balanced else None
         own = replace(own, weights=own_weights)
         thresholds = scoring.solved(own, own_cumulative_s)
-        figures, curve = scoring.metrics(own, thresholds[experiment.target], counts, weights)
+        figures, curve = scoring.metrics(own, thresholds[experiment.target], {**counts, **noted}, weights)
         budgets = scoring.at_budgets(problem, own, thresholds, violation, own_weights)
         found = replace(base, status="complete", metrics=figures, budgets=budgets, curve=curve)
-        if isinstance(self.evaluator, KnowsEveryNetwork):
-            return scoring.with_accuracy(found, float(self.evaluator.accuracy(genome[None])[0]))
+        if isinstance(evaluator, KnowsEveryNetwork):
+            return scoring.with_accuracy(found, float(evaluator.accuracy(genome[None])[0]))
         return found
 
 

@@ -64,7 +64,8 @@ def _candidates(
 ) -> list[Trial]:
     """The most accurate networks at one budget, exits placed anew, judged on all validation images; the best first."""
     wanted = context.experiment.winners.candidates
-    able = ranked(context.space, [trial for trial in trials if trial.budgets[number] is not None], (), number)
+    features = context.experiment.search.features
+    able = ranked(context.space, [t for t in trials if t.budgets[number] is not None], (), number, features)
     images = len(context.data.splits.val)
     searched = [trial.genome for trial in able[:wanted]]
     placed = [_placed(context, problem, evaluation, np.array(genome), number) for genome in searched]
@@ -79,7 +80,7 @@ def _candidates(
         for trial in found
         if trial.budgets and trial.budgets[number] is not None
     ]
-    return ranked(context.space, found, trials, number)[:wanted]
+    return ranked(context.space, found, trials, number, features)[:wanted]
 
 
 def _as_placed(

@@ -21,7 +21,8 @@ from nas.errors import InputError
 from nas.run.context import Context
 from nas.run.latency import factors_90, load_tables
 from nas.run.tails import tails_before
-from nas.run.trial import AtBudget
+from nas.run.trial import SCORE, AtBudget
+from nas.search.features import Features
 from search_spaces.slots import Genomes, SearchSpace, sizes, switched
 
 Floats = NDArray[np.float64]
@@ -29,7 +30,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class BudgetProblem:
-    """Satisfies `searchers.base.Problem` for an experiment.
+    """Satisfies `searchers.base.Problem` and `searchers.base.Featured` for an experiment.
 
     `tables` hold the seconds over the space per target: an additive model, or one that predicts networks one by one.
 
@@ -46,6 +47,8 @@ class BudgetProblem:
     factor_90: Mapping[Target, float] = field(default_factory=dict)
     #: How far above calls in a row lies what decides a budget, by its name; not there for those that are about them.
     tails: Mapping[str, Tail] = field(default_factory=dict)
+    #: What models of accuracy know of networks besides genes and latency, if the experiment asks for any of it.
+    known: Features | None = None
 
     def tail(self, budget: Budget) -> Tail:
         """How far above calls in a row lies what decides a budget."""
@@ -73,6 +76,10 @@ class BudgetProblem:
         """Worst-case seconds on the experiment's target [n, 1] and violations [n, budgets] of canonical genomes."""
         cumulative = {target: table.cumulative_s(genomes) for target, table in self.tables.items()}
         return cumulative[self.experiment.target][:, -1:], self.violation(cumulative)
+
+    def features(self, genomes: Genomes) -> Floats:
+        """The features that the experiment asks for of canonical genomes [n, features]."""
+        return np.empty((len(genomes), 0)) if self.known is None else self.known(genomes)
 
     def violation(self, cumulative: Mapping[Target, Floats]) -> Floats:
         """How far each network must be from each budget [n, budgets], as a share of the budget; 0 where it may fit.
@@ -130,6 +137,7 @@ def problem_of(context: Context) -> BudgetProblem:
         context.seed("search"),
         factors_90(context),
         tails_before(context),
+        Features(context) if context.experiment.search.features else None,
     )
 
 
@@ -138,14 +146,17 @@ def objective_columns(
 ) -> list[float]:
     """The values a searcher minimises for one network: accuracy as an error per budget, everything else as it is.
 
-    Which accuracy that is, plain or balanced, was decided when the network was judged.
-
-    The error at a budget that the network cannot keep is 1.
+    Which accuracy that is, plain or balanced, was decided when the network was judged. In place of the error by a score
+    stands a number between 0 and 1 that falls as the score rises. Either is 1 at a budget that the network cannot keep.
     """
     columns: list[float] = []
     for objective in objectives:
         if objective in ("accuracy", "balanced_accuracy"):
-            columns += [1.0 if at is None else 1.0 - at.accuracy for at in at_budgets]
+            columns += [1.0 if at is None or at.accuracy is None else 1.0 - at.accuracy for at in at_budgets]
+        elif objective == "score":
+            # Scores have no bounds, and searchers compare finite numbers.
+            worse = 0.5 - 0.5 * metrics[SCORE] / (1 + abs(metrics[SCORE]))
+            columns += [1.0 if at is None else worse for at in at_budgets]
         else:
             columns.append(metrics[METRIC_OF[objective]])
     return columns

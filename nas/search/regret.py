@@ -10,7 +10,7 @@ import numpy as np
 
 from nas.run.context import Context
 from nas.run.trial import Trial
-from nas.search.evaluators.base import Evaluator, KnowsEveryNetwork
+from nas.search.evaluators.base import Evaluator, KnowsEveryNetwork, Ranking
 from nas.search.problem import BudgetProblem
 
 
@@ -37,7 +37,7 @@ class Regret:
 
 
 def regrets(
-    context: Context, problem: BudgetProblem, evaluator: Evaluator, trials: Sequence[Trial]
+    context: Context, problem: BudgetProblem, evaluator: Evaluator | Ranking, trials: Sequence[Trial]
 ) -> dict[str, dict[str, Any]]:
     """The regret of each budget by name, said and as a record; {} where accuracies are not known but estimated.
 
@@ -55,7 +55,7 @@ def regrets(
         if not len(within):
             continue
         best = within[int(accuracy[within].argmax())]
-        ours = [at.accuracy for trial in trials if (at := trial.budgets[number]) is not None]
+        ours = [trial.worth(number) for trial in trials if trial.budgets[number] is not None]
         regret = Regret(
             len(within), len(trials), float(accuracy[best]), max(ours, default=None), tuple(genomes[best].tolist())
         )

@@ -59,6 +59,22 @@ def at_budgets(
     return tuple(result)
 
 
+def at_last_exit(
+    problem: BudgetProblem, cumulative: Mapping[Target, Floats], violation: Floats
+) -> tuple[AtBudget | None, ...]:
+    """A network that was ranked without answers at each budget: all samples run to its last exit.
+
+    `cumulative` has the seconds to each own exit [exits], `violation` an entry per budget. No accuracy is known.
+    """
+    result: list[AtBudget | None] = []
+    for budget, amount in zip(problem.experiment.budgets, violation, strict=True):
+        seconds = cumulative[problem.experiment.target_of(budget)]
+        never = (np.inf,) * (len(seconds) - 1)
+        rates = (0.0,) * (len(seconds) - 1) + (1.0,)
+        result.append(AtBudget(None, float(seconds[-1]), never, rates) if amount == 0 else None)
+    return tuple(result)
+
+
 def _at_budget(policy: Policy, right: NDArray[np.bool_], weights: Floats | None) -> AtBudget:
     return scored(AtBudget(policy.accuracy, policy.expected_s, policy.thresholds, policy.rates), right, weights)
 

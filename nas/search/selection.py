@@ -74,7 +74,7 @@ def _pool(context: Context, candidates: list[Trial], logged: list[Trial], number
     """Candidates that were judged on all validation images first, then every other network that may keep the budget."""
     known = {trial.key for trial in candidates}
     rest = [t for t in logged if t.status == "complete" and t.budgets[number] is not None and t.key not in known]
-    return candidates + ranked(context.space, rest, candidates, number)
+    return candidates + ranked(context.space, rest, candidates, number, context.experiment.search.features)
 
 
 def _chosen_before(context: Context, number: int, budget: Budget, pool: list[Trial]) -> Winner | None:
@@ -99,7 +99,7 @@ def _choose(context: Context, number: int, budget: Budget, pool: list[Trial]) ->
     if not pool:
         return _unmet(context, budget, number, pool, {})
     rates = [_rates(trial, number) for trial in pool]
-    accuracies = estimates(context.space, pool, (), number)
+    accuracies = estimates(context.space, pool, (), number, context.experiment.search.features)
     tail = tail_of(context, budget, "bound")
     # What could not be measured before may be now; it was nobody's fault, and no attempt.
     refused = [row for row in candidate_rows(context, budget) if row.refused]

@@ -1,7 +1,7 @@
 """How accurate the networks of a search are, better than each one's own score says: shrunken towards what all tell.
 
 A score on a few hundred images is off by a point, and the best of many scores is the luckiest. All trials of a budget
-are one hierarchical model: accuracy = linear in the genes and the logarithm of the latency + the network's own part,
+are one hierarchical model: accuracy = linear in genes, logarithm of the latency and features + the network's own part,
 score = accuracy + sampling error, whose variance the answers tell. Variances of the first two are those of largest
 marginal likelihood (empirical Bayes; Efron & Morris 1975, "Data analysis using Stein's estimator"). Whether images are
 hard is shared by all networks, moves none against another, and is left out of the sampling error.
@@ -20,6 +20,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
 from nas.run.trial import AtBudget, Trial
+from nas.search.features import of_trials
 from nas.searchers.surrogate import Encoding
 from search_spaces.slots import SearchSpace, sizes
 
@@ -33,17 +34,21 @@ MOST: Final = 500
 EQUAL, WORTH_READING = 0.1, 0.25
 #: Expected gain that is not worth measuring another network for, where scores do not tell their error.
 LEAST_GAIN: Final = 0.0005
+#: The same where networks are ranked by a score that is no accuracy, in standard deviations of the candidates'.
+LEAST_SCORE_GAIN: Final = 0.01
 
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
     """Accuracies [n] as they are to be ranked by, and the standard error [] of a difference between two of the best.
 
-    NaN where scores do not tell their error: accuracies that are known, and those of older releases.
+    NaN where scores do not tell their error: accuracies that are known, and those of older releases. Where networks are
+    ranked by a score that is no accuracy, it stands in its place as it is, and `least_gain` in its unit.
     """
 
     accuracy: Floats
     paired_std: float
+    least_gain: float = LEAST_GAIN
 
     @property
     def equal(self) -> float:
@@ -53,7 +58,7 @@ class Estimates:
     @property
     def gain(self) -> float:
         """The expected gain that is not worth a reading."""
-        return LEAST_GAIN if math.isnan(self.paired_std) else WORTH_READING * self.paired_std
+        return self.least_gain if math.isnan(self.paired_std) else WORTH_READING * self.paired_std
 
     def order(self, latency_s: Sequence[float]) -> list[int]:
         """Indices, the best first: by steps of accuracy that say nothing, the faster first within one."""
@@ -66,39 +71,47 @@ class Estimates:
         return found
 
 
-def estimates(space: SearchSpace, trials: Sequence[Trial], others: Sequence[Trial], number: int) -> Estimates:
+def estimates(
+    space: SearchSpace, trials: Sequence[Trial], others: Sequence[Trial], number: int, features: Sequence[str] = ()
+) -> Estimates:
     """The accuracies of complete `trials` at budget `number` [n], given theirs and those of `others`.
 
     Of a network that is among both, the score in `trials` counts. Trials that cannot keep the budget are not taken.
+    `features` are further ones that the trials note (`features.of_trials`).
     """
     keys = {trial.key for trial in trials}
     rest = [t for t in others if t.key not in keys and t.status == "complete" and t.budgets[number] is not None]
-    own = np.array([_at(trial, number).accuracy for trial in trials], np.float64)
+    own = np.array([trial.worth(number) for trial in trials], np.float64)
     if not trials:
         return Estimates(own, math.nan)
+    if any(_at(trial, number).accuracy is None for trial in trials):
+        return Estimates(own, math.nan, LEAST_SCORE_GAIN * float(own.std()))
     # Those that are not learned from keep their scores, which are lower.
     chosen = np.argsort(-own, kind="stable")[:MOST]
-    rest = sorted(rest, key=lambda trial: -_at(trial, number).accuracy)[: MOST - len(chosen)]
+    rest = sorted(rest, key=lambda trial: -trial.worth(number))[: MOST - len(chosen)]
     rows = [*(trials[index] for index in chosen), *rest]
     at = [_at(trial, number) for trial in rows]
     right = _answers(at)
     if right is None:
         return Estimates(own, math.nan)
     images = np.array([each.images for each in at], np.float64)
-    score = _on_the_same(np.array([each.accuracy for each in at], np.float64), right, images)
+    score = _on_the_same(np.array([trial.worth(number) for trial in rows], np.float64), right, images)
     own = np.minimum(own, score[: len(chosen)].min())
     own[chosen] = score[: len(chosen)]
     paired = _paired_std(right[: len(chosen)], own[chosen], images)
     if len(at) >= FEWEST:
         genomes = np.array([trial.genome for trial in rows])
-        features = _features(space, genomes, np.log([each.latency_s for each in at]))
-        own[chosen] = _posterior(features, score, _sampling_variance(right, images))[: len(chosen)]
+        more = np.column_stack((np.log([each.latency_s for each in at]), of_trials(rows, features)))
+        columns = _columns(space, genomes, more)
+        own[chosen] = _posterior(columns, score, _sampling_variance(right, images))[: len(chosen)]
     return Estimates(own, paired)
 
 
-def ranked(space: SearchSpace, trials: Sequence[Trial], others: Sequence[Trial], number: int) -> list[Trial]:
-    """The trials, the best at budget `number` first; `others` are learned from (`estimates`)."""
-    found = estimates(space, trials, others, number)
+def ranked(
+    space: SearchSpace, trials: Sequence[Trial], others: Sequence[Trial], number: int, features: Sequence[str] = ()
+) -> list[Trial]:
+    """The trials, the best at budget `number` first; `others` are learned from, and `features` (`estimates`)."""
+    found = estimates(space, trials, others, number, features)
     return [trials[index] for index in found.order([_at(trial, number).latency_s for trial in trials])]
 
 
@@ -144,10 +157,10 @@ def _paired_std(right: Floats, score: Floats, images: Floats) -> float:
     return float(np.sqrt(np.mean(variance)))
 
 
-def _features(space: SearchSpace, genomes: NDArray[np.int64], logarithms: Floats) -> Floats:
-    """Genes and the logarithm of the latency, centred and scaled to a variance of 1 in all [n, columns]."""
+def _columns(space: SearchSpace, genomes: NDArray[np.int64], more: Floats) -> Floats:
+    """Genes and `more` [n, k], centred and scaled to a variance of 1 in all [n, columns]; without columns with NaN."""
     ordinal = np.array([gene.ordinal for gene in space.genes])
-    columns = np.column_stack((Encoding(sizes(space), ordinal)(genomes), logarithms)).astype(np.float64)
+    columns = np.column_stack((Encoding(sizes(space), ordinal)(genomes), more)).astype(np.float64)
     columns -= columns.mean(axis=0)
     spread = columns.std(axis=0)
     varying = columns[:, spread > 1e-12] / spread[spread > 1e-12]

@@ -47,6 +47,15 @@ class Listed(Protocol):
         ...
 
 
+@runtime_checkable
+class Featured(Protocol):
+    """A problem that knows more of a genome than its free objectives, at a small part of the cost of judging it."""
+
+    def features(self, genomes: Genomes) -> Values:
+        """Finite numbers that tell canonical genomes [n, G] apart, as many of each [n, F]; F may be 0."""
+        ...
+
+
 class Searcher(Protocol):
     """A search whose state is a function of the seed and the batches told, so that replaying a log resumes it.
 

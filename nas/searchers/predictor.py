@@ -19,7 +19,7 @@ from scipy.special import ndtr
 from hardware_profiles.blas import blas_threads
 from nas.errors import InputError
 from nas.searchers.archive import Archive
-from nas.searchers.base import Genomes, Problem, Values, least_violation
+from nas.searchers.base import Featured, Genomes, Problem, Values, least_violation
 from nas.searchers.feasibility_filter import FeasibilityFilter
 from nas.searchers.moves import change
 from nas.searchers.prior import Prior
@@ -62,8 +62,8 @@ class Predictor:
 
     A space of few genomes is scored whole; in others candidates are drawn, and bred from those that promise most.
     `prior` are probabilities of the options of each gene [G][options], such as differentiable search learns: they
-    direct the first genomes and the candidates, and the model sees them as a feature. Raises InputError for parameters
-    out of range.
+    direct the first genomes and the candidates, and the model sees them as a feature, beside what a problem knows of
+    genomes (`base.Featured`). Raises InputError for parameters out of range.
     """
 
     def __init__(
@@ -235,10 +235,12 @@ class Predictor:
         return Points(self._encoding(genomes), np.nan_to_num(features, posinf=0, neginf=0).astype(np.float32))
 
     def _raw_features(self, genomes: Genomes) -> Floats:
-        """The free objectives, as logarithms where they are positive, and the prior's opinion [n, F]."""
+        """The free objectives, as logarithms where they are positive, what else the problem knows of genomes, and the
+        prior's opinion [n, F]."""
         free = np.asarray(self._problem.free_objectives(genomes)[0], dtype=np.float64)
         free = np.where(free > 0, np.log(np.where(free > 0, free, 1.0)), free)
-        return np.column_stack((free, self._prior.score(genomes)))
+        more = self._problem.features(genomes) if isinstance(self._problem, Featured) else np.empty((len(genomes), 0))
+        return np.column_stack((free, more, self._prior.score(genomes)))
 
     def _feature_scale(self) -> tuple[Floats, Floats]:
         """Mean and standard deviation of each feature over random genomes of the space, failures left out."""

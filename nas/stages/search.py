@@ -64,6 +64,8 @@ def search(context: Context) -> None:
     require_same_kernels(context)
     evaluation = Evaluation(context, problem)
     judge = Judge(evaluation, context.run.path, context.experiment.plugins)
+    if settings.by_score:
+        context.voice.note(f"Networks are ranked by {settings.evaluator.name}, a score that is no accuracy.")
     executor: Executor = settings.executor.load()(**settings.executor.arguments)
     with closing(executor), context.voice.steps("networks judged", settings.evaluations, len(trials)) as tell:
         while len(trials) < settings.evaluations:

@@ -23,7 +23,7 @@ from nas.nn.layers import switch
 from nas.nn.normalisation import scale_gradient
 from nas.supernet.gated import GatedPass
 from nas.supernet.gates import SlotGates
-from nas.supernet.masks import MaskedPass, Program, program
+from nas.supernet.masks import MaskedPass, Program, Watch, program
 from nas.supernet.union import SlotPlan, plan
 from search_spaces.slots import IMAGE, Genomes, SearchSpace, exit_positions
 
@@ -46,13 +46,13 @@ class Gates:
 
 
 class Supernet:
-    """The networks of a space with shared weights.
+    """The networks of a space with shared weights; `watch` sees every pass.
 
     Raises SpaceError where the combinations of a slot cannot share weights.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
-        self.space = space
+    def __init__(self, space: SearchSpace, watch: Watch | None = None) -> None:
+        self.space, self.watch = space, watch
         self.positions = exit_positions(space)
         sites = dict(zip(self.positions, space.exit_sites, strict=True))
         self.plans = tuple(plan(slot, sites.get(number)) for number, slot in enumerate(space.slots))
@@ -88,14 +88,15 @@ class Supernet:
         gradient_scales: tuple[Array, Array] | None = None,
         gates: Gates | None = None,
     ) -> tuple[Array, dict[str, Array]]:
-        """Logits [positions, n, classes] of images [n, channels, height, width], and new statistics if calibrating.
+        """Logits [positions, n, classes] of images [n, channels, height, width], and what was found on the way: new
+        statistics if calibrating, and the totals of what watches.
 
         `combination` int32 [slots] is a row of `Choices`; positions that are not legal there hold meaningless numbers.
         `gradient_scales` [positions] twice multiply the gradients that come out of each head and those that come from
         behind it (`losses.equilibrium`). With `gates` (mode "train" alone) `combination` chooses which entry of an
         operator choice runs, and the gates say how much of everything counts.
         """
-        found: dict[str, Array] = {}
+        found: dict[str, Array] = {} if self.watch is None else self.watch.totals(images)
         values = {IMAGE: to_private(images)}
 
         def slot(number: int, inputs: list[Array]) -> Array:
@@ -132,13 +133,16 @@ class Supernet:
         # An exit is never skipped: where it is off, `on` has turned it on, and where illegal its logits are unused.
         can_be_absent = here.optional and here.slot.role == "body"
         if len(programs) == 1 and not can_be_absent:
-            return MaskedPass(programs[0], combination, mode, found)(params, stats, inputs)
+            return MaskedPass(programs[0], combination, mode, found, self.watch)(params, stats, inputs)
         before = _statistics(here, stats) if mode == "calibrate" else {}
+        if self.watch is not None:
+            # Totals go through the branches, and grow in the one that is taken.
+            before = {**found, **before}
 
         def branch(chosen: Program) -> Any:
             def run(inputs: list[Array]) -> tuple[Array, dict[str, Array]]:
                 mine = dict(before)
-                y = MaskedPass(chosen, combination, mode, mine)(params, stats, inputs)
+                y = MaskedPass(chosen, combination, mode, mine, self.watch)(params, stats, inputs)
                 return y, mine
 
             return run
@@ -172,7 +176,7 @@ class Supernet:
             branches: list[Callable[[], Array]] = [partial(weighed, union) for union in range(len(programs))]
             if here.optional:
                 branches.append(lambda: jnp.zeros_like(inputs[0]))
-            y = lax.switch(jnp.asarray(here.entry)[combination], branches)
+            y = switch(jnp.asarray(here.entry)[combination], branches)
         return inputs[0] + y if hands_on else y
 
 

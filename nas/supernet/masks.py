@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -88,11 +88,24 @@ def program(union: Union) -> Program:
     return Program(union, merged, frozenset(masked - free))
 
 
+class Watch(Protocol):
+    """Sees what every operator of a pass gives, and keeps totals in its `found`, where `totals` put them."""
+
+    def totals(self, images: Array) -> dict[str, Array]:
+        """What the totals begin with, by name; they keep their shapes."""
+
+    def __call__(self, here: MaskedPass, member: Member, output: Array) -> None:
+        """Look at an output, of which what the combination does not have may hold anything."""
+
+
 class MaskedPass:
     """One pass of a union for one combination; masks that are equal are made once."""
 
-    def __init__(self, program: Program, combination: Array, mode: Mode, found: dict[str, Array]) -> None:
+    def __init__(
+        self, program: Program, combination: Array, mode: Mode, found: dict[str, Array], watch: Watch | None = None
+    ) -> None:
         self.program, self.combination, self.mode, self.found = program, combination, mode, found
+        self.watch = watch
         self.masks: dict[tuple[int, bytes], Array] = {}
 
     def pick(self, table: NDArray[Any]) -> Array:
@@ -166,6 +179,8 @@ class MaskedPass:
             else:
                 y = FORMS[op.kind](self.call(index, member, sources, params, stats))
             tensors.append(self.cleaned(member, y) if index in self.program.masked else y)
+            if self.watch is not None:
+                self.watch(self, member, tensors[-1])
         return tensors[self.program.union.output]
 
     def activation(self, index: int) -> str:

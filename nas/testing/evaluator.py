@@ -19,11 +19,11 @@ from nas.config.plugins import NO_PLUGINS
 from nas.exits.scores import Scores
 from nas.process.events import Voice
 from nas.run.context import Context
-from nas.search.evaluators.base import Evaluator, KnowsEveryNetwork, ScoresEveryExit
+from nas.search.evaluators.base import Evaluator, KnowsEveryNetwork, Ranking, ScoresEveryExit
 from nas.testing.laws import laws, require
 from search_spaces.slots import random_genomes, with_exits
 
-Make = Callable[[Context], Evaluator]
+Make = Callable[[Context], Evaluator | Ranking]
 #: Digits, a space with two exits, a device that is not measured, one epoch.
 _EXPERIMENT: Final[Mapping[str, Any]] = {
     "name": "judged",
@@ -92,8 +92,11 @@ def _present(context: Context, genome: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.array([slot.network(slot.values(genome)) is not None for slot in exits])
 
 
-def _scores(evaluator: Evaluator, context: Context, genome: NDArray[np.int64]) -> Scores:
-    return evaluator.scores(genome, _IMAGES, _present(context, genome))
+def _scores(evaluator: Evaluator | Ranking, context: Context, genome: NDArray[np.int64]) -> Scores:
+    """What it says of a network; of one that ranks by a score, that score, as of one image and exit."""
+    if isinstance(evaluator, Evaluator):
+        return evaluator.scores(genome, _IMAGES, _present(context, genome))
+    return Scores(np.array(evaluator.score(genome[None]), np.float64)[:, None], np.ones((1, 1), np.bool_))
 
 
 def it_has_what_a_run_uses(make: Make) -> None:
@@ -109,6 +112,8 @@ def every_exit_of_a_network_is_scored(make: Make) -> None:
     """It gives finite scores and whether they are right, for each image at each exit of the network"""
     context = _context(make)
     evaluator = make(context)
+    if not isinstance(evaluator, Evaluator):
+        return
     for genome in _genomes(context):
         found, exits = _scores(evaluator, context, genome), len(context.space.decode(genome).exits)
         shapes = {np.shape(found.confidence), np.shape(found.correct)}
@@ -119,6 +124,20 @@ def every_exit_of_a_network_is_scored(make: Make) -> None:
             f"correct is {found.correct.dtype}",
             "say of each image whether it is right",
         )
+
+
+def networks_are_ranked_by_finite_numbers(make: Make) -> None:
+    """Where it ranks by a score, it gives each of several networks one that is finite, the same as if asked alone"""
+    context = _context(make)
+    evaluator = make(context)
+    if isinstance(evaluator, Evaluator):
+        return
+    genomes = np.stack(_genomes(context))
+    found = np.asarray(evaluator.score(genomes))
+    require(found.shape == (len(genomes),), f"{len(genomes)} networks have scores {found.shape}", "return one for each")
+    require(bool(np.isfinite(found).all()), f"scores are {found.tolist()}", "give every network a finite number")
+    alone = [float(evaluator.score(genome[None])[0]) for genome in genomes]
+    require(alone == found.tolist(), f"alone they are {alone}, together {found.tolist()}", "score each by itself")
 
 
 def equal_questions_have_equal_answers(make: Make) -> None:
@@ -192,6 +211,7 @@ def subject(make: Make) -> tuple[Make, str]:
 LAWS: Final = laws(
     it_has_what_a_run_uses,
     every_exit_of_a_network_is_scored,
+    networks_are_ranked_by_finite_numbers,
     equal_questions_have_equal_answers,
     another_one_says_the_same,
     exits_that_are_off_are_scored_as_if_they_were_on,

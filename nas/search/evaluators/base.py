@@ -1,4 +1,4 @@
-"""What an evaluator is: it judges networks of a run on validation images."""
+"""What an evaluator is: it judges networks of a run on validation images, or ranks them by a score without any."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nas.exits.scores import Scores
 
 
+@runtime_checkable
 class Evaluator(Protocol):
     """Judges networks; made with the `context` of a run, in whatever process, and a function of the run alone.
 
@@ -44,3 +45,17 @@ class KnowsEveryNetwork(Protocol):
 
     def accuracy(self, genomes: NDArray[np.int64]) -> NDArray[np.float64]:
         """The accuracies of canonical genomes [n, genes] as fractions [n]; `genomes` are all that there are."""
+
+
+@runtime_checkable
+class Ranking(Protocol):
+    """An evaluator without images, in place of `Evaluator`: a score ranks networks, and nothing makes it an accuracy.
+
+    Made as an `Evaluator` is, for experiments whose objective is `score`. It cannot tell how many samples leave at
+    which exit, so that such experiments have no budget of the mean over the data.
+    """
+
+    needs_weights: bool
+
+    def score(self, genomes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The scores of canonical genomes [n, genes], finite, more is better, in whatever unit [n]."""

@@ -18,6 +18,7 @@ from tests.nas.small_runs import SMALL, small
 Changes = Mapping[str, Any]
 TARGET: Changes = SMALL["target"]
 WORST = [{"name": "worst", "latency": "200 ms"}]
+SCRATCH = {"training": "scratch"}
 
 
 def target(**changes: Any) -> Changes:
@@ -26,6 +27,12 @@ def target(**changes: Any) -> Changes:
 
 def search(**changes: Any) -> Changes:
     return {"search": {**SMALL["search"], **changes}}
+
+
+def ranked(evaluator: Changes | None = None, **changes: Any) -> Changes:
+    """Networks ranked by a zero-cost score."""
+    named = {"evaluator": {"name": "zero_cost", **(evaluator or {})}, "objectives": ["score"]}
+    return {**search(**{**named, **changes}), "winners": SCRATCH, "budgets": WORST}
 
 
 def stage(options: Changes | None = None, **changes: Any) -> Changes:
@@ -142,6 +149,24 @@ CASES: Mapping[str, tuple[Changes, str]] = {
         {**search(evaluator={"name": "train", "epochs": 10**15}), "winners": {"training": "scratch"}},
         "search.evaluator.epochs is 1000000000000000",
     ),
+    # Scores that are no accuracies.
+    "score_called_accuracy": (ranked(objectives=["accuracy", "params"]), "write `objectives: [score, params]`"),
+    "score_called_balanced": (ranked(objectives=["balanced_accuracy"]), "gives networks a score that is no accuracy"),
+    "accuracy_called_score": (search(objectives=["score", "params"]), "write `objectives: [accuracy, params]`"),
+    "score_on_average": ({**ranked(), "budgets": SMALL["budgets"]}, "budget mean is a mean over the data, and"),
+    "score_expects": (
+        ranked(objectives=["score", "expected_latency"]),
+        "search.objectives has expected_latency: evaluator zero_cost looks at no answers",
+    ),
+    "score_of_one_image": (ranked({"images": 1}), "naswot of 1 images in 1 repeats says nothing; give 2 to "),
+    "score_of_too_many": (ranked({"images": 10**9}), "which are those to train on"),
+    "score_never_repeated": (ranked({"repeats": 0}), "and at least 1 repeat"),
+    "score_of_no_weights": ({**ranked(), "space": "own_parts:torn"}, "such combinations cannot share weights"),
+    "features_of_no_weights": (
+        {**search(features=["naswot"], evaluator={"name": "train"}), "winners": SCRATCH, "space": "own_parts:torn"},
+        "such combinations cannot share weights",
+    ),
+    "score_finetuned": ({**ranked(), "winners": {}}, "write `winners: {training: scratch}`"),
     "lookup": (
         {"latency_model": {"name": "lookup", "table": "no.npz"}},
         "latency_model: lookup cannot be made: no.npz",
@@ -176,6 +201,7 @@ ALLOWED: Mapping[str, Changes] = {
     "there": {"target": {"device": "rpi4b", "runner": "onnxruntime", "threads": 4}},
     "never_trained": {**search(evaluator={"name": "train", "epochs": 1}), "winners": {"training": "scratch"}},
     "optimised": search(optimiser={"name": "differentiable", "steps": 3}),
+    "ranked": ranked(),
     "not_measured": {"calibration": {"networks": 0}},
     "no_exits": {"space": {**SMALL["space"], "max_exits": 0}},
 }  # fmt: skip

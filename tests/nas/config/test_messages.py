@@ -44,7 +44,7 @@ def refusal(data: dict[str, Any]) -> str:
         ({"supernet": [1]}, "supernet: expected keys and values, got [1]"),
         ({"supernet": {"max_time": 60}}, "supernet.max_time of 60 has no unit; write '60 ms' or '60 s'"),
         ({"search": {"objectives": ["accuracy", "speed"]}}, "search.objectives[1]: input should be 'accuracy',"),
-        ({"search": {"objectives": ["params"]}}, "search.objectives must be different and contain either accuracy or"),
+        ({"search": {"objectives": ["params"]}}, "search.objectives must be different and contain one of accuracy,"),
         (
             {"search": {"objectives": ["accuracy", "balanced_accuracy"]}},
             "either accuracy or balanced_accuracy, got acc",

@@ -14,13 +14,14 @@ from nas.search.evaluators import EVALUATORS
 from nas.search.evaluators.by_table import Tabulated
 from nas.search.evaluators.by_training import Trained
 from nas.search.evaluators.by_weights import SharedWeights
+from nas.search.evaluators.by_zero_cost import ZeroCostScore
 from nas.search.executors import EXECUTORS, Failure, Serial, attempted
 from nas.testing import BrokenLaw, Law, laws_of
 
 
 @pytest.mark.parametrize("law", laws_of("evaluator"), ids=str)
 @pytest.mark.parametrize(
-    "make", [SharedWeights, Tabulated, pytest.param(partial(Trained, epochs=1), marks=pytest.mark.slow)]
+    "make", [SharedWeights, Tabulated, ZeroCostScore, pytest.param(partial(Trained, epochs=1), marks=pytest.mark.slow)]
 )
 def test_evaluators(make: Any, law: Law[Any], accuracies: Path) -> None:
     law(partial(Tabulated, accuracies=str(accuracies)) if make is Tabulated else make)
@@ -32,7 +33,7 @@ def test_executors(law: Law[Any]) -> None:
 
 
 def test_all_of_ours_are_tried() -> None:
-    assert set(EVALUATORS) == {"supernet", "table", "train"} and set(EXECUTORS) == {"serial"}
+    assert set(EVALUATORS) == {"supernet", "table", "train", "zero_cost"} and set(EXECUTORS) == {"serial"}
 
 
 class Forgetful(SharedWeights):
@@ -44,6 +45,24 @@ class Forgetful(SharedWeights):
         found = super().scores(genome, images, present)
         noise = np.random.default_rng().random(found.confidence.shape)
         return Scores(found.confidence + noise, found.correct.astype(float))
+
+
+class Unsteady:
+    """Ranks by how often it was asked."""
+
+    needs_weights = False
+
+    def __init__(self, context: Any) -> None:
+        self.asked = 0.0
+
+    def score(self, genomes: Any) -> Any:
+        self.asked += 1
+        return np.full(len(genomes), self.asked)
+
+
+class Terse(Unsteady):
+    def score(self, genomes: Any) -> Any:
+        return np.zeros(1)
 
 
 class Hasty:
@@ -63,6 +82,9 @@ class Hasty:
         ("evaluator", Forgetful, "every_exit_of_a_network_is_scored", "correct is float64"),
         ("evaluator", Forgetful, "equal_questions_have_equal_answers", "asked again it says something else"),
         ("evaluator", Forgetful, "another_one_says_the_same", "made anew it says something else"),
+        ("evaluator", Unsteady, "networks_are_ranked_by_finite_numbers", "alone they are"),
+        ("evaluator", Unsteady, "equal_questions_have_equal_answers", "asked again it says something else"),
+        ("evaluator", Terse, "networks_are_ranked_by_finite_numbers", "2 networks have scores \\(1,\\)"),
         ("executor", Hasty, "answers_come_in_order", "keep the order of the items"),
     ],
 )

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,6 +16,7 @@ from nas.config.settings import Experiment, SearchSettings
 from nas.exits.placement import cumulative_of
 from nas.optimisers.exit_shares import Exitless
 from nas.run.trial import AtBudget
+from nas.search.features import Features
 from nas.search.problem import METRIC_OF, BudgetProblem, objective_columns
 from search_spaces.mobile import mobile
 from search_spaces.slots import exit_positions, find_active, random_genomes, with_exits
@@ -112,3 +117,12 @@ def test_everything_that_a_searcher_is_told_is_to_be_minimised() -> None:
     at = AtBudget(0.75, 1e-3, (), (1.0,))
     assert objective_columns(("accuracy", "params"), metrics, (at, None)) == [0.25, 1.0, metrics["params"]]
     assert objective_columns(tuple(METRIC_OF), metrics, ()) == list(metrics.values())
+
+
+def test_multiply_adds_are_known_without_a_network_being_made(problem: BudgetProblem, space: StagedSpace) -> None:
+    search = replace(problem.experiment.search, features=("macs",))
+    context: Any = SimpleNamespace(space=space, experiment=replace(problem.experiment, search=search))
+    genomes = random_genomes(space, 30, np.random.default_rng(5))
+    assert problem.features(genomes).shape == (30, 0)
+    found = replace(problem, known=Features(context)).features(genomes)
+    assert found[:, 0] == pytest.approx(np.log([space.decode(genome).macs for genome in genomes]))

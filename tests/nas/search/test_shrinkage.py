@@ -120,3 +120,26 @@ def test_scores_on_more_images_are_compared_as_on_the_same_ones() -> None:
     told = estimates(SPACE, [*more, *found[5:]], (), 0).accuracy
     same = estimates(SPACE, found, (), 0).accuracy
     assert abs((told[:5].mean() - told[5:].mean()) - (same[:5].mean() - same[5:].mean())) < 0.01
+
+
+def test_features_that_tell_of_accuracy_bring_estimates_nearer_to_the_truth() -> None:
+    errors: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(3):
+        found, truth = trials(seed, 100, noise=0.03)
+        rng = np.random.default_rng(seed)
+        noted = [
+            replace(trial, metrics={**trial.metrics, "naswot": 900 + 100 * value + rng.normal(0, 0.5)})
+            for trial, value in zip(found, truth, strict=True)
+        ]
+        for told in (True, False):
+            shrunk = estimates(SPACE, noted, (), 0, ("naswot",) if told else ()).accuracy
+            away = shrunk - truth
+            errors[told].append(float((away - away.mean()).std()))
+    assert np.mean(errors[True]) < 0.8 * np.mean(errors[False])
+
+
+def test_a_feature_that_some_trials_do_not_note_is_left_out() -> None:
+    found, _ = trials(0, 100)
+    some = [replace(trial, metrics={"naswot": float(trial.slot)} if trial.slot else {}) for trial in found]
+    told, untold = estimates(SPACE, some, (), 0, ("naswot",)), estimates(SPACE, found, (), 0)
+    assert told.accuracy == pytest.approx(untold.accuracy, abs=1e-6)

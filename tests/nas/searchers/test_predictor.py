@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import moocore
@@ -206,3 +207,26 @@ def test_parameters_out_of_range_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         make(toy(), **parameters)
+
+
+@GUIDED
+def test_what_a_problem_knows_of_genomes_is_learned_from(make: Any, plain: Any) -> None:
+    """A score that tells the loss but for noise, in a unit of its own, beside which genes alone say little."""
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(4):
+        loss, problem = interacting(seed, 12, 5), plain(12, 5, seed=seed)
+
+        def features(genomes: Genomes, loss: Any = loss) -> np.ndarray:
+            noise = np.random.default_rng(7).normal(size=len(genomes))
+            return np.column_stack((1e4 - 300 * loss(genomes) + 30 * noise, np.zeros(len(genomes))))
+
+        for known in (True, False):
+            chosen = SimpleNamespace(
+                **{
+                    name: getattr(problem, name)
+                    for name in ("sizes", "ordinal", "seed", "canonical", "free_objectives")
+                },
+                **({"features": features} if known else {}),
+            )
+            found[known].append(best_loss(make(chosen), chosen, loss, 6))
+    assert np.mean(found[True]) < np.mean(found[False]) - 1
