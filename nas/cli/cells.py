@@ -125,7 +125,7 @@ def summary(state: SweepState, workers: int) -> str:
     counts = [f"{state.count(*COMPLETE)} of {len(state.cells)} cells complete", f"{state.count('kept')} kept"]
     counts += [f"{count} {name}" for name in ("failed", "interrupted", "running") if (count := state.count(name))]
     left_s = state.left_s
-    if left_s and state.count(*COMPLETE) < len(state.cells):
+    if left_s and state.running:
         counts.append(f"about {duration(left_s / workers)} left")
     if not state.running and state.count("waiting", "interrupted", "failed"):
         counts.append("nobody is at it: `nas sweep ... --resume` goes on")
