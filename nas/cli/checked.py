@@ -67,17 +67,17 @@ def show_sweep(console: Console, cells: Sequence[Planned], found: Outlook) -> No
     console.print(f"{len(cells)} cells, {len(groups)} trainings of shared weights")
     rate, effort = training_rate(), _table("cost of all cells", "about")
     spent: dict[str, float] = {}
-    for each in found.efforts:
-        for training in each.trainings:
+    for one in found.efforts:
+        for training in one.trainings:
             spent[training.what] = spent.get(training.what, 0.0) + training.seconds(rate.flops_per_s)
-        spent["compiling"] = spent.get("compiling", 0.0) + each.compiling_s
-        spent["measuring"] = spent.get("measuring", 0.0) + each.measuring_s
+        spent["compiling"] = spent.get("compiling", 0.0) + one.compiling_s
+        spent["measuring"] = spent.get("measuring", 0.0) + one.measuring_s
     for what, seconds in spent.items():
         effort.add_row(what, _duration(seconds))
     seconds, cores = found.seconds(rate.flops_per_s), len(cores_used())
     effort.add_row("all of it, one after the other", _duration(seconds))
     effort.add_row("processor-hours", f"{seconds * cores / 3600:,.2g}")
-    effort.add_row("memory of a cell", f"{max(each.memory_bytes for each in found.efforts) / 2**30:,.1f} GiB")
+    effort.add_row("memory of a cell", f"{max(one.memory_bytes for one in found.efforts) / 2**30:,.1f} GiB")
     beside = f"; not in it: {', '.join(found.left_out)}" if found.left_out else ""
     effort.caption = f"An estimate for {cores} cores, from {rate.basis}{beside}."
     effort.caption_justify = "left"

@@ -90,6 +90,7 @@ def _carry_out(files: SweepFiles, cells: tuple[Planned, ...], workers: Workers, 
     from rich.text import Text
 
     from nas.cli.cells import Shown, summary
+    from nas.sweep.page import write_page
     from nas.sweep.running import carry_out
     from nas.sweep.state import COMPLETE, Watcher
 
@@ -101,6 +102,7 @@ def _carry_out(files: SweepFiles, cells: tuple[Planned, ...], workers: Workers, 
         if cell.state not in COMPLETE:
             console.print(Text.assemble((cell.cell.name, "red"), f": {cell.state}; {cell.cause}"))
     console.print(Text(summary(state, 1)))
+    console.print(Text(f"report: {write_page(files)}"))
     return OK if state.count("kept") == len(state.cells) else NOT_KEPT
 
 

@@ -13,7 +13,7 @@ from nas.config.plugins import NO_PLUGINS, Plugins
 from nas.config.settings import Experiment
 from nas.errors import InputError
 from nas.sweep import axes
-from nas.sweep.axes import Values
+from nas.sweep.axes import Listed, Values
 from nas.sweep.naming import cell_name, labels
 from nas.sweep.sweep_file import Sweep
 
@@ -48,9 +48,9 @@ def cells_of(sweep: Sweep, plugins: Plugins = NO_PLUGINS) -> tuple[Cell, ...]:
         every = list(chosen)
     except InputError as error:
         raise InputError(f"{sweep.path}: {error}") from error
-    called, names = labels(list(sweep.axes)), dict[str, Values]()
+    called, names = labels(_telling(sweep)), dict[str, Values]()
     for values in every:
-        name = cell_name(values, called)
+        name = cell_name({key: values[key] for key in called}, called)
         if name in names:
             raise InputError(
                 f"{sweep.path}: two cells have the same folder {name!r}: {said(names[name])}; and {said(values)}; "
@@ -58,6 +58,12 @@ def cells_of(sweep: Sweep, plugins: Plugins = NO_PLUGINS) -> tuple[Cell, ...]:
             )
         names[name] = values
     return tuple(_cell(sweep, name, values, plugins) for name, values in names.items())
+
+
+def _telling(sweep: Sweep) -> list[str]:
+    """The axes that cells are called by: those with more than one value, or all where none has."""
+    several = [key for key, axis in sweep.axes.items() if not isinstance(axis, Listed) or len(axis.values) > 1]
+    return several or list(sweep.axes)
 
 
 def _cell(sweep: Sweep, name: str, values: Values, plugins: Plugins) -> Cell:

@@ -32,6 +32,13 @@ def test_a_grid_has_every_combination_with_the_last_axis_fastest(tmp_path: Path)
     assert all(cell.experiment.budgets[1].latency_s == 0.2 for cell in found)
 
 
+def test_an_axis_of_one_value_is_in_no_name(tmp_path: Path) -> None:
+    found = cells(write_sweep(tmp_path, {"winners.epochs": [2], "seed": [0, 1]}))
+    assert [cell.name for cell in found] == ["seed-0", "seed-1"]
+    assert {cell.experiment.winners.epochs for cell in found} == {2}
+    assert [cell.name for cell in cells(write_sweep(tmp_path, {"winners.epochs": [2]}))] == ["epochs-2"]
+
+
 def test_the_experiment_lies_beside_the_sweep_and_takes_overrides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +104,7 @@ def test_a_finite_set_is_drawn_to_its_end(tmp_path: Path) -> None:
         ({"seed": [1, "1"]}, "two cells have the same folder 'seed-1': seed: 1; and seed: '1'"),
         ({"budgets.0.latency": ["2 ms", "2ms"]}, "the same folder 'latency-2ms': .*'2 ms'; and .*'2ms'"),
         ({"supernet.learning_rate": [0.1, 12]}, r"cell learning_rate-12 \(supernet.learning_rate: 12\): supernet.lear"),
-        ({"seed": [0, 1], "budgets.0.latency": [8]}, r"cell seed-0_latency-8 \(budgets.0.latency: 8\): .* no unit"),
+        ({"seed": [0, 1], "budgets.0.latency": [8]}, r"cell seed-0 \(budgets.0.latency: 8\): .* no unit"),
         (
             {"budgets.0.name": ["worst", "mean"]},
             r"cell name-mean \(budgets.0.name: 'mean'\): two budgets have the same name",
