@@ -1,4 +1,4 @@
-"""`nas check`: an experiment file, or the contract of something that an experiment names."""
+"""`nas check`: an experiment or a sweep file, or the contract of something that an experiment names."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ KINDS = ("space", "searcher", "optimiser", "latency_model", "runner", "exit_poli
 
 def add(commands: options.Commands) -> None:
     """Add `check`."""
-    command = commands.add_parser("check", help="check an experiment file, or what one names, for mistakes")
+    command = commands.add_parser("check", help="check an experiment or a sweep file, or what one names, for mistakes")
     command.description = (
-        "Check an experiment file, or run the laws that something has to keep which an experiment names, such as a "
-        "search space, a searcher or a runner, on one of ours or on your own."
+        "Check an experiment file, or every cell of a sweep file; or run the laws that something has to keep which an "
+        "experiment names, such as a search space, a searcher or a runner, on one of ours or on your own."
     )
-    command.add_argument("subject", metavar="EXPERIMENT.yaml|NAME|MODULE:NAME")
+    command.add_argument("subject", metavar="EXPERIMENT.yaml|SWEEP.yaml|NAME|MODULE:NAME")
     command.add_argument("--kind", choices=KINDS, help="what MODULE:NAME is, where its parameters do not say so")
     options.add_settings(command, "replace a key of the experiment, or an argument of what is checked")
     options.add_plugins(command)
@@ -37,6 +37,7 @@ def check(args: argparse.Namespace) -> int:
     """`nas check`: one line per thing that is right; raises the error of the first that is not."""
     from nas import testing
     from nas.config.registry import is_reference
+    from nas.sweep import sweep_file
 
     is_named = testing.kind_of_name(args.subject) is not None or is_reference(args.subject)
     if is_named and not Path(args.subject).exists():
@@ -46,6 +47,8 @@ def check(args: argparse.Namespace) -> int:
                 console.print(_ok(line))
         finally:
             testing.forget()
+    elif sweep_file.is_sweep_file(Path(args.subject)):
+        _sweep(args)
     else:
         _experiment(args)
     return OK
@@ -93,6 +96,30 @@ def _experiment(args: argparse.Namespace) -> None:
     out = Path("runs") / experiment.name
     if out.is_dir() and any(out.iterdir()):
         console.print(f"{out} is not empty: `nas run` goes on there with --resume, or begins anew with another --out")
+
+
+def _sweep(args: argparse.Namespace) -> None:
+    from nas.cli.checked import show_sweep
+    from nas.outlook.forecast import forecasts
+    from nas.sweep import folder, sweep_file
+    from nas.sweep.cells import cells_of
+    from nas.sweep.estimate import outlook
+    from nas.sweep.sharing import planned
+
+    if args.kind:
+        raise InputError(f"{args.subject} is no name and no `module:name`; --kind is for these")
+    sweep = sweep_file.load(Path(args.subject), args.set)
+    cells = planned(cells_of(sweep, options.granted(args)))
+    console = open_console()
+    with console.status(f"checking {len(cells)} cells"):
+        found = outlook(sweep.path, cells)
+    console.print(_ok(f"{args.subject}: {len(cells)} cells of {sweep.experiment}, each of which can be carried out"))
+    show_sweep(console, cells, found)
+    for line in dict.fromkeys(line for _, kind in found.kinds for line in forecasts(kind)):
+        console.print(line)
+    out = folder.path_of(None, sweep.name)
+    if out.is_dir() and any(out.iterdir()):
+        console.print(f"{out} is not empty: `nas sweep` goes on there with --resume, or begins anew with another --out")
 
 
 def _ok(line: str) -> Text:

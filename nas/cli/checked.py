@@ -1,4 +1,4 @@
-"""What `nas check` prints of an experiment that can be carried out: what it was found to mean, and about its cost."""
+"""What `nas check` prints of what can be carried out: what it was found to mean, and about its cost."""
 
 from __future__ import annotations
 
@@ -9,22 +9,30 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from nas.config.parse import shown
 from nas.config.units import format_seconds
 from nas.devices.finding import board_of
 from nas.outlook.effort import Effort, effort_of
 from nas.outlook.latencies import Believed, spans_of
 from nas.outlook.rate import training_rate
+from nas.process.facts import cores_used
 from nas.tasks.image_classification.prepared import Labelled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from hardware_profiles import Target
     from nas.outlook.latencies import Span
     from nas.outlook.rehearsal import Rehearsed
+    from nas.sweep.estimate import Outlook
+    from nas.sweep.sharing import Planned
 
 #: Classes that are shown one by one.
 _MOST_CLASSES: Final = 40
+#: Cells of a sweep that are shown.
+_MOST_CELLS: Final = 50
 #: Parts of the data beside the test images.
 _LABELLED: Final[tuple[Labelled, ...]] = ("train", "val", "arch", "cert")
 
@@ -43,6 +51,37 @@ def show(console: Console, found: Rehearsed) -> None:
     console.print(_latencies(found, spans))
     console.print(_budgets(found, spans))
     console.print(_costs(effort_of(found)))
+
+
+def show_sweep(console: Console, cells: Sequence[Planned], found: Outlook) -> None:
+    """Print what a sweep means: its cells, the weights that they share, and about what all of it takes."""
+    table = _table("cell", "weights", *cells[0].cell.values)
+    for each in cells[:_MOST_CELLS]:
+        beside = f", {' and '.join(each.kept_aside)} kept aside" if each.kept_aside else ""
+        weights = "its own, or none" if each.group is None else f"{each.group}{beside}"
+        table.add_row(Text(each.name), Text(weights), *(Text(shown(value)) for value in each.cell.values.values()))
+    console.print(table)
+    if len(cells) > _MOST_CELLS:
+        console.print(f"and {len(cells) - _MOST_CELLS} more cells")
+    groups = {each.group for each in cells if each.group is not None}
+    console.print(f"{len(cells)} cells, {len(groups)} trainings of shared weights")
+    rate, effort = training_rate(), _table("cost of all cells", "about")
+    spent: dict[str, float] = {}
+    for one in found.efforts:
+        for training in one.trainings:
+            spent[training.what] = spent.get(training.what, 0.0) + training.seconds(rate.flops_per_s)
+        spent["compiling"] = spent.get("compiling", 0.0) + one.compiling_s
+        spent["measuring"] = spent.get("measuring", 0.0) + one.measuring_s
+    for what, seconds in spent.items():
+        effort.add_row(what, _duration(seconds))
+    seconds, cores = found.seconds(rate.flops_per_s), len(cores_used())
+    effort.add_row("all of it, one after the other", _duration(seconds))
+    effort.add_row("processor-hours", f"{seconds * cores / 3600:,.2g}")
+    effort.add_row("memory of a cell", f"{max(one.memory_bytes for one in found.efforts) / 2**30:,.1f} GiB")
+    beside = f"; not in it: {', '.join(found.left_out)}" if found.left_out else ""
+    effort.caption = f"An estimate for {cores} cores, from {rate.basis}{beside}."
+    effort.caption_justify = "left"
+    console.print(effort)
 
 
 def _table(*columns: str) -> Table:

@@ -7,14 +7,14 @@ import contextlib
 import sys
 from collections.abc import Callable, Sequence
 
-from nas.cli import check, devices, latency, profile, runs
+from nas.cli import check, devices, latency, profile, runs, sweeps
 from nas.cli.exit_codes import INTERRUPTED, MALFORMED, NOT_KEPT
 from nas.errors import InputError, NothingFits
 from nas.process import interrupt
 from nas.process.release import VERSION
 
 #: In the order of `nas --help`.
-_FAMILIES = (runs, devices, profile, latency, check)
+_FAMILIES = (runs, sweeps, devices, profile, latency, check)
 
 
 def parser() -> argparse.ArgumentParser:

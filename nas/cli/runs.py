@@ -23,7 +23,7 @@ _STAGES: Final = {
     "train": "choose the winners by measuring candidates, and train them",
     "export": "write the winners as ONNX and TVM artefacts",
     "verify": "run the artefacts: numbers, latency, accuracy",
-    "report": "write the report page",
+    "report": "write the report page, of a run or of a sweep",
 }
 
 
@@ -88,15 +88,22 @@ def _start(args: argparse.Namespace, work: Callable[[Context], Ended]) -> int:
 
 @interrupt.deferred(INTERRUPTED)
 def stage(args: argparse.Namespace) -> int:
-    """`nas train|export|verify|report`: one stage of an existing run."""
+    """`nas train|export|verify|report`: one stage of an existing run, or the page of a sweep."""
+    from rich.text import Text
+
     from nas.cli import watching
     from nas.config import parse
     from nas.run.folder import RunFolder
     from nas.run.layout import RunFiles
     from nas.run.opening import materials, open_context
     from nas.stages import order
+    from nas.sweep.layout import SweepFiles, is_sweep
+    from nas.sweep.page import write_page
 
     files = RunFiles(Path(args.run))
+    if args.command == "report" and is_sweep(files.root):
+        open_console().print(Text(f"report: {write_page(SweepFiles(files.root))}"))
+        return OK
     if not files.experiment.is_file():
         raise InputError(f"{files.root} is not a run: it has no {files.experiment.name}; start one with `nas run`")
     settings = parse.load(files.experiment, plugins=options.granted(args))

@@ -73,7 +73,7 @@ def component(data: Any, kind: Kind, where: str, plugins: Plugins = NO_PLUGINS) 
     if isinstance(data, str):
         data = {"name": data}
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
-        raise InputError(f"{where}: expected `name:` and its arguments, got {_shown(data)}")
+        raise InputError(f"{where}: expected `name:` and its arguments, got {shown(data)}")
     name = data["name"]
     try:
         reference = registry.resolve(name, kind.known, kind.name)
@@ -87,11 +87,13 @@ def component(data: Any, kind: Kind, where: str, plugins: Plugins = NO_PLUGINS) 
     return ComponentSpec(name, reference, {**defaults, **_validated(free, written, where, name, plugins)}, plugins)
 
 
-def build(target: Callable[..., Any], data: Any, where: str, plugins: Plugins = NO_PLUGINS) -> Any:
-    """Call `target` with what `data` says of its parameters; `where` is the section's key, none for a whole file."""
+def build(
+    target: Callable[..., Any], data: Any, where: str, plugins: Plugins = NO_PLUGINS, file: str = "an experiment"
+) -> Any:
+    """Call `target` with what `data` says of its parameters; `where` is the section's key, none for a whole `file`."""
     if not isinstance(data, dict):
-        raise InputError(f"{where}: expected keys and values, got {_shown(data)}")
-    what = where or "an experiment"
+        raise InputError(f"{where}: expected keys and values, got {shown(data)}")
+    what = where or file
     values = _validated(parameters(target, what), data, where, what, plugins)
     try:
         return target(**values)
@@ -156,7 +158,7 @@ def _value(parameter: Parameter, value: Any, where: str, plugins: Plugins) -> An
         if typing.get_origin(option) is tuple and _is_dataclass(inner):
             if not isinstance(value, list):
                 such = f" such as `{parameter.example}`" if parameter.example else ""
-                raise InputError(f"{where}: expected a list{such}, got {_shown(value)}")
+                raise InputError(f"{where}: expected a list{such}, got {shown(value)}")
             return tuple(build(inner, item, f"{where}[{i}]", plugins) for i, item in enumerate(value))
     return _plain_value(parameter.hint, value, where)
 
@@ -171,7 +173,7 @@ def _plain_value(hint: Any, value: Any, where: str) -> Any:
         first = error.errors()[0]
         inside = "".join(f"[{i}]" for i in first["loc"] if isinstance(i, int))
         message = first["msg"][:1].lower() + first["msg"][1:]
-        raise InputError(f"{where}{inside}: {message}, got {_shown(first['input'])}") from error
+        raise InputError(f"{where}{inside}: {message}, got {shown(first['input'])}") from error
     except PydanticUserError as error:
         raise InputError(f"{where}: a value of type {hint} cannot be written in YAML; leave it out") from error
 
@@ -189,8 +191,8 @@ def _tuples(value: Any) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
-    """A value in a message."""
+def shown(value: Any) -> str:
+    """A value in a message: as a YAML would have it, short, on one line."""
     return _WRITTEN.repr(value)
 
 

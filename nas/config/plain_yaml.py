@@ -71,25 +71,30 @@ def override(data: dict[str, Any], text: str) -> None:
     path, sign, value = text.partition("=")
     if not sign or not path:
         raise InputError(f"--set {text!r} must look like key=value or section.key=value")
-    *parents, last = path.split(".")
-    here: Any = data
-    for name in parents:
-        here = here.setdefault(name, {}) if isinstance(here, dict) else here[_index(here, name, text)]
     try:
         read = _read(value)
     except InputError as error:
         raise InputError(f"--set {text!r}: {error}") from error
+    replace(data, path, read, f"--set {text!r}")
+
+
+def replace(data: dict[str, Any], path: str, value: Any, said: str) -> None:
+    """Put a value where a dotted path leads; raises InputError, which begins with `said`, where it leads nowhere."""
+    *parents, last = path.split(".")
+    here: Any = data
+    for name in parents:
+        here = here.setdefault(name, {}) if isinstance(here, dict) else here[_index(here, name, said)]
     if isinstance(here, dict):
-        here[last] = read
+        here[last] = value
     else:
-        here[_index(here, last, text)] = read
+        here[_index(here, last, said)] = value
 
 
-def _index(here: Any, name: str, text: str) -> int:
+def _index(here: Any, name: str, said: str) -> int:
     if not isinstance(here, list):
-        raise InputError(f"--set {text!r}: there is nothing that could hold {name!r}")
+        raise InputError(f"{said}: there is nothing that could hold {name!r}")
     if not name.isdecimal() or int(name) >= len(here):
-        raise InputError(f"--set {text!r}: {name!r} is no place in a list of {len(here)}; the first is 0")
+        raise InputError(f"{said}: {name!r} is no place in a list of {len(here)}; the first is 0")
     return int(name)
 
 

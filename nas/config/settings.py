@@ -71,7 +71,8 @@ def _at_most(section: str, **values: int) -> None:
             raise InputError(f"{section}.{name} must be at most {_MOST:,}, got {value}")
 
 
-def _becomes_a_folder(what: str, name: str) -> None:
+def require_folder_name(what: str, name: str) -> None:
+    """Raise InputError for a name that no folder of a run should have; `what` says what is named so."""
     if not name[:1].isalnum() or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise InputError(
             f"{what} {name!r} becomes a folder: begin with a letter or digit, go on with these, '-', '_' and '.'"
@@ -243,9 +244,9 @@ class Experiment:
         names = [budget.name for budget in self.budgets]
         if len(set(names)) != len(names):
             raise InputError(f"two budgets have the same name: {', '.join(names)}")
-        _becomes_a_folder("the experiment's name", self.name)
+        require_folder_name("the experiment's name", self.name)
         for name in names:
-            _becomes_a_folder("budget name", name)
+            require_folder_name("budget name", name)
         for target in self.targets:
             _check_target(target, self.plugins)
         for budget in self.budgets:

@@ -38,6 +38,8 @@ _PROGRAMS: Final = 0.9e9
 _WEIGHT_COPIES: Final = 4
 _ACTIVATION_COPIES: Final = 2.5
 _FLOAT_BYTES: Final = 4
+#: What the training of the shared weights is called.
+SHARED_WEIGHTS: Final = "shared weights"
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def effort_of(found: Rehearsed) -> Effort:
     if experiment.search.needs_weights and experiment.supernet.reuse is None:
         steps = experiment.supernet.epochs * (images // experiment.supernet.batch_size)
         flops = steps * step_flops(experiment, found.context.space)
-        trainings.append(Training("shared weights", flops, experiment.supernet.max_time_s))
+        trainings.append(Training(SHARED_WEIGHTS, flops, experiment.supernet.max_time_s))
     judged, left_out = _judging(experiment, images, len(data.splits.val), largest)
     trainings.append(Training("search", judged))
     winners = experiment.winners

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,8 @@ from typing import Final
 from nas.process.files import TEMPORARY, RunFolderError
 
 LOCK: Final = ".lock"
+#: Two clocks of a machine tell the same moment so exactly.
+_CLOCK_S: Final = 1.0
 
 
 def lock(folder: Path, check: Callable[[], None] = lambda: None) -> int:
@@ -32,9 +35,16 @@ def lock(folder: Path, check: Callable[[], None] = lambda: None) -> int:
         _take(descriptor, folder)
         check()
         for leftover in folder.rglob(f"{TEMPORARY}*"):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            if not _is_used(leftover, folder):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         undo.pop_all()
     return descriptor
+
+
+def unlock(descriptor: int) -> None:
+    """Give a folder back, and take this process's number out of it."""
+    os.ftruncate(descriptor, 0)
+    os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -44,7 +54,30 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(descriptor)
+        unlock(descriptor)
+
+
+def holder(folder: Path) -> int | None:
+    """The process of this machine that has a folder, None where none has; nothing is locked to find out.
+
+    A process that began after the folder was taken only has the number of the one that took it.
+    """
+    try:
+        taken_s = (folder / LOCK).stat().st_mtime
+        process = int((folder / LOCK).read_text(encoding="ascii"))
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        up_s = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError):
+        return None
+    # The state stands third in /proc/PID/stat, the time since the machine started at which it began is the 22nd.
+    began_s = time.time() - up_s + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return None if fields[0] in "ZX" or began_s > taken_s + _CLOCK_S else process
+
+
+def _is_used(path: Path, folder: Path) -> bool:
+    """Whether a path lies in a folder within `folder` that some process has."""
+    within = (parent for parent in path.parents if folder in parent.parents)
+    return any(holder(parent) is not None for parent in within)
 
 
 def _take(descriptor: int, folder: Path) -> None:

@@ -18,7 +18,7 @@ from search_spaces.slots import SearchSpace
 #: The functions of `formatting` that the template uses.
 _FILTERS = (
     "seconds", "duration", "percent", "signed_percent", "percent_range", "count", "size", "energy", "small", "times",
-    "plural", "runtime",
+    "plural", "runtime", "value",
 )  # fmt: skip
 
 
@@ -35,17 +35,23 @@ def write_report(folder: Path, space: SearchSpace) -> Path:
 
 def render(content: view_model.ViewModel) -> str:
     """The page as HTML."""
-    return _template().render(page=content, run=content.run, style=Markup(_resource("page.css")))
+    return template(_resource("page.html")).render(page=content, run=content.run, style=style())
 
 
 @cache
-def _template() -> jinja2.Template:
+def template(text: str) -> jinja2.Template:
+    """A page's template, with the filters that all pages have; what it is given is escaped."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals["exit_label"] = exit_label
     environment.filters |= {name: getattr(formatting, name) for name in _FILTERS}
-    return environment.from_string(_resource("page.html"))
+    return environment.from_string(text)
+
+
+def style() -> Markup:
+    """The style sheet that all pages have."""
+    return Markup(_resource("page.css"))
 
 
 def _resource(name: str) -> str:

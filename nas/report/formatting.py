@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nas.config.units import format_bytes, format_joules, format_seconds
 
@@ -133,6 +133,15 @@ def target(key: str, devices: dict[str, str]) -> str:
         found["dtype"],
     ]
     return ", ".join([*parts, *([f"power mode {_unescape(found['mode'])}"] if found["mode"] else [])])
+
+
+def value(written: object) -> str:
+    """A value as an experiment has it, short: `mobile, table 8x8`."""
+    if isinstance(written, Mapping):
+        return ", ".join(value(item) if key == "name" else f"{key} {value(item)}" for key, item in written.items())
+    if isinstance(written, list | tuple):
+        return ", ".join(map(value, written))
+    return "none" if written is None else f"{written}".lower() if isinstance(written, bool) else f"{written}"
 
 
 def _unescape(text: str) -> str:

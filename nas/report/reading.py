@@ -168,8 +168,8 @@ def read(folder: Path, space: SearchSpace) -> ReportedRun:
     experiment = files.yaml(experiment_text, at.experiment)
     front, log = files.json(at.front), files.lines(at.log)
     verdicts = read_verdicts(files.json(at.verify), files.json(at.test), measured_hash(at))
-    target = _target_key(experiment["target"])
-    budgets = [read_budget(b, _target_key(b["target"]) or target) for b in experiment["budgets"].items]
+    target = target_key(experiment["target"])
+    budgets = [read_budget(b, target_key(b["target"]) or target) for b in experiment["budgets"].items]
     for row in (*(w.budget for w in verdicts.winners), *(budget for budget, _ in verdicts.unmet)):
         if row.name not in {known.name for known in budgets}:
             budgets.append(row)
@@ -220,7 +220,7 @@ def _unsound(files: _Files, verdicts: Verdicts) -> Iterator[str]:
             yield f"{files.name(at.winner(verdict.name).root)} is not what was verified: {change}"
 
 
-def _target_key(record: LenientJson) -> str:
+def target_key(record: LenientJson) -> str:
     """The key of a target written in the experiment, empty where it is not one."""
     fields = {name: item.value for name, item in record.pairs.items()}
     try:

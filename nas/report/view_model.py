@@ -35,6 +35,7 @@ _PURPOSES = {
     layout.TEST: "what the test images said, and whether the budgets are kept",
     layout.ELSEWHERE: "what the winners took on other devices",
     layout.LOG: "times and events",
+    layout.OUTPUT: "what it said, as the cell of a sweep",
     layout.REPORT: "this page",
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from nas.process.files import TEMPORARY, RunFolderError, append_jsonl
-from nas.process.lock import LOCK, lock
+from nas.process.lock import LOCK, lock, unlock
 from nas.run.layout import EXPERIMENT, LOG
 
 
@@ -40,7 +40,7 @@ class RunFolder:
     def close(self) -> None:
         """Release the lock; closing twice is an error of the caller."""
         if self._lock is not None:
-            os.close(self._lock)
+            unlock(self._lock)
 
     def log(self, event: str, **fields: object) -> None:
         """Append one event, with the time of day in seconds, to the run's log."""

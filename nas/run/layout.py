@@ -22,6 +22,7 @@ VERIFY: Final = "verify.json"
 TEST: Final = "test.json"
 REPORT: Final = "report.html"
 ELSEWHERE: Final = "elsewhere.json"
+OUTPUT: Final = "output.txt"
 OPTIMISER: Final = "optimiser"
 
 _LATENCY_MODEL: Final = "latency_model"
@@ -181,6 +182,11 @@ class RunFiles:
     def elsewhere(self) -> Path:
         """What the winners took on devices that the budgets do not name."""
         return self.root / ELSEWHERE
+
+    @property
+    def output(self) -> Path:
+        """What a run that somebody else began said: the cell of a sweep."""
+        return self.root / OUTPUT
 
     @property
     def report(self) -> Path:

@@ -167,17 +167,17 @@ def _same_experiment(path: Path, experiment: Experiment) -> None:
     now = dump.plain(experiment)
     for written in (before, now):
         del written["search"]["executor"]
-    for key, was, value in _differences(before, now):
+    for key, was, value in differences(before, now):
         raise InputError(
             f"{path.parent} was begun with another experiment: {key} was {was!r:.80} and is {value!r:.80}; "
             "start anew with another --out, or resume with the same file and options"
         )
 
 
-def _differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+def differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
     """The keys that differ, as deep as sections go, with what stands there."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name in dict.fromkeys((*before, *now)):
-            yield from _differences(before.get(name), now.get(name), f"{key}.{name}".removeprefix("."))
+            yield from differences(before.get(name), now.get(name), f"{key}.{name}".removeprefix("."))
     elif before != now:
         yield key, before, now

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,10 +27,23 @@ from nas.tasks.image_classification.splits import Fingerprints, Part
 
 _COMPONENTS = ("data", "space")
 _SAME = ("seed", *_COMPONENTS, "supernet")
+#: What beside these the stage reads: which images there are to train on, compared by the images themselves.
+_CUT = "splits"
 #: The parts on which something is chosen or judged.
 _JUDGED: Final[tuple[Part, ...]] = ("val", "arch", "cert", "test")
 _LEAVE_OUT = "leave the key out"
 _REMEDY = f"make them the same, or {_LEAVE_OUT}"
+
+
+def weights_depend_on(experiment: Experiment) -> str:
+    """All of an experiment that its shared weights depend on, as a text to be compared.
+
+    The parts that are kept from training are not in it: one run may keep more aside than it reads.
+    """
+    supernet = dataclasses.replace(experiment.supernet, reuse=None)
+    splits = dataclasses.replace(experiment.splits, reserve=())
+    known = {**{name: getattr(experiment, name) for name in _SAME}, "supernet": supernet, _CUT: splits}
+    return json.dumps({name: dump.plain(value) for name, value in known.items()}, sort_keys=True, default=str)
 
 
 def check_reuse(experiment: Experiment, data: Dataset) -> None:

@@ -1,0 +1,128 @@
+"""`nas sweep` and `nas status`: many runs of one experiment, and how far any of it has come."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.cli import options
+from nas.cli.console import open_console
+from nas.cli.exit_codes import INTERRUPTED, NOT_KEPT, OK
+from nas.errors import InputError
+from nas.process import interrupt
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.config.plugins import Plugins
+    from nas.sweep.layout import SweepFiles
+    from nas.sweep.sharing import Planned
+    from nas.sweep.workers import Workers
+
+#: Where cells can run.
+EXECUTORS = ("local",)
+#: What a process of a cell may take to stop, and to be gone.
+_GRACE_S = interrupt.GRACE_S + 8.0
+
+
+def add(commands: options.Commands) -> None:
+    """Add `sweep` and `status`."""
+    text = "carry out an experiment for every combination of the values that a file gives to its keys"
+    command = commands.add_parser("sweep", help=text, description=text)
+    command.add_argument("sweep", metavar="SWEEP.yaml", help="the sweep file")
+    command.add_argument("--executor", choices=EXECUTORS, default=EXECUTORS[0], help="where cells run (default: local)")
+    text = "run so many cells at a time, each as a process with a share of the cores (default: one, in this process)"
+    command.add_argument("--workers", type=int, metavar="N", help=text)
+    options.add_out(command, "FOLDER", "folder of the sweep (default: runs/NAME)")
+    options.add_resume(command, "go on with the sweep that is in the folder, if any")
+    options.add_settings(command, "replace a key of the experiment, such as supernet.epochs=5")
+    options.add_plugins(command)
+    command.set_defaults(handler=sweep)
+    text = "say how far a run or a sweep has come"
+    command = commands.add_parser("status", help=text, description=f"From any terminal, {text}.")
+    command.add_argument("folder", metavar="RUN|SWEEP", help="its folder")
+    command.set_defaults(handler=status)
+
+
+@interrupt.deferred(INTERRUPTED, grace_s=_GRACE_S)
+def sweep(args: argparse.Namespace) -> int:
+    """`nas sweep`: every cell; 0 where all kept their budgets."""
+    from nas.process.lock import locked
+    from nas.sweep import folder, sweep_file
+    from nas.sweep.cells import cells_of
+    from nas.sweep.estimate import outlook
+    from nas.sweep.layout import SweepFiles
+    from nas.sweep.sharing import planned
+
+    plugins = options.granted(args)
+    found = sweep_file.load(Path(args.sweep), args.set)
+    cells = planned(cells_of(found, plugins))
+    files = SweepFiles(folder.path_of(args.out, found.name))
+    folder.require_usable(files, args.resume)
+    workers = _workers(args.workers, found.path, cells, plugins)
+    console = open_console()
+    waiting = [cell for cell in cells if not files.cell(cell.name).experiment.is_file()]
+    with console.status(f"checking {len(waiting)} cells"):
+        outlook(found.path, waiting)
+    with locked(files.root):
+        folder.require_usable(files, args.resume)
+        folder.write(files, found.name, cells)
+        folder.require_as_planned(files, cells, plugins)
+        return _carry_out(files, cells, workers, console)
+
+
+def _workers(count: int | None, path: Path, cells: tuple[Planned, ...], plugins: Plugins) -> Workers:
+    """Where the cells run; raises InputError where there is no room for them."""
+    from nas.process.facts import cores_used
+    from nas.sweep.estimate import require_cores
+    from nas.sweep.in_process import InThisProcess
+    from nas.sweep.processes import Processes
+
+    if count is None:
+        return InThisProcess(plugins)
+    made = Processes(count, plugins)
+    require_cores(path, cells, len(cores_used()) // count)
+    return made
+
+
+def _carry_out(files: SweepFiles, cells: tuple[Planned, ...], workers: Workers, console: Console) -> int:
+    from rich.text import Text
+
+    from nas.cli.cells import Shown, summary
+    from nas.sweep.page import write_page
+    from nas.sweep.running import carry_out
+    from nas.sweep.state import COMPLETE, Watcher
+
+    watcher = Watcher(files)
+    with Shown(console, watcher, max(1, workers.free())) as shown:
+        carry_out(files, cells, workers, shown.happened)
+    state = watcher.look()
+    for cell in state.cells:
+        if cell.state not in COMPLETE:
+            console.print(Text.assemble((cell.cell.name, "red"), f": {cell.state}; {cell.cause}"))
+    console.print(Text(summary(state, 1)))
+    console.print(Text(f"report: {write_page(files)}"))
+    return OK if state.count("kept") == len(state.cells) else NOT_KEPT
+
+
+def status(args: argparse.Namespace) -> int:
+    """`nas status`: a table of a sweep's cells, or a few lines of a run."""
+    from rich.text import Text
+
+    from nas.cli import cells
+    from nas.run.layout import RunFiles
+    from nas.sweep.layout import SweepFiles, is_sweep
+    from nas.sweep.state import Watcher
+
+    root, console = Path(args.folder), open_console()
+    if is_sweep(root):
+        state = Watcher(SweepFiles(root)).look()
+        console.print(cells.table(state))
+        console.print(Text(cells.summary(state, 1)))
+    elif RunFiles(root).experiment.is_file():
+        for line in cells.run_lines(RunFiles(root)):
+            console.print(Text(line))
+    else:
+        raise InputError(f"{root} is neither a run nor a sweep; give the folder of one, such as runs/NAME")
+    return OK

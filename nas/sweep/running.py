@@ -1,0 +1,127 @@
+"""Carrying out a sweep: which cell begins next, where, and with whose shared weights.
+
+All that is known of cells stands in their folders, so that a sweep that is killed at any instant goes on from there:
+what is complete is not begun again, what had begun goes on, and what waited begins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from nas.process import lock
+from nas.process.interrupt import stop_if_asked
+from nas.run.progress import progress_of, trained
+from nas.sweep import folder
+from nas.sweep.layout import SweepFiles
+from nas.sweep.sharing import Planned
+from nas.sweep.workers import Ended, Task, Workers
+
+#: How long workers are waited for at a time: a signal is heard after that.
+_PATIENCE_S: Final = 0.25
+
+
+@dataclass(frozen=True)
+class Happened:
+    """A cell began, or ended: with a `cause` where it is not complete."""
+
+    kind: Literal["begin", "end"]
+    name: str
+    cause: str = ""
+
+
+Watch = Callable[[Happened], None]
+
+
+def carry_out(files: SweepFiles, cells: Sequence[Planned], workers: Workers, watch: Watch) -> None:
+    """Run every cell that is not complete, and tell; a cell that fails is told of, and the others go on.
+
+    Raises KeyboardInterrupt where this process was asked to stop; cells that ran then have stopped where they can go
+    on from.
+    """
+    with closing(workers):
+        queue = _Queue(files, cells)
+        while queue.waiting or queue.running:
+            stop_if_asked()
+            while workers.free() and (chosen := queue.next()) is not None:
+                cell, source = chosen
+                if not files.cell(cell.name).experiment.is_file():
+                    folder.begin(files, cell, source)
+                queue.begins(cell)
+                folder.note(files, "begin", cell=cell.name)
+                watch(Happened("begin", cell.name))
+                workers.begin(Task(cell.name, files.cell(cell.name)))
+            if not queue.running:
+                time.sleep(_PATIENCE_S)  # others go on with all that is left
+            for ended in workers.ended(_PATIENCE_S):
+                watch(Happened("end", ended.name, _noted(files, ended)))
+                del queue.running[ended.name]
+
+
+def is_over(files: SweepFiles, name: str) -> bool:
+    """Whether a cell has nothing left to do: one without a device that did not answer then is tried again."""
+    found = progress_of(files.cell(name))
+    return found.ended and not found.lost
+
+
+def _noted(files: SweepFiles, ended: Ended) -> str:
+    """Why a cell that ended is not complete, empty where it is; written to the sweep's log."""
+    found = progress_of(files.cell(ended.name))
+    cause = "" if found.ended else ended.cause or found.problem or "it ended before it was complete"
+    folder.note(files, "end", cell=ended.name, **({"cause": cause} if cause else {}))
+    return cause
+
+
+class _Queue:
+    """The cells that wait, in their order, and those that run."""
+
+    def __init__(self, files: SweepFiles, cells: Sequence[Planned]) -> None:
+        self._files = files
+        self._members: dict[int, list[str]] = {}
+        for cell in cells:
+            if cell.group is not None:
+                self._members.setdefault(cell.group, []).append(cell.name)
+        self.waiting = {cell.name: cell for cell in cells if not is_over(files, cell.name)}
+        self.running: dict[str, Planned] = {}
+        self._sources: dict[int, str] = {}
+
+    def begins(self, cell: Planned) -> None:
+        """Note that a cell runs."""
+        self.running[cell.name] = self.waiting.pop(cell.name)
+
+    def next(self) -> tuple[Planned, str | None] | None:
+        """The first cell that can begin now, with the cell whose weights it takes; None while all have to wait.
+
+        The first of a group trains; those that come to it meanwhile wait. Where it fails before the weights are there,
+        the next one trains.
+        """
+        for name, cell in list(self.waiting.items()):
+            run = self._files.cell(name)
+            if lock.holder(run.root) is not None:
+                continue  # somebody goes on with it, such as a process of this sweep whose parent was killed
+            if run.experiment.is_file():
+                if not is_over(self._files, name):
+                    return cell, None
+                del self.waiting[name]
+            elif cell.group is None:
+                return cell, None
+            elif (source := self._source(cell.group)) is not None:
+                return cell, source
+            elif not any(self._runs(member) for member in self._members[cell.group]):
+                return cell, None
+        return None
+
+    def _source(self, group: int) -> str | None:
+        """The cell of a group that has its weights, trained to their end."""
+        if group not in self._sources:
+            found = next((name for name in self._members[group] if trained(self._files.cell(name))), None)
+            if found is None:
+                return None
+            self._sources[group] = found
+        return self._sources[group]
+
+    def _runs(self, name: str) -> bool:
+        return name in self.running or lock.holder(self._files.cell(name).root) is not None

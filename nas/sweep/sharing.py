@@ -1,0 +1,67 @@
+"""Which cells train the same shared weights: they are trained once, on images that none of these cells judges by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from nas.config.settings import Experiment
+from nas.run.reuse import weights_depend_on
+from nas.sweep.cells import Cell
+from nas.tasks.image_classification.fractions import OptionalPart
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell as it is run, and the number of the shared weights that it begins with, from 1 on.
+
+    `group` is None where nothing is shared: nothing is trained, or weights of another run are taken. `kept_aside` are
+    parts of the images that this cell keeps from training because others with its weights read them.
+    """
+
+    cell: Cell
+    group: int | None = None
+    kept_aside: tuple[OptionalPart, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the cell."""
+        return self.cell.name
+
+
+def planned(cells: Sequence[Cell]) -> tuple[Planned, ...]:
+    """The cells in their order, with the groups that share weights, whose images are cut for all of a group.
+
+    Cells share where all that the stage reads is the same, as `nas.run.reuse` compares it.
+    """
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if trains(cell.experiment):
+            groups.setdefault(weights_depend_on(cell.experiment), []).append(cell)
+    found = {}
+    for number, members in enumerate(groups.values(), start=1):
+        aside = {part for cell in members for part in cell.experiment.parts_aside}
+        for cell in members:
+            found[cell.name] = _cut_for(cell, number, aside)
+    return tuple(found.get(cell.name, Planned(cell)) for cell in cells)
+
+
+def trains(experiment: Experiment) -> bool:
+    """Whether an experiment trains shared weights of its own."""
+    return experiment.search.needs_weights and experiment.supernet.reuse is None
+
+
+def reusing(experiment: Experiment, folder: str) -> Experiment:
+    """The same experiment with the shared weights of another run."""
+    return replace(experiment, supernet=replace(experiment.supernet, reuse=folder))
+
+
+def _cut_for(cell: Cell, group: int, aside: Iterable[OptionalPart]) -> Planned:
+    splits = cell.experiment.splits
+    shares = {"arch": splits.arch, "cert": splits.cert}
+    # A part that has no images is kept from nobody.
+    more = tuple(sorted(part for part in aside if part not in cell.experiment.parts_aside and shares[part] != 0))
+    if not more:
+        return Planned(cell, group)
+    splits = replace(splits, reserve=(*splits.reserve, *more))
+    return Planned(replace(cell, experiment=replace(cell.experiment, splits=splits)), group, more)

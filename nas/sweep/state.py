@@ -1,0 +1,129 @@
+"""What has become of a sweep so far: of each cell whether it waits, runs, failed or is complete, and what it found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from nas.errors import InputError
+from nas.process import lock
+from nas.process.files import read_jsonl
+from nas.run.lenient_json import LenientJson
+from nas.run.progress import Progress, progress_of
+from nas.run.verdict_files import read_budget
+from nas.sweep import folder
+from nas.sweep.folder import Listed
+from nas.sweep.layout import SweepFiles
+
+State = Literal["waiting", "running", "interrupted", "failed", "kept", "not kept"]
+#: Those that have nothing left to do.
+COMPLETE: Final = ("kept", "not kept")
+
+
+@dataclass(frozen=True)
+class CellState:
+    """One cell: `cause` says why it failed, `evaluations` how many networks its search judges."""
+
+    cell: Listed
+    state: State
+    progress: Progress
+    cause: str
+    budgets: tuple[str, ...]
+    evaluations: int
+    takes_weights: bool
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """Every cell; `running` says whether a process carries the sweep out at this moment."""
+
+    name: str
+    axes: tuple[str, ...]
+    cells: tuple[CellState, ...]
+    running: bool
+
+    def count(self, *states: State) -> int:
+        """How many cells are in one of some states."""
+        return sum(cell.state in states for cell in self.cells)
+
+    @property
+    def left_s(self) -> float | None:
+        """About what is left takes one cell at a time, from what complete ones took; None before one is complete."""
+        done = [cell for cell in self.cells if cell.state in COMPLETE]
+        if not done:
+            return None
+        left = 0.0
+        for cell in self.cells:
+            if cell.state not in COMPLETE:
+                alike = [other for other in done if other.takes_weights == _will_take(cell, self.cells)] or done
+                mean = sum(other.progress.spent_s for other in alike) / len(alike)
+                left += max(0.0, mean - _spent(cell.progress))
+        return left
+
+
+class Watcher:
+    """Looks at a sweep again and again; cells that are complete are read once."""
+
+    def __init__(self, files: SweepFiles) -> None:
+        self._files = files
+        self._known = folder.read(files)
+        self._complete: dict[str, CellState] = {}
+
+    def look(self) -> SweepState:
+        """What has become of it by now."""
+        running = lock.holder(self._files.root) is not None
+        last = _last_events(self._files)
+        cells = []
+        for listed in self._known.cells:
+            found = self._complete.get(listed.name) or self._cell(listed, running, last.get(listed.name))
+            if found.state in COMPLETE:
+                self._complete[listed.name] = found
+            cells.append(found)
+        return SweepState(self._known.name, self._known.axes, tuple(cells), running)
+
+    def _cell(self, listed: Listed, sweep_runs: bool, last: LenientJson | None) -> CellState:
+        files = self._files.cell(listed.name)
+        progress, cause = progress_of(files), "" if last is None else last["cause"].text
+        begun_here = last is not None and last["event"].text == "begin"
+        if lock.holder(files.root) is not None or (begun_here and sweep_runs):
+            state: State = "running"
+        elif progress.ended:
+            state = "kept" if progress.kept else "not kept"
+        elif cause:
+            state = "failed"
+        else:
+            state = "interrupted" if progress.begun else "waiting"
+        written = LenientJson(listed.experiment)
+        budgets = tuple(read_budget(each).name for each in written["budgets"].items)
+        return CellState(
+            listed, state, progress, cause if state == "failed" else "", budgets,
+            int(written["search"]["evaluations"].number or 0), progress.begun and _takes(self._files, listed),
+        )  # fmt: skip
+
+
+def _takes(files: SweepFiles, listed: Listed) -> bool:
+    """Whether a cell that has begun takes the weights of another."""
+    log = files.cell(listed.name).log
+    try:
+        return any(row.get("event") == "reused" for row in read_jsonl(log))
+    except (InputError, OSError):
+        return False
+
+
+def _will_take(cell: CellState, cells: Sequence[CellState]) -> bool:
+    if cell.takes_weights:
+        return True
+    others = (other for other in cells if other is not cell and other.cell.group == cell.cell.group)
+    return cell.cell.group is not None and not cell.progress.begun and any(other.progress.begun for other in others)
+
+
+def _spent(progress: Progress) -> float:
+    return progress.spent_s + (time.time() - progress.since_s if progress.stage else 0.0)
+
+
+def _last_events(files: SweepFiles) -> dict[str, LenientJson]:
+    """The last event of each cell in the sweep's log."""
+    rows: Iterable[LenientJson] = map(LenientJson, read_jsonl(files.log))
+    return {row["cell"].text: row for row in rows if row["cell"].text}

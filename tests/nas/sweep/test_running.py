@@ -1,0 +1,170 @@
+"""A sweep is carried out: who begins when, who trains, and what is lost when it is killed (nothing)."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from nas.config import parse
+from nas.errors import InputError
+from nas.process.lock import holder, locked
+from nas.sweep import folder, running
+from nas.sweep.layout import SweepFiles
+from nas.sweep.running import is_over
+from nas.sweep.state import Watcher
+from tests.nas.sweep.pretended import Died, Pretended, begun, carried_out
+from tests.nas.sweep.small_sweeps import write_sweep
+
+#: Two groups of three cells.
+AXES = {"budgets.0.latency": ["2 ms", "4 ms", "8 ms"], "seed": [0, 1]}
+FIRST, SECOND = ("latency-2ms_seed-0", "latency-4ms_seed-0", "latency-8ms_seed-0"), ("latency-2ms_seed-1",)
+
+
+def takes(files: SweepFiles, name: str) -> str | None:
+    """The cell whose weights a cell takes."""
+    taken = parse.load(files.cell(name).experiment).supernet.reuse
+    return None if taken is None else Path(taken).name
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "_PATIENCE_S", 0.01)
+
+
+@pytest.mark.parametrize("room", [1, 3])
+def test_every_cell_runs_once_and_weights_are_trained_once(room: int, tmp_path: Path) -> None:
+    files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
+    workers = Pretended(room)
+    assert carried_out(files, cells, workers) == {}
+    assert sorted(workers.begun) == sorted(cell.name for cell in cells)
+    assert workers.trained == {"latency-2ms_seed-0": 1, "latency-2ms_seed-1": 1}
+    assert {takes(files, f"latency-{ms}ms_seed-{seed}") for ms in (4, 8) for seed in (0, 1)} == {
+        "latency-2ms_seed-0", "latency-2ms_seed-1"
+    }  # fmt: skip
+    # Those that wait for weights leave their place to others.
+    assert workers.most_at_a_time == min(room, 6)
+    if room > 1:
+        assert workers.begun[:2] == ["latency-2ms_seed-0", "latency-2ms_seed-1"]
+
+
+@pytest.mark.parametrize(("at", "trainer"), [("calibrate", 1), ("supernet", 1), ("search", 0)])
+@pytest.mark.parametrize("room", [1, 3])
+def test_a_trainer_that_fails_dooms_nobody(at: str, trainer: int, room: int, tmp_path: Path) -> None:
+    """Before the weights are there the next cell trains them; afterwards they are taken all the same."""
+    files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
+    workers = Pretended(room, {FIRST[0]: at})
+    assert carried_out(files, cells, workers) == {FIRST[0]: f"broke in {at}"}
+    assert workers.trained == {FIRST[trainer]: 1, SECOND[0]: 1}
+    assert takes(files, FIRST[2]) == FIRST[trainer]
+    state = Watcher(files).look()
+    assert {cell.cell.name for cell in state.cells if cell.state == "failed"} == {FIRST[0]}
+    assert state.count("not kept") == 5
+    assert next(cell.cause for cell in state.cells if cell.state == "failed") == f"broke in {at}"
+    # It is tried again, and only it.
+    again = Pretended()
+    assert carried_out(files, cells, again) == {} and again.begun == [FIRST[0]]
+
+
+def test_where_all_fail_all_are_told(tmp_path: Path) -> None:
+    files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
+    names = [cell.name for cell in cells]
+    workers = Pretended(2, dict.fromkeys(names, "calibrate"))
+    assert sorted(carried_out(files, cells, workers)) == sorted(names)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sweep_that_is_killed_at_any_instant_loses_nothing(seed: int, tmp_path: Path) -> None:
+    """Killed again and again: in the end all cells are complete, and no weights were trained by two cells."""
+    files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
+    rng = random.Random(seed)
+    every, kills = Pretended(rng.randint(1, 4)), 0
+    while not all(is_over(files, cell.name) for cell in cells):
+        workers, left = Pretended(every.room), rng.randint(1, 12)
+        workers.trained, workers.completed = every.trained, every.completed
+
+        def tick() -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Died
+
+        workers.tick = tick
+        try:
+            carried_out(files, cells, workers)
+        except Died:
+            kills += 1
+    assert kills > 1
+    assert all(count <= 2 for count in every.trained.values()), "twice only where its end was not written down"
+    assert sorted(every.trained) == ["latency-2ms_seed-0", "latency-2ms_seed-1"]
+    assert sorted(every.completed) == sorted(cell.name for cell in cells)
+    last = Pretended()
+    assert carried_out(files, cells, last) == {} and not last.begun
+
+
+def test_a_cell_that_somebody_else_goes_on_with_is_waited_for(tmp_path: Path) -> None:
+    """Such as a process of this sweep whose parent was killed: its weights are not trained a second time."""
+    files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
+    first = cells[0].name
+    folder.begin(files, cells[0], None)
+    workers, other = Pretended(2), Pretended()
+    other.running[first] = files.cell(first)
+    held = locked(files.cell(first).root)
+    held.__enter__()
+    ticks = 0
+
+    def tick() -> None:
+        nonlocal ticks
+        ticks += 1
+        if ticks == 5:
+            held.__exit__(None, None, None)
+            while other.running:
+                other.ended(0)
+
+    workers.tick = tick
+    assert carried_out(files, cells, workers) == {}
+    assert first not in workers.begun and len(workers.begun) == 5
+    assert workers.trained == {SECOND[0]: 1} and other.trained == {first: 1}
+    assert takes(files, "latency-4ms_seed-0") == first
+
+
+def test_who_has_a_folder_is_known_without_locking_it(tmp_path: Path) -> None:
+    assert holder(tmp_path) is None
+    with locked(tmp_path):
+        assert holder(tmp_path) is not None
+    assert holder(tmp_path) is None
+    # A process that was killed leaves its number, which another one has by now.
+    (tmp_path / ".lock").write_text("1\n")
+    os.utime(tmp_path / ".lock", (0, 0))
+    assert holder(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"axes": {**AXES, "seed": [0, 2]}}, "this one lacks the cell latency-2ms_seed-1|has the cell latency-2ms_se"),
+        ({"axes": {**AXES, "winners.epochs": [1]}}, "the cell latency-2ms_seed-0"),
+    ],
+)
+def test_another_sweep_is_not_carried_on_with(changed: dict[str, object], message: str, tmp_path: Path) -> None:
+    begun(write_sweep(tmp_path, AXES), tmp_path / "out")
+    with pytest.raises(InputError, match=message):
+        begun(write_sweep(tmp_path, changed["axes"]), tmp_path / "out")
+
+
+def test_an_experiment_that_was_changed_meanwhile_is_named_with_its_key(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path, AXES)
+    files, cells = begun(path, tmp_path / "out")
+    base = tmp_path / "base.yaml"
+    base.write_text(base.read_text().replace("evaluations: 12", "evaluations: 13"))
+    with pytest.raises(InputError, match=r"in the cell latency-2ms_seed-0, search.evaluations was 12 and is 13"):
+        begun(path, tmp_path / "out")
+    folder.begin(files, cells[0], None)
+    folder.begin(files, cells[2], cells[0].name)
+    folder.require_as_planned(files, cells, cells[0].cell.experiment.plugins)
+    own = files.cell(cells[2].name).experiment
+    own.write_text(own.read_text().partition("\n")[2].replace("evaluations: 12", "evaluations: 13"))
+    with pytest.raises(InputError, match=r"is not that of the cell: search.evaluations is 13, not 12"):
+        folder.require_as_planned(files, cells, cells[0].cell.experiment.plugins)
