@@ -124,7 +124,8 @@ def tried(folder: Path, epochs: int) -> dict[str, Any]:
 def best_accuracy(run: Path) -> float:
     """The best validation accuracy of a run's trials."""
     trials = [trial for batch in load_batches(RunFiles(run).trials) for trial in batch]
-    return max((at.accuracy for trial in trials for at in trial.budgets if at is not None), default=float("nan"))
+    found = [at.accuracy for trial in trials for at in trial.budgets if at is not None and at.accuracy is not None]
+    return max(found, default=float("nan"))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ from nas.config.kinds import SEARCHER
 from nas.devices.local import InProcess
 from nas.devices.networks import BLOCKS, BLOCK_S, Untrained, time_networks
 from nas.optimisers.differentiable import Differentiable
-from nas.optimisers.searches import BudgetSearch, Networks, begin
+from nas.optimisers.searches import Networks, begin
+from nas.optimisers.turns import BudgetSearch
 from nas.process.files import append_jsonl, read_jsonl
 from nas.run.context import Context
 from nas.run.supernet import shared_weights

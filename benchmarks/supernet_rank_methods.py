@@ -103,8 +103,9 @@ def predicted(control: Control, by: str) -> Found:
 
 def optimised(control: Control, name: str) -> Found:
     """What an optimiser learns on the images kept for architecture with weights that stay, where no budget binds."""
-    from nas.optimisers.base import total
+    from nas.optimisers.base import ByGradients, Loss, total
     from nas.optimisers.cost import of_tables
+    from nas.optimisers.gated import GatedLoss, GatedNetworks
     from nas.optimisers.sampled import SampledLoss, SampledNetworks
 
     weights = control.weights
@@ -112,10 +113,13 @@ def optimised(control: Control, name: str) -> Found:
     tables = multiply_adds(control.space)
     problem = Unbounded(control.space, tables, derive_seed(control.seed, name))
     genomes = control.space.canonical(control.genomes)
-    search = load(OPTIMISERS[name])().begin(problem, of_tables(tables), 2 * float(tables.total(genomes).max()))
+    optimiser = load(OPTIMISERS[name])()
+    search = optimiser.begin(problem, of_tables(tables), 2 * float(tables.total(genomes).max()))
     data = control.training_set("arch", False)
     networks = SampledNetworks(control.space, weights, data, 128, derive_seed(control.seed, name, "images"))
-    loss = SampledLoss(networks, lambda genome: np.ones(1, np.bool_))
+    loss: Loss = SampledLoss(networks, lambda genome: np.ones(1, np.bool_))
+    if isinstance(optimiser, ByGradients):
+        loss = GatedLoss(GatedNetworks(networks), problem)
     for step in range(search.steps):
         genome = search.sample(step)
         search.update(genome, step, loss(genome, step))

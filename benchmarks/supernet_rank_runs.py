@@ -68,7 +68,7 @@ def pooled(images: Source) -> NDArray[np.uint8]:
     """Images [n, channels, height, width] of 8 bits with means of POOLED x POOLED pixels for pixels."""
     n, channels, height, width = images.shape
     cut = np.asarray(images[:]).reshape(n, channels, height // POOLED, POOLED, width // POOLED, POOLED)
-    return np.rint(cut.mean(axis=(3, 5), dtype=np.float32)).astype(np.uint8)
+    return np.asarray(np.rint(cut.mean(axis=(3, 5), dtype=np.float32)), np.uint8)
 
 
 def load(data: Path) -> RawData:

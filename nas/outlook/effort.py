@@ -74,7 +74,7 @@ class Effort:
 def step_flops(experiment: Experiment, space: SearchSpace) -> float:
     """Operations of one step of training the shared weights."""
     sampler = Sandwich(space, experiment.supernet.random_subnets)
-    drawn = len(sampler.draw(np.random.default_rng(0)))
+    drawn = len(sampler.draw(np.random.default_rng(0), 0))
     flops = sum(space.decode(genome).flops for genome in sampler.fixed) + drawn * largest_of(space).flops
     return float(experiment.supernet.batch_size * _STEP * flops)
 

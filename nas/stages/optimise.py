@@ -25,8 +25,9 @@ from nas.run.training import steps_progress
 from nas.search.problem import BudgetProblem
 
 if TYPE_CHECKING:
-    from nas.optimisers.base import ArchitectureOptimiser, SearchResult
-    from nas.optimisers.searches import BudgetSearch, Networks
+    from nas.optimisers.base import ArchitectureOptimiser, Problem, SearchResult
+    from nas.optimisers.searches import Networks
+    from nas.optimisers.turns import BudgetSearch
 
 #: Checkpoints per search.
 _CHECKPOINTS: Final = 20
@@ -58,7 +59,8 @@ def _for_budget(
     """What was searched in turns with the weights is derived; else it is searched now."""
     from nas.optimisers import collapse
     from nas.optimisers.differentiable import unbound
-    from nas.optimisers.searches import in_turns, resumed
+    from nas.optimisers.searches import resumed
+    from nas.optimisers.turns import stored_of
 
     budget = context.experiment.budgets[number]
     tables = problem.additive(context.experiment.target_of(budget))
@@ -66,7 +68,7 @@ def _for_budget(
     try:
         search = resumed(context, problem, number, optimiser, networks, stored)
         record["leaves"] = search.exit_rates or None
-        done = in_turns(stored, number)
+        done = stored_of(stored, number) is not None
         result = search.steps.result() if done else _drive(context, budget, search)
     except NothingFits as error:
         record["statement"] = error.statement
@@ -86,7 +88,7 @@ def _for_budget(
     write_found(context, budget, record)
 
 
-def _record(problem: BudgetProblem, result: SearchResult) -> dict[str, Any]:
+def _record(problem: Problem, result: SearchResult) -> dict[str, Any]:
     rows = [row[:size].tolist() for row, size in zip(result.probabilities, problem.sizes.tolist(), strict=True)]
     return {
         "proposals": result.proposals.tolist(),

@@ -24,7 +24,7 @@ from nas.run.training import load_checkpoint, require_same_kernels, steps_progre
 from nas.search.problem import problem_of
 
 if TYPE_CHECKING:
-    from nas.optimisers.searches import Turns
+    from nas.optimisers.turns import Turns
 
 #: A checkpoint at least this many times per training; each costs a few milliseconds.
 _CHECKPOINTS = 20
@@ -78,9 +78,9 @@ def _turns(context: Context, steps: int) -> Turns | None:
     if spec is None:
         return None
     from nas.optimisers.base import ByGradients
-    from nas.optimisers.searches import Turns
+    from nas.optimisers.searches import turns
 
     optimiser = spec.load()(**spec.arguments)
     if not isinstance(optimiser, ByGradients) or not optimiser.share:
         return None
-    return Turns(context, problem_of(context), optimiser, steps)
+    return turns(context, problem_of(context), optimiser, steps)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from nas.optimisers.searches import Turns
+from nas.optimisers.turns import Turns
 from nas.run.layout import EXPERIMENT, OPTIMISER
 from nas.run.supernet import searches_in_turns, shared_weights
 from nas.search.problem import problem_of
