@@ -5,14 +5,14 @@ For each table of the mobile space, on batches of random images:
 * `jax static`: one training step (forward, backward, SGD with momentum) of the largest network, compiled alone;
 * `jax masked`: the same network through the supernet's one program for all networks;
 * `sandwich`: one whole update of the supernet, largest + smallest + 2 random networks, the first two as programs of
-  their own size; images count once per update;
+  their own size where that saves something; images count once per update;
 * `sandwich masked`: the same update with all four networks through the one program, as it was before;
 * `torch`: the same step of the same network in PyTorch eager mode, channels last, where PyTorch is installed.
 
 The variants take turns, so that what else the machine does hits all of them; still, PyTorch's threads wait for each
 other and lose most of their speed where a core is busy with something else, so on a machine that is not quiet compare
-with `--threads 1`. The ratios are JAX static to PyTorch, and `sandwich` to `sandwich masked`. The first step includes
-compilation, or reading its result from the user's cache.
+on one core with one thread (`taskset -c 0 python … --threads 1`). The ratios are JAX static to PyTorch, and `sandwich`
+to `sandwich masked`. The first step includes compilation, or reading its result from the user's cache.
 
     python benchmarks/supernet.py --tables 8x8 28x28 --repeats 7 --json supernet.json
 """
@@ -67,6 +67,7 @@ class Row:
     variant: str
     batch: int
     first_s: float
+    processor_s_median: float
     images_per_s_min: float
     images_per_s_median: float
     images_per_s_max: float
@@ -84,10 +85,11 @@ def main() -> None:
     rows: list[Row] = []
     for table in arguments.tables:
         rows += measure(table, arguments.batch or BATCHES.get(table, 64), arguments.repeats, arguments.threads)
-    print(f"{'table':8} {'variant':16} {'first step':>10} {'images/s min':>13} {'median':>8} {'max':>8}")
+    print(f"{'table':8} {'variant':16} {'first step':>10} {'CPU s':>7} {'images/s min':>13} {'median':>8} {'max':>8}")
     for row in rows:
         rates = (row.images_per_s_min, row.images_per_s_median, row.images_per_s_max)
-        print(f"{row.table:8} {row.variant:16} {row.first_s:8.1f} s {rates[0]:13.0f} {rates[1]:8.0f} {rates[2]:8.0f}")
+        about = f"{row.table:8} {row.variant:16} {row.first_s:8.1f} s {row.processor_s_median:7.3f}"
+        print(f"{about} {rates[0]:13.0f} {rates[1]:8.0f} {rates[2]:8.0f}")
     to_torch = ratios(rows, "jax static", "torch")
     for table, ratio in to_torch.items():
         print(f"{table}: JAX trains the largest network {ratio:.2f} times as fast as PyTorch eager")
@@ -130,22 +132,28 @@ def measure(table: str, batch: int, repeats: int, threads: int) -> list[Row]:
     }
     if importlib.util.find_spec("torch"):
         variants["torch"] = torch_static(space, batch, threads)
-    first = {name: timed(run, 1) for name, run in variants.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    first = {name: timed(run, 1)[0] for name, run in variants.items()}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
     for _ in range(repeats):
         for name, run in variants.items():
-            seconds[name].append(timed(run, STEPS) / STEPS)
-    return [
-        Row(table, name, batch, first[name], batch / max(s), batch / statistics.median(s), batch / min(s))
-        for name, s in seconds.items()
-    ]
+            # The variant before has worked elsewhere in memory.
+            run(1)
+            seconds[name].append(timed(run, STEPS))
+    return [row(table, name, batch, first[name], seconds[name]) for name in variants]
 
 
-def timed(run: Callable[[int], None], steps: int) -> float:
-    """Seconds that `steps` steps take."""
-    begin = time.perf_counter()
+def row(table: str, variant: str, batch: int, first_s: float, seconds: list[tuple[float, float]]) -> Row:
+    """A row of readings (seconds, processor seconds) of a step."""
+    walls, processor = ([each[n] for each in seconds] for n in (0, 1))
+    rates = batch / max(walls), batch / statistics.median(walls), batch / min(walls)
+    return Row(table, variant, batch, first_s, statistics.median(processor), *rates)
+
+
+def timed(run: Callable[[int], None], steps: int) -> tuple[float, float]:
+    """Seconds, and processor seconds of this process, that each of `steps` steps takes."""
+    begin, used = time.perf_counter(), time.process_time()
     run(steps)
-    return time.perf_counter() - begin
+    return (time.perf_counter() - begin) / steps, (time.process_time() - used) / steps
 
 
 def network_of(space: SearchSpace) -> Network:

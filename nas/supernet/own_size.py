@@ -1,7 +1,7 @@
 """One network of a space at its own size: the shared weights are cut for it within the compiled program.
 
-The masked program (`elastic`) runs any network at the cost of the largest; one that is known beforehand need not. It is
-built from the slots, with every exit that is legal for it, however many a network may have.
+In the masked program (`elastic`) every slot that is there costs what its largest combination does; a network that is
+known beforehand need not. It is built from the slots, with every exit that is legal for it, however many it may have.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from search_spaces.slots import IMAGE
 
 def own_size(supernet: Supernet, genome: NDArray[np.int64]) -> OwnSize:
     """The network of a genome [genes] as a function of the shared weights, with what its program costs."""
-    parts = _parts(supernet, genome)
+    parts = own_parts(supernet, genome)
     there = [part for part in parts if part is not None]
-    masked = sum(max(map(_macs, plan.unions)) for plan in supernet.plans)
 
     def logits(params: Mapping[str, Array], images: Array, scales: tuple[Array, Array] | None = None) -> Array:
         return _forward(supernet, parts, params, images, scales)
 
-    return OwnSize(logits, sum(len(part.ops) for part in there), sum(part.macs for part in there), masked)
+    macs = sum(part.macs for part in there)
+    return OwnSize(logits, sum(len(part.ops) for part in there), macs, _shared_macs(supernet, genome))
 
 
-def _parts(supernet: Supernet, genome: NDArray[np.int64]) -> list[Network | None]:
-    """Each slot's network; None where a body slot is absent and where an exit is not legal."""
+def own_parts(supernet: Supernet, genome: NDArray[np.int64]) -> list[Network | None]:
+    """Each slot's network for a genome [genes]; None where a body slot is absent and where an exit is not legal."""
     chosen = supernet.choices(genome[None])
     legal = dict(zip(supernet.positions, chosen.legal[0].tolist(), strict=True))
     parts = []
@@ -46,6 +46,13 @@ def _parts(supernet: Supernet, genome: NDArray[np.int64]) -> list[Network | None
         values = next(islice(plan.slot.combinations(), combination, None))
         parts.append(plan.slot.network(values) if legal.get(number, True) else None)
     return parts
+
+
+def _shared_macs(supernet: Supernet, genome: NDArray[np.int64]) -> int:
+    """Multiply-adds for one image of a genome [genes] in the masked program: slots that are there, at their largest."""
+    combination = supernet.choices(genome[None]).combination[0]
+    entries = [plan.entry[chosen] for plan, chosen in zip(supernet.plans, combination, strict=True)]
+    return sum(_macs(plan.unions[n]) for plan, n in zip(supernet.plans, entries, strict=True) if n < len(plan.unions))
 
 
 def _macs(union: Union) -> int:

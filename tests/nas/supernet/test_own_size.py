@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from nas.nn.batches import TrainingSet
 from nas.nn.loop import Recipe, State
+from nas.nn.own_size import pays
 from nas.nn.trainer import Trainer
 from nas.supernet.elastic import Supernet
-from nas.supernet.own_size import _parts, own_size
+from nas.supernet.own_size import own_parts, own_size
 from nas.supernet.sampling import largest, smallest
 from nas.supernet.training import SharedNetworks, supernet_trainer
 from nas.tasks.image_classification import losses
@@ -78,6 +79,7 @@ def test_loss_answers_and_gradients_are_those_of_the_program_for_all(
     made: Callable[[SearchSpace, pytest.MonkeyPatch], Made],
     equilibrium: bool,
 ) -> None:
+    monkeypatch.setattr("nas.nn.trainer.pays", lambda own, recipe: True)
     space, genomes = made(tiny, monkeypatch)
     recipe = replace(LONG, equilibrium=equilibrium)
     trainer = Trainer(SharedNetworks(space), Fixed(genomes), pictures, recipe, 0)
@@ -115,15 +117,17 @@ def test_the_limit_on_exits_does_not_count() -> None:
     """One is the most that a network of this space may have; weights are trained for wherever it can be."""
     space = toy((1, 8, 8), CLASSES)
     supernet, genome = Supernet(space), largest(space)
-    parts = _parts(supernet, genome)
+    parts = own_parts(supernet, genome)
     heads = [part for part, plan in zip(parts, supernet.plans, strict=True) if plan.slot.role == "exit"]
     assert len([part for part in heads if part is not None]) == 3 > space.max_exits
 
 
-def test_the_largest_network_computes_what_the_program_for_all_does(tiny: SearchSpace) -> None:
+def test_only_a_network_smaller_than_what_the_program_for_all_does_for_it_is_worth_its_own(tiny: SearchSpace) -> None:
+    """For the smallest network that program leaves out slots, and runs the others at their largest."""
     big, small = (own_size(Supernet(tiny), end(tiny)) for end in (largest, smallest))
-    assert small.macs < big.macs == big.shared_macs == small.shared_macs
+    assert small.macs < small.shared_macs < big.shared_macs == big.macs
     assert small.operators < big.operators
+    assert pays(small, LONG) and not pays(big, LONG)
 
 
 def same(one: State, other: State) -> bool:
@@ -133,14 +137,14 @@ def same(one: State, other: State) -> bool:
     return one.step == other.step and all(np.array_equal(a, b) for a, b in leaves)
 
 
-def test_a_training_with_programs_of_their_own_is_resumed_to_the_same_weights(
+def test_a_training_with_a_program_of_its_own_is_resumed_to_the_same_weights(
     tiny: SearchSpace, pictures: TrainingSet
 ) -> None:
     kept: dict[int, bytes] = {}
 
     def trainer() -> Trainer:
         made = supernet_trainer(tiny, pictures, LONG, seed=1, random_subnets=0)
-        assert all(gradient is not made._gradient for gradient in made._fixed_gradients)
+        assert [gradient is made._gradient for gradient in made._fixed_gradients] == [True, False]
         return made
 
     one = trainer()
