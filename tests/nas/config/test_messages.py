@@ -47,7 +47,7 @@ def refusal(data: dict[str, Any]) -> str:
         ({"search": {"objectives": ["params"]}}, "search.objectives must be different and contain one of accuracy,"),
         (
             {"search": {"objectives": ["accuracy", "balanced_accuracy"]}},
-            "either accuracy or balanced_accuracy, got acc",
+            "accuracy, balanced_accuracy and score, got acc",
         ),
         ({"splits": {"val": 2}}, "splits: val is 2"),
         ({"space": {"name": "mobile", "stages": [STAGE | {"widths": [8, 8]}]}}, "space.stages[0]: a stage's widths"),

@@ -100,6 +100,7 @@ def scored(scores: list[float], seconds: list[float] | None = None) -> list[Tria
 def test_scores_rank_as_they_are_in_whatever_unit(scale: float) -> None:
     scores = [scale * value for value in (-3.0, 5.0, 1.0, 4.999, -90.0, 2.0, 0.0, 7.0, 3.0)]
     found = scored(scores, [9.0, 8.0, 7.0, 1.0, 5.0, 4.0, 3.0, 2.0, 6.0])
+    assert [Trial.from_json(trial.to_json()) for trial in found] == found
     assert [trial.slot for trial in ranked(SPACE, found, (), 0)] == np.argsort(-np.array(scores)).tolist()
     told = estimates(SPACE, found, (), 0)
     assert told.accuracy.tolist() == scores and told.equal == 0
