@@ -9,11 +9,13 @@ recipe and draws --networks of the 15,625 to be judged one by one. The accuracie
 size, are for the comparison alone.
 
 tau is Kendall's over the networks drawn, and over the better half of them; beside it the difference from that of
-multiply-adds with a 95 % interval, the networks drawn anew in pairs. Derived is the network that a method would take
-without a budget. Regret is what is lost by its choice within the budgets of `search_tabular.py` (HELP's six test
-devices, five quantiles of latency) against the best network there, in points; methods that judge one by one choose
-among the networks drawn, the others among all. `predictor` is the surrogate model of `nas.searchers` fitted to the
-networks judged. CPU seconds are all that a row needed, training included.
+multiply-adds with a 95 % interval, the networks drawn anew in pairs. Multiply-adds are those of the benchmark's
+networks, which compute edges that lead nowhere too; `macs in use` leaves these out, and is the better guide by far.
+Derived is the network that a method would take without a budget. Regret is what is lost by its choice within the
+budgets of `search_tabular.py` (HELP's six test devices, five quantiles of latency) against the best network there, in
+points; methods that judge one by one choose among the networks drawn, the others among all. `predictor` is the
+surrogate model of `nas.searchers` fitted to the networks judged. CPU seconds are all that a row needed, training
+included.
 
 Beside OUT a folder OUT-runs keeps checkpoints, judgements and rows as they come: killed and started again, the
 benchmark goes on where it was. Rows of published figures are said to be so and are not computed here.
@@ -138,15 +140,18 @@ def main() -> None:
     parser.add_argument("--methods", help=f"comma-separated; default: {','.join(METHODS)}")
     parser.add_argument("--channels", type=int, default=8)
     parser.add_argument("--cells", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--images", type=int, default=1000, help="of val, per network judged")
     parser.add_argument("--calibration", type=int, default=512, help="images for batch norm, per network judged")
     parser.add_argument("--networks", type=int, default=1000)
+    parser.add_argument("--limit", type=int, help="images to train, search and judge on; all 50,000 without")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     table = load_table(args.latency) if args.latency else nb201()
     accuracy, within = 100 * load_accuracy(args.accuracy, table)[:, 0], tasks(table)
-    settings = Settings(args.channels, args.cells, args.epochs, args.images, args.calibration, args.networks)
+    settings = Settings(
+        args.channels, args.cells, args.epochs, args.images, args.calibration, args.networks, args.limit
+    )
     methods = list(dict.fromkeys(["macs", *(args.methods.split(",") if args.methods else METHODS)]))
     with tempfile.TemporaryDirectory() as forgotten:
         folder = args.json.with_name(f"{args.json.stem}-runs") if args.json else Path(forgotten)
