@@ -113,10 +113,13 @@ def build(files: SweepFiles) -> SweepView:
 def _answer(state: SweepState) -> Answer:
     total, kept = len(state.cells), state.count("kept")
     broken, failed, left = state.count("not kept"), state.count("failed"), total - state.count(*COMPLETE)
+    open_ = state.count("not measured")
     if kept == total:
         headline = "All budgets are kept." if total == 1 else f"All {total} cells kept their budgets."
         return Answer("kept", headline, "Measured on their targets; each cell has a page of its own.")
-    counts = ((broken, "did not"), (failed, "failed"), (left - failed, "are not complete"))
+    counts = (
+        (broken, "did not"), (open_, "could not be measured"), (failed, "failed"), (left - failed, "are not complete")
+    )  # fmt: skip
     said = [f"{count} {what}" for count, what in counts if count]
     headline = f"{kept} of {total} cells kept their budgets."
     text = f"Of the others {', '.join(said)}. What was found follows; each cell has a page of its own."
@@ -124,7 +127,7 @@ def _answer(state: SweepState) -> Answer:
 
 
 def _row(row: ResultRow, names: dict[str, str], ends: tuple[float, float]) -> RowView:
-    state: State = "not measured" if not row.complete else "kept" if row.kept == row.complete else "not kept"
+    state: State = "not kept" if row.broken else "kept" if row.complete and row.kept == row.complete else "not measured"
     strip = None if row.accuracy is None else figures.strip(row.accuracy, ends, row.repeated.number)
     return RowView(row, formatting.target(row.budget.target, names), state, strip)
 
