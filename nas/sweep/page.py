@@ -52,14 +52,20 @@ class CellView:
 
 @dataclass(frozen=True)
 class SweepView:
-    """All the template needs; `target` is that of all budgets, empty where they have several."""
+    """All the template needs; `target` is that of all budgets, empty where they have several.
+
+    `telling` are the axes in which cells differ, `axes` those but the seed, `budgets` the names that all cells have.
+    """
 
     state: SweepState
     answer: Answer
     target: str
+    telling: tuple[str, ...]
     axes: tuple[str, ...]
     groups: tuple[Repeated, ...]
     keys: tuple[Markup, ...]
+    budgets: tuple[str, ...]
+    shapes: tuple[Markup, ...]
     rows: tuple[RowView, ...]
     repeats: bool
     wide: Markup | None
@@ -80,7 +86,8 @@ def write_page(files: SweepFiles) -> Path:
 def build(files: SweepFiles) -> SweepView:
     """What the page says."""
     state = Watcher(files).look()
-    groups = results.repeated(state.cells)
+    groups, telling = results.repeated(state.cells), results.telling(state.cells)
+    budgets = tuple(dict.fromkeys(cell.budgets for cell in state.cells))
     found = results.rows(groups)
     names = results.device_names(files.cell(cell.cell.name) for cell in state.cells)
     values = [value for row in found if row.accuracy for value in row.accuracy.values]
@@ -96,9 +103,12 @@ def build(files: SweepFiles) -> SweepView:
         state=state,
         answer=_answer(state),
         target=targets.pop() if len(targets) == 1 else "",
-        axes=tuple(key for key in results.telling(state.cells) if key != results.SEED),
+        telling=telling,
+        axes=tuple(key for key in telling if key != results.SEED),
         groups=groups,
         keys=tuple(figures.key(group.number) for group in groups),
+        budgets=budgets[0] if len(budgets) == 1 else (),
+        shapes=tuple(map(figures.shape, range(len(budgets[0])))),
         rows=views,
         repeats=any(len(group.cells) > 1 for group in groups),
         wide=figures.fronts(fronts, *_WIDE) if fronts else None,
