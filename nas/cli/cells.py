@@ -24,13 +24,18 @@ if TYPE_CHECKING:
     from nas.run.layout import RunFiles
     from nas.sweep.running import Happened
 
-_COLOURS: Final = {"kept": "green", "not kept": "red", "failed": "red", "running": "bold", "interrupted": "yellow"}
+_COLOURS: Final = {
+    "kept": "green",
+    "running": "bold",
+    **dict.fromkeys(("not kept", "failed"), "red"),
+    **dict.fromkeys(("interrupted", "not measured"), "yellow"),
+}
 #: How often the table is drawn: what is measured may be in the same process.
 _DRAWN_PER_S: Final = 0.5
 #: Where there is no terminal, something is said at least that often.
 SAID_EVERY_S: Final = 30.0
 #: In which order cells are shown where there is no room for all.
-_FIRST: Final = ("running", "failed", "interrupted", "not kept", "kept", "waiting")
+_FIRST: Final = ("running", "failed", "interrupted", "not kept", "not measured", "kept", "waiting")
 #: Lines of a terminal that the table leaves free.
 _ROOM: Final = 6
 

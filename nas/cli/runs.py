@@ -72,7 +72,10 @@ def _start(args: argparse.Namespace, work: Callable[[Context], Ended]) -> int:
     from nas.outlook.rehearsal import opened
     from nas.run.folder import RunFolder
     from nas.run.opening import open_context
+    from nas.sweep.sweep_file import is_sweep_file
 
+    if is_sweep_file(Path(args.experiment)):
+        raise InputError(f"{args.experiment} is a sweep, and no experiment: give it to `nas sweep`")
     overrides = [*args.set, *([f"seed={args.seed}"] if args.seed is not None else [])]
     experiment = parse.load(Path(args.experiment), tuple(overrides), options.granted(args))
     out = Path(args.out or Path("runs") / experiment.name)

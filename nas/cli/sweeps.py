@@ -45,9 +45,13 @@ def add(commands: options.Commands) -> None:
     command.set_defaults(handler=status)
 
 
-@interrupt.deferred(INTERRUPTED, grace_s=_GRACE_S)
 def sweep(args: argparse.Namespace) -> int:
     """`nas sweep`: every cell; 0 where all kept their budgets."""
+    with interrupt.deferred(INTERRUPTED, grace_s=interrupt.GRACE_S if args.workers is None else _GRACE_S):
+        return _sweep(args)
+
+
+def _sweep(args: argparse.Namespace) -> int:
     from nas.process.lock import locked
     from nas.sweep import folder, sweep_file
     from nas.sweep.cells import cells_of

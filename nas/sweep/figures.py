@@ -28,6 +28,11 @@ def key(number: int) -> Markup:
     return svg.drawing(26, 14, "", [svg.line(1, 7, 25, 7, f"sweep-front {hue(number)}")])
 
 
+def shape(number: int) -> Markup:
+    """The mark of a budget, for a legend."""
+    return svg.drawing(26, 14, "", [svg.mark(SHAPES[number % len(SHAPES)], 13, 7, 4.6, "sweep-mark any")])
+
+
 def fronts(found: Sequence[Front], width: float, height: float) -> Markup:
     """Every cell's front, with its winners where they were measured."""
     frame = Frame(46.0, 28.0, width - 10, height - 48)

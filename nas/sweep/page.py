@@ -52,14 +52,20 @@ class CellView:
 
 @dataclass(frozen=True)
 class SweepView:
-    """All the template needs; `target` is that of all budgets, empty where they have several."""
+    """All the template needs; `target` is that of all budgets, empty where they have several.
+
+    `telling` are the axes in which cells differ, `axes` those but the seed, `budgets` the names that all cells have.
+    """
 
     state: SweepState
     answer: Answer
     target: str
+    telling: tuple[str, ...]
     axes: tuple[str, ...]
     groups: tuple[Repeated, ...]
     keys: tuple[Markup, ...]
+    budgets: tuple[str, ...]
+    shapes: tuple[Markup, ...]
     rows: tuple[RowView, ...]
     repeats: bool
     wide: Markup | None
@@ -80,7 +86,8 @@ def write_page(files: SweepFiles) -> Path:
 def build(files: SweepFiles) -> SweepView:
     """What the page says."""
     state = Watcher(files).look()
-    groups = results.repeated(state.cells)
+    groups, telling = results.repeated(state.cells), results.telling(state.cells)
+    budgets = tuple(dict.fromkeys(cell.budgets for cell in state.cells))
     found = results.rows(groups)
     names = results.device_names(files.cell(cell.cell.name) for cell in state.cells)
     values = [value for row in found if row.accuracy for value in row.accuracy.values]
@@ -96,9 +103,12 @@ def build(files: SweepFiles) -> SweepView:
         state=state,
         answer=_answer(state),
         target=targets.pop() if len(targets) == 1 else "",
-        axes=tuple(key for key in results.telling(state.cells) if key != results.SEED),
+        telling=telling,
+        axes=tuple(key for key in telling if key != results.SEED),
         groups=groups,
         keys=tuple(figures.key(group.number) for group in groups),
+        budgets=budgets[0] if len(budgets) == 1 else (),
+        shapes=tuple(map(figures.shape, range(len(budgets[0])))),
         rows=views,
         repeats=any(len(group.cells) > 1 for group in groups),
         wide=figures.fronts(fronts, *_WIDE) if fronts else None,
@@ -113,10 +123,13 @@ def build(files: SweepFiles) -> SweepView:
 def _answer(state: SweepState) -> Answer:
     total, kept = len(state.cells), state.count("kept")
     broken, failed, left = state.count("not kept"), state.count("failed"), total - state.count(*COMPLETE)
+    open_ = state.count("not measured")
     if kept == total:
         headline = "All budgets are kept." if total == 1 else f"All {total} cells kept their budgets."
         return Answer("kept", headline, "Measured on their targets; each cell has a page of its own.")
-    counts = ((broken, "did not"), (failed, "failed"), (left - failed, "are not complete"))
+    counts = (
+        (broken, "did not"), (open_, "could not be measured"), (failed, "failed"), (left - failed, "are not complete")
+    )  # fmt: skip
     said = [f"{count} {what}" for count, what in counts if count]
     headline = f"{kept} of {total} cells kept their budgets."
     text = f"Of the others {', '.join(said)}. What was found follows; each cell has a page of its own."
@@ -124,7 +137,7 @@ def _answer(state: SweepState) -> Answer:
 
 
 def _row(row: ResultRow, names: dict[str, str], ends: tuple[float, float]) -> RowView:
-    state: State = "not measured" if not row.complete else "kept" if row.kept == row.complete else "not kept"
+    state: State = "not kept" if row.broken else "kept" if row.complete and row.kept == row.complete else "not measured"
     strip = None if row.accuracy is None else figures.strip(row.accuracy, ends, row.repeated.number)
     return RowView(row, formatting.target(row.budget.target, names), state, strip)
 

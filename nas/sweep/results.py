@@ -56,7 +56,7 @@ class Repeated:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One budget of repeated cells: how many of those that are complete kept it, and what their winners gave.
+    """One budget of repeated cells: how many of those that are complete kept it or broke it, and what winners gave.
 
     `parameters` are those of the winners; None where no winner says.
     """
@@ -65,6 +65,7 @@ class ResultRow:
     budget: BudgetRow
     complete: int
     kept: int
+    broken: int
     accuracy: Spread | None
     latency_s: Spread | None
     parameters: Spread | None
@@ -150,6 +151,7 @@ def _row(group: Repeated, budget: BudgetRow) -> ResultRow:
         budget,
         len(done),
         sum(verdict.kept is True for verdict in winners),
+        len(done) - sum(verdict.kept is not False for verdict in winners),
         _spread(verdict.test_accuracy for verdict in winners),
         _spread(verdict.measured_s for verdict in winners),
         _spread(verdict.counts.get("params") for verdict in winners),

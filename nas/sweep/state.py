@@ -17,9 +17,9 @@ from nas.sweep import folder
 from nas.sweep.folder import Listed
 from nas.sweep.layout import SweepFiles
 
-State = Literal["waiting", "running", "interrupted", "failed", "kept", "not kept"]
-#: Those that have nothing left to do.
-COMPLETE: Final = ("kept", "not kept")
+State = Literal["waiting", "running", "interrupted", "failed", "kept", "not kept", "not measured"]
+#: Those of cells that came to their end: "not measured" where no budget is known to be broken.
+COMPLETE: Final = ("kept", "not kept", "not measured")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Watcher:
         if lock.holder(files.root) is not None or (begun_here and sweep_runs):
             state: State = "running"
         elif progress.ended:
-            state = "kept" if progress.kept else "not kept"
+            state = _outcome(progress)
         elif cause:
             state = "failed"
         else:
@@ -101,6 +101,14 @@ class Watcher:
             listed, state, progress, cause if state == "failed" else "", budgets,
             int(written["search"]["evaluations"].number or 0), progress.begun and _takes(self._files, listed),
         )  # fmt: skip
+
+
+def _outcome(progress: Progress) -> Literal["kept", "not kept", "not measured"]:
+    if progress.kept:
+        return "kept"
+    found = progress.verdicts
+    open_ = progress.fits and not found.unmet and all(verdict.kept is not False for verdict in found.winners)
+    return "not measured" if open_ and found.winners else "not kept"
 
 
 def _takes(files: SweepFiles, listed: Listed) -> bool:

@@ -62,11 +62,17 @@ KINDS = (
     Kind(r"nas run experiments/quickstart\.yaml", "unused_checkout", leaves="runs/quickstart/report.html"),
     Kind(r"make demo", "checkout", leaves="runs/quickstart/report.html"),
     Kind(r"nas run experiments/quickstart\.yaml --out runs/tighter .*", "demo", leaves="runs/tighter/report.html"),
+    # Sweeps.
+    Kind(r"nas check experiments/sweep\.yaml", "checkout"),
+    Kind(
+        r"nas (sweep experiments/sweep\.yaml|status runs/\S+|report runs/sweep)",
+        left_out="after a sweep of minutes; test_sweep_command.py does so with short ones",
+    ),
     # Installing and developing.
     Kind(r"pip install (\.|'\.\[optuna\]')", "checkout", leaves="site/bin/nas", environment=WITHOUT_NETWORK),
     Kind(r"make (dev|check|test|test-slow)", "checkout", environment=DRY_RUN),
     # Names of commands, and commands with a placeholder.
-    Kind(r"nas (run|search|train|export|verify|report|check|profile|latency|latency fit)", name=True),
+    Kind(r"nas (run|search|sweep|status|train|export|verify|report|check|profile|latency|latency fit)", name=True),
     Kind(r"nas .*(…|\.\.\.|\b[A-Z]{4,}\b).*", placeholders=True),
     # Not run.
     Kind(r"nas run bars\.yaml --plugins \S+", left_out="test_docs_examples.py runs it, and looks at what it leaves"),

@@ -122,7 +122,7 @@ def test_folders_of_something_else_are_left_alone(there: str, file: str, nas: Co
 def test_an_experiment_is_no_sweep_and_a_sweep_no_experiment(file: str, nas: Command) -> None:
     base = str(Path(file).with_name("base.yaml"))
     assert "a sweep has no key" in nas("sweep", base, "--out", "out").error
-    assert "an experiment has no key 'experiment'" in nas("run", file, "--out", "out").error
+    assert "is a sweep, and no experiment: give it to `nas sweep`" in nas("run", file, "--out", "out").error
     assert "--kind is for these" in nas("check", file, "--kind", "space").error
 
 

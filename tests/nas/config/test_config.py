@@ -13,9 +13,11 @@ from nas.config import dump, kinds, parse, plain_yaml
 from nas.config.kinds import Kind
 from nas.config.settings import Experiment
 from nas.errors import InputError
+from nas.sweep.sweep_file import is_sweep_file
 from tests.nas.small_runs import Command, small, write
 
-EXPERIMENTS = sorted((Path(__file__).parents[3] / "experiments").glob("*.yaml"))
+FOLDER = Path(__file__).parents[3] / "experiments"
+EXPERIMENTS = sorted(path for path in FOLDER.glob("*.yaml") if not is_sweep_file(path))
 
 
 def again(experiment: Experiment) -> Experiment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from nas.errors import InputError
 from nas.sweep import sweep_file
 from nas.sweep.cells import Cell, cells_of
 from nas.sweep.naming import cell_name, labels
-from tests.nas.small_runs import small
+from tests.documents import ROOT, names_in, rows, sections, write_files
+from tests.nas.small_runs import small, write
 from tests.nas.sweep.small_sweeps import write_sweep
 
 
@@ -204,3 +206,15 @@ def test_every_value_becomes_a_name_of_a_folder(value: Any) -> None:
 def test_long_values_that_differ_have_different_names() -> None:
     names = {cell_name({"x": "/data/" + "a" * 300 + end}, {"x": "path"}) for end in "bc"}
     assert len(names) == 2
+
+
+def test_sweeps_that_are_shown_are_sweeps(tmp_path: Path) -> None:
+    write(tmp_path, small(target={"device": "host", "runner": "onnxruntime"}), "door_camera.yaml")
+    write_files("sweep.md", tmp_path)
+    assert len(cells(tmp_path / "my_sweep.yaml")) == 18 and len(cells(tmp_path / "my_draws.yaml")) == 24
+    assert len(cells(ROOT / "experiments" / "sweep.yaml")) == 4
+
+
+def test_every_key_of_a_sweep_is_described() -> None:
+    described = {name for row in rows(sections("sweep.md")["The file"]) for name in names_in(row[0])}
+    assert described == {field.name for field in dataclasses.fields(sweep_file.SweepSettings)}

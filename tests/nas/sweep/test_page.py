@@ -63,6 +63,13 @@ def test_rows_are_budgets_with_the_spread_of_their_seeds(tmp_path: Path) -> None
     assert view.answer.headline == "5 of 6 cells kept their budgets." and view.answer.state == "not kept"
 
 
+def test_what_could_not_be_measured_is_neither_kept_nor_broken(tmp_path: Path) -> None:
+    view = build(made_up(tmp_path, {0: None, 1: None, 3: False}))
+    assert [row.state for row in view.rows if row.row.budget.name == "tiny"] == ["not measured", "not kept"]
+    assert [cell.cell.state for cell in view.cells] == ["not measured"] * 2 + ["kept", "not kept", "kept", "kept"]
+    assert view.answer.text.startswith("Of the others 1 did not, 2 could not be measured.")
+
+
 def test_links_lead_to_the_pages_of_cells_and_nothing_is_loaded(tmp_path: Path) -> None:
     files = made_up(tmp_path)
     files.cell("epochs-2_seed-1").report.unlink()

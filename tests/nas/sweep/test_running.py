@@ -145,7 +145,7 @@ def test_who_has_a_folder_is_known_without_locking_it(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({"axes": {**AXES, "seed": [0, 2]}}, "this one lacks the cell latency-2ms_seed-1|has the cell latency-2ms_se"),
-        ({"axes": {**AXES, "winners.epochs": [1]}}, "the cell latency-2ms_seed-0"),
+        ({"axes": {**AXES, "winners.epochs": [3]}}, "winners.epochs was 1 and is 3"),
     ],
 )
 def test_another_sweep_is_not_carried_on_with(changed: dict[str, object], message: str, tmp_path: Path) -> None:

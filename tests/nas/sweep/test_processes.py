@@ -1,0 +1,106 @@
+"""Cells as processes: cores of their own, an end with whoever began them, and what they said last."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nas.config.plugins import NO_PLUGINS
+from nas.errors import InputError
+from nas.process.facts import cores_used
+from nas.run.layout import RunFiles
+from nas.sweep import processes
+from nas.sweep.processes import Processes, shares_of
+from nas.sweep.workers import Task
+
+BEGIN = str(Path(processes.__file__).with_name("begin.py"))
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "shares"),
+    [([0, 1], 2, [[0], [1]]), ([3, 5, 7, 9, 11], 2, [[3, 5], [7, 9]]), ([4], 1, [[4]]), ([0, 1, 2], 1, [[0, 1, 2]])],
+)
+def test_every_worker_has_as_many_cores(cores: list[int], workers: int, shares: list[list[int]]) -> None:
+    assert shares_of(cores, workers) == shares
+
+
+@pytest.mark.parametrize("workers", [0, -1, 3])
+def test_more_workers_than_cores_are_refused(workers: int) -> None:
+    with pytest.raises(InputError, match=f"--workers is {workers}, and this process may use 2 cores"):
+        shares_of([0, 1], workers)
+
+
+def test_a_process_has_its_cores_and_no_others() -> None:
+    core = cores_used()[-1]
+    program = [sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"]
+    command = [sys.executable, "-IS", BEGIN, str(core), str(os.getpid()), *program]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"{{{core}}}\n"
+
+
+def test_a_process_ends_with_the_one_that_began_it(tmp_path: Path) -> None:
+    """Also if that is killed, or was so before the process could ask to be told."""
+    wait = f"open({str(tmp_path / 'begun')!r}, 'w').close(); import time; time.sleep(60)"
+    begin = [sys.executable, "-IS", BEGIN, str(cores_used()[0])]
+    program = (
+        f"import os, subprocess, sys, time\n"
+        f"child = subprocess.Popen([*{begin!r}, str(os.getpid()), sys.executable, '-c', {wait!r}])\n"
+        f"print(child.pid, flush=True)\n"
+        f"while True: time.sleep(1)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split():
+        assert time.monotonic() < deadline, "it outlived its parent"
+        time.sleep(0.01)
+    orphan = subprocess.run([*begin, "1", sys.executable, "-c", "print('ran')"], capture_output=True, check=True)
+    assert orphan.stdout == b""
+
+
+@pytest.mark.parametrize(
+    ("program", "cause"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "its process was ended by SIGKILL"),
+        ("print('one'); print('nas: error: two\\n\\n')", "two"),
+        ("import sys; sys.exit(7)", "its process ended with 7"),
+    ],
+)
+def test_what_a_process_said_last_is_its_cause(
+    program: str, cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        processes.subprocess, "Popen", lambda command, **how: start([sys.executable, "-c", program], **how)
+    )
+    workers = Processes(1, NO_PLUGINS)
+    assert workers.free() == 1
+    workers.begin(Task("cell", RunFiles(tmp_path)))
+    assert workers.free() == 0
+    (ended,) = workers.ended(30)
+    assert (ended.name, ended.cause, workers.free()) == ("cell", cause, 1)
+    assert workers.ended(30) == []
+
+
+def test_processes_are_asked_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, made = subprocess.Popen, []
+
+    def popen(command: list[str], **how: object) -> subprocess.Popen[bytes]:
+        made.append(start([sys.executable, "-c", "import time; time.sleep(60)"], **how))
+        return made[-1]
+
+    monkeypatch.setattr(processes.subprocess, "Popen", popen)
+    workers = Processes(1, NO_PLUGINS)
+    workers.begin(Task("cell", RunFiles(tmp_path)))
+    assert workers.ended(0.01) == []
+    workers.close()
+    assert made[0].returncode == -15
