@@ -157,7 +157,7 @@ def main() -> None:
     args = parser.parse_args()
     table = load_table(args.latency) if args.latency else nb201()
     accuracy = 100 * load_accuracy(args.accuracy, table)[:, 0]
-    settings = Settings(args.channels, args.cells, args.epochs, args.images, args.calibration, 1000)
+    settings = Settings(args.channels, args.cells, args.epochs, args.images, args.calibration, 1000, None)
     rows_of = Rows(table.ops)
     tasks: list[tuple[str, float]] = [("none", 1.0), *((device, q) for device in HELP_TEST for q in QUANTILES)]
     path = args.json.with_suffix(".jsonl")

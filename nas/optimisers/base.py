@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,6 +140,11 @@ class ByGradients(ArchitectureOptimiser, Protocol):
 
     @property
     def share(self) -> float: ...
+
+
+def in_turns(optimiser: object) -> TypeGuard[ByGradients]:
+    """Whether an optimiser searches in turns with the training of the weights."""
+    return isinstance(optimiser, ByGradients) and optimiser.share > 0
 
 
 def legal(problem: Problem) -> Bools:

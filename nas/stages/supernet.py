@@ -77,10 +77,10 @@ def _turns(context: Context, steps: int) -> Turns | None:
     spec = context.experiment.search.optimiser
     if spec is None:
         return None
-    from nas.optimisers.base import ByGradients
+    from nas.optimisers.base import in_turns
     from nas.optimisers.searches import turns
 
     optimiser = spec.load()(**spec.arguments)
-    if not isinstance(optimiser, ByGradients) or not optimiser.share:
+    if not in_turns(optimiser):
         return None
     return turns(context, problem_of(context), optimiser, steps)

@@ -64,6 +64,24 @@ def test_cells_share_exactly_where_the_stage_reads_the_same(change: str) -> None
     assert (weights_depend_on(experiment()) == weights_depend_on(experiment(change))) == same
 
 
+@pytest.mark.parametrize(
+    ("optimiser", "groups"),
+    [
+        ({"name": "differentiable"}, 2),
+        ({"name": "differentiable", "share": 0}, 1),
+        ({"name": "loss_regression"}, 1),
+        (None, 1),
+    ],
+)
+def test_weights_that_serve_what_a_search_prefers_are_trained_for_its_budget(
+    optimiser: dict[str, Any] | None, groups: int, tmp_path: Path
+) -> None:
+    base = small(splits={})
+    base["search"] |= {"optimiser": optimiser}
+    found = sweep(tmp_path, {"budgets.0.latency": ["1 ms", "2 ms"]}, base)
+    assert len({cell.group for cell in found.values()}) == groups
+
+
 def test_every_key_of_the_supernet_section_is_compared() -> None:
     """Where one is added, it is not forgotten."""
     compared = json.loads(weights_depend_on(experiment("supernet.max_time=1 h")))["supernet"]
