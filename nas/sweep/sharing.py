@@ -35,8 +35,8 @@ class Planned:
 def planned(cells: Sequence[Cell]) -> tuple[Planned, ...]:
     """The cells in their order, with the groups that share weights, whose images are cut for all of a group.
 
-    Cells share where all that the stage reads is the same, as `nas.run.reuse` compares it. Where architecture is searched
-    in turns with the training, that is what the search reads, too: weights learn to serve what it prefers.
+    Cells share where all that the stage reads is the same, as `nas.run.reuse` compares it. Where architecture is
+    searched in turns with the training, that is what the search reads, too: weights learn to serve what it prefers.
     """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:

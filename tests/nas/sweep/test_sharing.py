@@ -108,7 +108,7 @@ def test_cells_behind_the_supernet_share_one(tmp_path: Path) -> None:
 def test_images_are_cut_for_all_that_share(tmp_path: Path) -> None:
     """One cell's optimiser learns from images that another cell would have trained on."""
     search = small()["search"]
-    axes = {"search": [search, {**search, "optimiser": "differentiable"}], "winners.epochs": [1, 2]}
+    axes = {"search": [search, {**search, "optimiser": "loss_regression"}], "winners.epochs": [1, 2]}
     found = list(sweep(tmp_path, axes, small(splits={})).values())
     assert [cell.group for cell in found] == [1] * 4
     assert [cell.kept_aside for cell in found] == [("arch",), ("arch",), (), ()]
