@@ -94,7 +94,7 @@ class Control:
         self.folder, self.genomes, self.settings, self.seed = folder / f"seed-{seed}", genomes, settings, seed
         self._data = data
         self.clock = Clock(self.folder / "spent.jsonl")
-        kept, wanted = self.folder / "settings.json", asdict(settings)
+        kept, wanted = self.folder / "settings.json", {**asdict(settings), "recipe": asdict(SupernetSettings())}
         if not kept.exists():
             atomic_write_json(kept, wanted)
         if (other := read_json(kept, "remove its folder")) != wanted:
