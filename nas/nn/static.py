@@ -66,6 +66,7 @@ class OneNetwork:
 class Alone:
     """Satisfies `trainer.Sampler`: one network in each step."""
 
+    teaches: ClassVar[bool] = False
     fixed: NDArray[np.int64] = np.zeros((1, 0), np.int64)
     identity: ClassVar[Mapping[str, Any]] = {}
 

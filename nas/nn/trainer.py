@@ -1,9 +1,9 @@
 """Training of networks that share weights, be they a space's or a single one: which ones, is a sampler's to say.
 
 Each step trains some networks on one batch. The first learns from labels, or from a teacher from outside; the others
-learn from it as well (in-place distillation, BigNAS, Yu et al. 2020, arXiv 2003.11142). Their gradients are added up,
-not averaged, for one update. Batch norm uses the batch's statistics; whoever evaluates a network measures its
-statistics first.
+learn from it as well where it teaches (in-place distillation, BigNAS, Yu et al. 2020, arXiv 2003.11142). Their
+gradients are added up, not averaged, for one update. Batch norm uses the batch's statistics; whoever evaluates a
+network measures its statistics first.
 """
 
 from __future__ import annotations
@@ -71,10 +71,13 @@ class Trainable(Protocol):
 
 
 class Sampler(Protocol):
-    """Says which networks a step trains, the one that teaches first.
+    """Says which networks a step trains, and whether the first of them `teaches` the others.
 
     `fixed` [n, genes] are those that every step trains, before the others; they are known before the first step.
     """
+
+    @property
+    def teaches(self) -> bool: ...
 
     @property
     def fixed(self) -> NDArray[np.int64]: ...
@@ -193,7 +196,7 @@ class Trainer:
             sums, loss, answers = gradient(params, sums, x, y, choice, teacher)
             if first is None:
                 first = loss
-                if not outside:
+                if not outside and self.sampler.teaches:
                     teacher = losses.Teacher(answers, jnp.asarray(False))
         assert first is not None
         params, optimiser, self._sums = self._update(params, optimiser, sums)

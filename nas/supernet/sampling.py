@@ -49,8 +49,9 @@ class Sandwich:
     """Satisfies `trainer.Sampler`: the largest network, the smallest, and `random` drawn ones.
 
     Genes of operator choices run through permutations of their options, so that the operators of a choice take turns
-    and none is trained more than once oftener than another within a step: with such genes, no network is fixed.
-    Where a `wish` names a network for a step, that takes the place of the last one.
+    and none is trained more than once oftener than another within a step: with such genes, no network is fixed, and the
+    first, which is then drawn as the others are, teaches none of them. Where a `wish` names a network for a step, that
+    takes the place of the last one.
     """
 
     def __init__(self, space: SearchSpace, random: int, wish: Wish | None = None) -> None:
@@ -58,6 +59,7 @@ class Sandwich:
         self._ends = np.stack([largest(space), smallest(space)])
         self._choices = operator_genes(space)
         self.fixed = self._ends[:0] if self._choices else self._ends
+        self.teaches = not self._choices
         self.identity: Mapping[str, Any] = {"random_subnets": random}
 
     def draw(self, rng: np.random.Generator, step: int) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
 """A supernet in training: all networks of a space with the weights they share, trained by the sandwich rule.
 
 BigNAS (Yu et al. 2020, arXiv 2003.11142): each step trains the largest, the smallest and some random networks; the
-largest learns from labels, the others from it as well.
+largest learns from labels, the others from it as well. Where operators are chosen none is the largest, and all learn
+from labels alone.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ def test_the_ends_are_known_beforehand_and_the_rest_follows_from_the_generator(t
     assert len(drawn) == 3 and np.array_equal(drawn, tiny.canonical(drawn))
     assert np.array_equal(drawn, sampler.draw(np.random.default_rng(4), 0))
     assert len(Sandwich(tiny, 0).draw(np.random.default_rng(4), 0)) == 0
+    assert sampler.teaches
 
 
 def test_the_operators_of_a_choice_take_turns() -> None:
@@ -40,7 +41,7 @@ def test_the_operators_of_a_choice_take_turns() -> None:
     operator_choices = operator_genes(space)
     assert [space.genes[gene].name.rpartition(".")[2] for gene in operator_choices] == ["operator"] * 4
     rng, sampler = np.random.default_rng(0), Sandwich(space, 2 * len(OPERATORS) - 2)
-    assert not len(sampler.fixed)
+    assert not len(sampler.fixed) and not sampler.teaches
     always = space.slots[1].genes[space.slots[1].operator_choice[0]]
     for _ in range(5):
         genomes = sampler.draw(rng, 0)

@@ -207,8 +207,8 @@ def doubles() -> Iterator[None]:
 class _Given:
     """Satisfies `trainer.Sampler` with networks that are fixed or drawn."""
 
-    def __init__(self, fixed: NDArray[np.int64], drawn: NDArray[np.int64]) -> None:
-        self.fixed, self._drawn = fixed, drawn
+    def __init__(self, fixed: NDArray[np.int64], drawn: NDArray[np.int64], teaches: bool = True) -> None:
+        self.fixed, self._drawn, self.teaches = fixed, drawn, teaches
         self.identity: dict[str, Any] = {}
 
     def draw(self, rng: np.random.Generator, step: int) -> NDArray[np.int64]:
@@ -276,6 +276,23 @@ def test_gradients_of_a_step_are_added_up(tiny: SearchSpace, pictures: TrainingS
     for name, value in alone.items():
         np.testing.assert_allclose(value, updated[name], rtol=0, atol=1e-10, err_msg=name)
         assert not np.any(left[name])
+
+
+@pytest.mark.usefixtures("doubles")
+def test_where_none_teaches_every_network_learns_as_it_would_alone(tiny: SearchSpace, pictures: TrainingSet) -> None:
+    genomes = np.stack([smallest(tiny), largest(tiny)])
+    trainer = Trainer(SharedNetworks(tiny), _Given(genomes[:0], genomes, teaches=False), pictures, RECIPE, 3)
+    together = after_a_step(trainer)
+    params = jax.tree.map(lambda value: jnp.asarray(value, jnp.float64), trainer.start().params)
+    (images, labels), sums = trainer.batches(0), jax.tree.map(jnp.zeros_like, params)
+    teacher = losses.Teacher(jnp.zeros((len(images), tiny.classes)), jnp.asarray(True))
+    for choice in trainer.networks.choices(genomes):
+        sums, _, _ = trainer._gradient(params, sums, jnp.asarray(images), jnp.asarray(labels), choice, teacher)
+    alone, _, _ = trainer._update(params, trainer.recipe.optimiser().init(params), sums)
+    taught = after_a_step(Trainer(SharedNetworks(tiny), _Given(genomes[:0], genomes), pictures, RECIPE, 3))
+    for name, value in alone.items():
+        np.testing.assert_allclose(value, together[name], rtol=0, atol=1e-10, err_msg=name)
+    assert any(not np.allclose(alone[name], taught[name], rtol=0, atol=1e-6) for name in alone)
 
 
 def test_equilibrium_of_a_single_network_is_refused(tiny: SearchSpace, pictures: TrainingSet) -> None:
