@@ -68,6 +68,14 @@ def test_a_trainer_that_fails_dooms_nobody(at: str, trainer: int, room: int, tmp
     assert carried_out(files, cells, again) == {} and again.begun == [FIRST[0]]
 
 
+def test_a_trainer_that_failed_before_its_run_began_takes_weights_when_it_is_tried_again(tmp_path: Path) -> None:
+    files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
+    carried_out(files, cells, Pretended(1, {FIRST[0]: "calibrate"}))
+    assert takes(files, FIRST[0]) is None
+    carried_out(files, cells, Pretended())
+    assert takes(files, FIRST[0]) == FIRST[1]
+
+
 def test_where_all_fail_all_are_told(tmp_path: Path) -> None:
     files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
     names = [cell.name for cell in cells]
@@ -139,6 +147,20 @@ def test_who_has_a_folder_is_known_without_locking_it(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text("1\n")
     os.utime(tmp_path / ".lock", (0, 0))
     assert holder(tmp_path) is None
+
+
+def test_temporary_files_of_who_works_within_a_folder_are_left_alone(tmp_path: Path) -> None:
+    """Those of a cell that goes on while its sweep begins again; others are rests of what was killed."""
+    used, rest = (tmp_path / name / "deep" / ".tmp-1-x" for name in ("used", "rest"))
+    for path in (used, rest):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    with locked(tmp_path / "used"):
+        used.touch()
+        with locked(tmp_path):
+            assert used.exists() and not rest.exists()
+    with locked(tmp_path):
+        assert not used.exists()
 
 
 @pytest.mark.parametrize(
