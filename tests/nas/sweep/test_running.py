@@ -50,8 +50,9 @@ def test_every_cell_runs_once_and_weights_are_trained_once(room: int, tmp_path: 
         assert workers.begun[:2] == ["latency-2ms_seed-0", "latency-2ms_seed-1"]
 
 
-@pytest.mark.parametrize(("at", "trainer"), [("calibrate", 1), ("supernet", 1), ("search", 0)])
-@pytest.mark.parametrize("room", [1, 3])
+@pytest.mark.parametrize(
+    ("at", "trainer", "room"), [("calibrate", 1, 1), ("calibrate", 1, 3), ("supernet", 1, 3), ("search", 0, 1)]
+)
 def test_a_trainer_that_fails_dooms_nobody(at: str, trainer: int, room: int, tmp_path: Path) -> None:
     """Before the weights are there the next cell trains them; afterwards they are taken all the same."""
     files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
@@ -83,7 +84,7 @@ def test_where_all_fail_all_are_told(tmp_path: Path) -> None:
     assert sorted(carried_out(files, cells, workers)) == sorted(names)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_sweep_that_is_killed_at_any_instant_loses_nothing(seed: int, tmp_path: Path) -> None:
     """Killed again and again: in the end all cells are complete, and no weights were trained by two cells."""
     files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
