@@ -44,9 +44,10 @@ from nas.config.kinds import SEARCHER
 from nas.devices.local import InProcess
 from nas.devices.networks import BLOCKS, BLOCK_S, Untrained, time_networks
 from nas.optimisers.differentiable import Differentiable
-from nas.optimisers.exit_shares import Exitless, loss_and_cost
+from nas.optimisers.searches import BudgetSearch, Networks, begin
 from nas.process.files import append_jsonl, read_jsonl
 from nas.run.context import Context
+from nas.run.supernet import shared_weights
 from nas.run.trial import Trial
 from nas.search.evaluation import Evaluation
 from nas.search.evaluators.base import ScoresEveryExit
@@ -54,7 +55,6 @@ from nas.search.problem import BudgetProblem, objective_columns, problem_of
 from nas.searchers.base import Searcher
 from nas.searchers.pareto import pareto_rank
 from nas.searchers.seeded import Seeded
-from nas.stages import optimise
 from search_spaces.slots import random_genomes
 
 #: The share of the CPU seconds that goes into the distribution before anything is judged.
@@ -82,30 +82,32 @@ class Clock:
 
 
 def learn(
-    method: str, context: Context, problem: BudgetProblem, networks: Any, step_s: float, cpu_s: float
+    method: str, context: Context, problem: BudgetProblem, networks: Networks, step_s: float, cpu_s: float
 ) -> tuple[NDArray[np.int64], tuple[tuple[float, ...], ...]]:
     """Proposals [n, genes] and probabilities of a differentiable search that takes about `cpu_s`."""
-    loss, cost = loss_and_cost(problem, 0, networks)
-    bare = Exitless.of(problem)
-    limit_s = problem.effective_budget_s(context.experiment.budgets[0])
-    warm_up = Differentiable(steps=1).begin(bare, cost, limit_s).warm_up
+    warm_up = search_of(Differentiable(steps=1), context, problem, networks).steps.steps - 1
     settings = Differentiable(steps=max(1, int(cpu_s / step_s) - warm_up), proposals=PROPOSALS[method])
-    result = settings.run(bare, loss, cost, limit_s)
+    search = search_of(settings, context, problem, networks)
+    for step in range(search.steps.steps):
+        search.step(step)
+    result = search.steps.result()
     rows = zip(result.probabilities.tolist(), problem.sizes.tolist(), strict=True)
     return result.proposals, tuple(tuple(row[:size]) for row, size in rows)
 
 
-def seconds_per_step(context: Context, problem: BudgetProblem, networks: Any) -> float:
+def search_of(settings: Differentiable, context: Context, problem: BudgetProblem, networks: Networks) -> BudgetSearch:
+    """A search for the only budget, which is about the worst case."""
+    return begin(context, problem, 0, settings, networks)
+
+
+def seconds_per_step(context: Context, problem: BudgetProblem, networks: Networks) -> float:
     """CPU seconds of one step of a differentiable search, compilation not counted."""
-    loss, cost = loss_and_cost(problem, 0, networks)
-    bare, limit_s = Exitless.of(problem), problem.effective_budget_s(context.experiment.budgets[0])
-    Differentiable(steps=1, warm_up=1).run(bare, loss, cost, limit_s)
+    search_of(Differentiable(steps=1, warm_up=1), context, problem, networks).step(0)
     clock = Clock(np.inf)
-    search = Differentiable(steps=PRACTICE, warm_up=1).begin(bare, cost, limit_s)
-    for step in range(search.steps):
-        genome = search.sample(step)
-        search.update(genome, step, loss(genome, step))
-    return clock.spent_s / search.steps
+    search = search_of(Differentiable(steps=PRACTICE, warm_up=1), context, problem, networks)
+    for step in range(search.steps.steps):
+        search.step(step)
+    return clock.spent_s / search.steps.steps
 
 
 def found_by(
@@ -113,7 +115,7 @@ def found_by(
     context: Context,
     problem: BudgetProblem,
     evaluation: Evaluation,
-    networks: Any,
+    networks: Networks,
     step_s: float,
     cpu_s: float,
 ) -> tuple[list[Trial], float]:
@@ -175,7 +177,7 @@ def run_seed(args: argparse.Namespace, seed: int, console: Console) -> Iterator[
         return
     context = opened(args.out, seed, args.epochs)
     problem = problem_of(context)
-    networks = optimise.open_networks(context)
+    networks = Networks.of(context, Differentiable(), shared_weights(context))
     step_s = seconds_per_step(context, problem, networks)
     practice = random_genomes(context.space, 1, np.random.default_rng(seed))[0]
     for method in METHODS:

@@ -140,7 +140,10 @@ def sampled(values: Array, noise: float, scale: float, seed: int) -> Loss:
     def loss(genome: Any, step: int) -> Feedback:
         rng = np.random.default_rng((SEED, seed, step))
         gradient = -values[LAYERS, genome] + deviation * rng.normal(size=len(genome))
-        return Feedback(scale * (1 - float(values[LAYERS, genome].sum())), scale * gradient)
+        seen = genome[:, None] == np.arange(values.shape[1])
+        return Feedback(
+            scale * (1 - float(values[LAYERS, genome].sum())), np.where(seen, scale * gradient[:, None], 0.0), seen
+        )
 
     return loss
 

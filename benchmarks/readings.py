@@ -6,11 +6,12 @@ Two exported networks of the mobile space run in ONNX Runtime on one thread: one
 a stream of samples must be the median of its call, and one with two, of whose samples half leave early. A repetition
 takes readings of both, calls and streams together, in five blocks, as `nas verify` does with shorter blocks and fewer
 samples, while so many busy processes run beside; then single calls of both, as it does where a budget is about their
-95th or 99th percentile (beside busy processes in every tenth repetition: `n` says how many). What is estimated is the time on an undisturbed core, also where the
-core is not: so the truth is that of long runs on the quiet machine. They are taken by the same process, so that
-everything lies at the same place in memory, before, between and after the repetitions. The truth of a repetition is
-the mean of the two long runs around it, since a machine's clock wanders by percents within minutes; `session_coverage`
-is against the mean of all long runs of the process instead, so that this wandering counts against the bounds too.
+95th or 99th percentile (beside busy processes in every tenth repetition: `n` says how many). What is estimated is the
+time on an undisturbed core, also where the core is not: so the truth is that of long runs on the quiet machine. They
+are taken by the same process, so that everything lies at the same place in memory, before, between and after the
+repetitions. The truth of a repetition is the mean of the two long runs around it, since a machine's clock wanders by
+percents within minutes; `session_coverage` is against the mean of all long runs of the process instead, so that this
+wandering counts against the bounds too.
 Nothing else may be busy on the machine.
 
 `stream_over_calls` is the middle of the ratios of the stream's mean to the call's median (two exits: to the medians

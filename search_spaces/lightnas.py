@@ -8,25 +8,44 @@ the first block are fixed; the published resolution is 224x224.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from search_spaces.ir import Builder
 from search_spaces.mobile import conv_bn, inverted_residual, linear_exit
 from search_spaces.op import Ref
 from search_spaces.operators import Shape
-from search_spaces.slots import SpaceError
+from search_spaces.slots import MOST_CHANNELS, SpaceError
 from search_spaces.staged import Stage, StagedSpace
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage of a plan: so many layers of so many `channels`, the first of which has the `stride`."""
+
+    channels: int
+    layers: int
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        numbers = (self.channels, self.layers, self.stride)
+        if any(type(number) is not int or number < 1 for number in numbers) or self.stride > 2:
+            raise SpaceError(
+                f"a row of a plan has whole numbers of channels and layers of at least 1, and stride 1 or 2, got {self}"
+            )
+
 
 #: The operators of every layer in the order of the genes, as the published tables have them.
 OPERATORS: Final = ("k3e3", "k3e6", "k5e3", "k5e6", "k7e3", "k7e6", "skip")
-#: (channels, layers, stride of the first) of each stage; 21 layers in all.
-PLAN: Final = ((24, 2, 2), (48, 3, 2), (72, 4, 2), (128, 3, 1), (160, 4, 2), (176, 4, 1), (384, 1, 1))
 _STEM_FILTERS: Final = 16
-_HEAD_FEATURES: Final = 1984
-_HEAD_HIDDEN: Final = 1280
+#: The published plan: 21 layers in all.
+PLAN: Final = (
+    Row(24, 2, 2), Row(48, 3, 2), Row(72, 4, 2), Row(128, 3), Row(160, 4, 2), Row(176, 4), Row(384, 1),
+)  # fmt: skip
+#: Channels of the last convolution and of the layer behind it.
+HEAD: Final = (1984, 1280)
 _ACTIVATION: Final = "relu6"
-#: The stem and the strides halve the resolution five times.
-_SMALLEST: Final = 32
 
 
 def _stem(b: Builder, x: Ref) -> Ref:
@@ -47,36 +66,53 @@ def _layer(b: Builder, name: str, x: Ref, width: int, stride: int, activation: s
     return conv_bn(b, f"{name}.project", x, width, 1, activation, stride)
 
 
-def _final(b: Builder, x: Ref, classes: int) -> Ref:
-    x = conv_bn(b, "final.conv", x, _HEAD_FEATURES, 1, _ACTIVATION)
+def _final(head: tuple[int, int], b: Builder, x: Ref, classes: int) -> Ref:
+    features, hidden = head
+    x = conv_bn(b, "final.conv", x, features, 1, _ACTIVATION)
     x = b("global_pool", "final.pool", x)
-    x = b("reshape", "final.flat", x, shape=(_HEAD_FEATURES,))
-    x = b("dense", "final.hidden", x, units=_HEAD_HIDDEN, bias=False)
+    x = b("reshape", "final.flat", x, shape=(features,))
+    x = b("dense", "final.hidden", x, units=hidden, bias=False)
     x = b(_ACTIVATION, "final.hidden_activation", x)
     return b("dense", "final.dense", x, units=classes)
 
 
-def lightnas(input_shape: Shape, classes: int, max_exits: int = 0) -> StagedSpace:
+def lightnas(
+    input_shape: Shape,
+    classes: int,
+    max_exits: int = 0,
+    plan: tuple[Row, ...] | None = None,
+    head: tuple[int, ...] = HEAD,
+) -> StagedSpace:
     """The LightNAS space for images of `input_shape` (channels, height, width): 7^21 networks.
 
-    The published space has no early exits; with `max_exits` there may be that many, after any layer but the last.
-    Raises SpaceError for images smaller than 32x32.
+    The published space has no early exits; with `max_exits` there may be that many, after any layer but the last. Where
+    `plan` is not given it is the published one; `head` are the channels of the last convolution and of the dense layer
+    behind it. Raises SpaceError for images that are smaller than the plan's halvings need, and for a plan without rows
+    or another head.
     """
-    if len(input_shape) != 3 or min(input_shape[1:]) < _SMALLEST:
+    rows = PLAN if plan is None else tuple(plan)
+    if not rows:
+        raise SpaceError("space lightnas needs a plan of at least one row, or none for the published one")
+    if len(head) != 2 or any(type(n) is not int or not 1 <= n <= MOST_CHANNELS for n in head):
+        raise SpaceError(f"space lightnas needs a head of two numbers of channels, got {list(head)!r:.60}")
+    halvings = 1 + sum(row.stride == 2 for row in rows)
+    if len(input_shape) != 3 or min(input_shape[1:]) < 2**halvings:
         raise SpaceError(
-            f"space lightnas halves images five times, so it needs (channels, height, width) with height and width of "
-            f"at least {_SMALLEST}, got {tuple(input_shape)}"
+            f"space lightnas halves images {halvings} times, so it needs (channels, height, width) with height and "
+            f"width of at least {2**halvings}, got {tuple(input_shape)}"
         )
+    own = "".join(f"-{row.channels}x{row.layers}{'s' * (row.stride - 1)}" for row in rows)
+    published = rows == PLAN and tuple(head) == HEAD
     options = {"operator": OPERATORS}
     return StagedSpace(
-        name="lightnas",
+        name="lightnas" if published else f"lightnas{own}-head{head[0]}x{head[1]}",
         input_shape=tuple(input_shape),
         classes=classes,
-        stages=tuple(Stage((width,), (layers,), stride, options, _ACTIVATION) for width, layers, stride in PLAN),
+        stages=tuple(Stage((row.channels,), (row.layers,), row.stride, options, _ACTIVATION) for row in rows),
         stem=_stem,
         block=_layer,
         exit_head=linear_exit,
-        final_head=_final,
+        final_head=partial(_final, (head[0], head[1])),
         operator_choice=("operator",),
         max_exits=max_exits,
     )

@@ -1,4 +1,4 @@
-"""What has to be set before the first program is compiled: the C heap, and the folder of compiled programs."""
+"""What programs run on, and what has to be set before the first is compiled: the C heap, the folder of programs."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def cache_folder() -> Path:
     abilities = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}) or lines
     name = f"{platform.machine()}-{hashlib.sha256(''.join(abilities).encode()).hexdigest()[:8]}"
     return cache_home() / name
+
+
+def name() -> str:
+    """What JAX computes on in this process: `cpu`, `gpu` or `tpu`."""
+    return str(jax.default_backend())
 
 
 def prepare() -> None:

@@ -32,8 +32,9 @@ Arrays = Mapping[str, Array]
 class Call:
     """One operator about to run: its attributes, inputs, weights by parameter, and what surrounds it.
 
-    `activation` is merged behind a batch norm; `kernels` and `active` (channels or features that count) are set where
-    the operator is elastic; a batch norm that calibrates writes its statistics into `found`.
+    `activation` is merged behind a batch norm; `kernels`, `active` (the channels that are not zero) and `counted` (what
+    each feature of a layer norm counts) are set where the operator is elastic; a batch norm that calibrates writes its
+    statistics into `found`.
     """
 
     op: Op
@@ -43,6 +44,7 @@ class Call:
     activation: str = ""
     kernels: layers.Kernels | None = None
     active: Array | None = None
+    counted: Array | None = None
     found: dict[str, Array] = field(default_factory=dict)
 
 
@@ -108,7 +110,7 @@ def _batch_norm(call: Call) -> Array:
 
 def _layer_norm(call: Call) -> Array:
     w = call.weights
-    y = normalisation.layer_norm(to_ir(call.inputs[0]), w["scale"], w["offset"], call.op.attr("eps"), call.active)
+    y = normalisation.layer_norm(to_ir(call.inputs[0]), w["scale"], w["offset"], call.op.attr("eps"), call.counted)
     return to_private(y)
 
 

@@ -27,6 +27,7 @@ Params = dict[str, Array]
 
 _PARAMS: Final = "params/"
 _OPTIMISER: Final = "optimiser/"
+_BESIDE: Final = "beside/"
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,15 @@ def start(recipe: Recipe, params: Mapping[str, NDArray[np.float32]]) -> State:
     return State(copied, recipe.optimiser().init(copied), 0)
 
 
-def save(state: State, identity: Mapping[str, Any]) -> bytes:
-    """A safetensors file of the whole state; `identity` says what it belongs to, and is JSON-able."""
+def save(state: State, identity: Mapping[str, Any], beside: Mapping[str, NDArray[np.float64]] | None = None) -> bytes:
+    """A safetensors file of the whole state; `identity` says what it belongs to, and is JSON-able.
+
+    `beside` is what goes on in step with the training, as arrays by name.
+    """
     arrays = {_PARAMS + name: np.asarray(value) for name, value in state.params.items()}
     for name, value in _named(state.optimiser):
         arrays[_OPTIMISER + name] = np.asarray(value)
+    arrays |= {_BESIDE + name: value for name, value in (beside or {}).items()}
     return to_bytes(arrays, {"step": state.step, **identity})
 
 
@@ -121,6 +126,12 @@ def load(data: bytes, template: State, identity: Mapping[str, Any]) -> State:
     leaves = [jnp.asarray(arrays[_OPTIMISER + name]) for name, _ in _named(template.optimiser)]
     optimiser = jax.tree.unflatten(jax.tree.structure(template.optimiser), leaves)
     return State(params, optimiser, int(metadata["step"]))
+
+
+def beside(data: bytes) -> dict[str, NDArray[np.float64]]:
+    """What `save` was given beside the training, by name."""
+    stored = from_bytes(data)[0]
+    return {name.removeprefix(_BESIDE): value for name, value in stored.items() if name.startswith(_BESIDE)}
 
 
 def parameters(data: bytes, like: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:

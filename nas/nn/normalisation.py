@@ -67,15 +67,16 @@ def _backward(
 batch_norm.defvjp(_forward, _backward)
 
 
-def layer_norm(x: Array, scale: Array, offset: Array, eps: float, active: Array | None = None) -> Array:
-    """Normalise the last axis of each position; of elastic features only the first `active` are non-zero and count."""
-    n = x.shape[-1] if active is None else active
-    mean = x.sum(-1, keepdims=True) / n
-    centred = x - mean
-    if active is not None:
-        centred = jnp.where(jnp.arange(x.shape[-1]) < active, centred, 0)
-    variance = jnp.square(centred).sum(-1, keepdims=True) / n
-    return centred * lax.rsqrt(variance + eps) * scale + offset
+def layer_norm(x: Array, scale: Array, offset: Array, eps: float, counted: Array | None = None) -> Array:
+    """Normalise the last axis of each position; elastic features count as much as `counted` [features] says."""
+    if counted is None:
+        mean = x.mean(-1, keepdims=True)
+        variance = jnp.square(x - mean).mean(-1, keepdims=True)
+    else:
+        n = counted.sum()
+        mean = (counted * x).sum(-1, keepdims=True) / n
+        variance = (counted * jnp.square(x - mean)).sum(-1, keepdims=True) / n
+    return (x - mean) * lax.rsqrt(variance + eps) * scale + offset
 
 
 @jax.custom_vjp

@@ -66,7 +66,7 @@ class Alone:
     fixed: NDArray[np.int64] = np.zeros((1, 0), np.int64)
     identity: ClassVar[Mapping[str, Any]] = {}
 
-    def draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
+    def draw(self, rng: np.random.Generator, step: int) -> NDArray[np.int64]:
         """None besides."""
         return np.zeros((0, 0), np.int64)
 

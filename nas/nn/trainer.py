@@ -77,8 +77,8 @@ class Sampler(Protocol):
     @property
     def identity(self) -> Mapping[str, Any]: ...
 
-    def draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """The others of one step [n, genes], a function of the step's generator."""
+    def draw(self, rng: np.random.Generator, step: int) -> NDArray[np.int64]:
+        """The others of a step [n, genes], a function of the step and its generator."""
 
 
 class Teacher(NamedTuple):
@@ -132,9 +132,9 @@ class Trainer:
             "teacher": self._teacher.name if self._teacher else None,
         }
 
-    def save(self, state: State) -> bytes:
-        """A checkpoint as a safetensors file."""
-        return loop.save(state, self.identity)
+    def save(self, state: State, beside: Mapping[str, NDArray[np.float64]] | None = None) -> bytes:
+        """A checkpoint as a safetensors file; for `beside` see `loop.save`."""
+        return loop.save(state, self.identity, beside)
 
     def load(self, data: bytes) -> State:
         """The state of a checkpoint; raises InputError if it belongs to another training."""
@@ -148,10 +148,21 @@ class Trainer:
         every: int = 0,
         checkpoint: Callable[[State], None] | None = None,
         progress: Callable[[int, float], None] | None = None,
+        after: Callable[[Params, int], None] | None = None,
     ) -> State:
-        """Train to step `until` (the recipe's last by default); see `loop.run`. The state's arrays are used up."""
+        """Train to step `until` (the recipe's last by default); see `loop.run`. The state's arrays are used up.
+
+        `after` sees the weights after each step, and must not keep them.
+        """
         end = self.recipe.steps if until is None else until
-        return loop.run(state, end, self.step, every=every, checkpoint=checkpoint, progress=progress)
+
+        def step(params: Params, optimiser: Any, number: int) -> tuple[Params, Any, Array]:
+            params, optimiser, loss = self.step(params, optimiser, number)
+            if after is not None:
+                after(params, number)
+            return params, optimiser, loss
+
+        return loop.run(state, end, step, every=every, checkpoint=checkpoint, progress=progress)
 
     def time_steps(self, steps: int = 4) -> list[float]:
         """Seconds of each of the first `steps` steps, compilation excluded; for `loop.steps_within`."""
@@ -161,7 +172,7 @@ class Trainer:
         """One update; returns the first network's loss. The arrays given are used up."""
         images, labels = self.batches(step)
         x, y = jnp.asarray(images), jnp.asarray(labels)
-        chosen = [*self._fixed, *self.networks.choices(self.sampler.draw(self.batches.rng(step)))]
+        chosen = [*self._fixed, *self.networks.choices(self.sampler.draw(self.batches.rng(step), step))]
         outside = self._ask is not None
         answers = self._ask(x) if self._ask is not None else jnp.zeros((len(x), self.networks.classes))
         teacher = losses.Teacher(answers, jnp.asarray(not outside))

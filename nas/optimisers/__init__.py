@@ -2,4 +2,5 @@
 
 OPTIMISERS = {
     "differentiable": "nas.optimisers.differentiable:Differentiable",
+    "loss_regression": "nas.optimisers.differentiable:ByLossRegression",
 }

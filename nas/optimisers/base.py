@@ -30,16 +30,21 @@ class Problem(searched.Problem, Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Feedback:
-    """What one sampled network says: its loss on a batch and, if there is one, the gradient of its choices [genes].
+    """What one sampled network says: its loss on a batch and, if there are any, the gradients of choices.
 
-    A gene's choice enters the network as a factor 1 on the output of the operator that it selects; `gradient` is the
-    derivative of the loss by that factor. Only the operators of the genome run, so there is none for the others.
+    Every option has a gate, one where it is chosen and zero elsewhere; `gradient` [genes, options] is the derivative of
+    the loss by each gate, and `seen` [genes, options] says which of them are known: the others are 0.
     """
 
     loss: float
     gradient: Floats | None = None
+    seen: Bools | None = None
+
+    def __post_init__(self) -> None:
+        if (self.gradient is None) != (self.seen is None):
+            raise ValueError("a gradient and what is known of it belong together")
 
 
 class Loss(Protocol):
@@ -124,6 +129,17 @@ class ArchitectureOptimiser(Protocol):
     def begin(self, problem: Problem, cost: Cost, limit_s: float) -> Steps:
         """A search for one limit; raises NothingFits where it is known at once that no network keeps it."""
         ...
+
+
+@runtime_checkable
+class ByGradients(ArchitectureOptimiser, Protocol):
+    """An optimiser whose losses come with gradients.
+
+    It searches in turns with the training of the weights during the last `share` of that, from 0 to 1; 0 is after it.
+    """
+
+    @property
+    def share(self) -> float: ...
 
 
 def legal(problem: Problem) -> Bools:

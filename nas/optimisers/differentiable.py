@@ -1,14 +1,15 @@
 """Differentiable search: one run ends at the limit, whatever the scale of the loss.
 
-After LightNAS (Luo et al. 2022, arXiv 2208.14446): single-path sampling, a latency term whose weight is itself
-learned, and a network derived at the end. What differs: logits are effects on the loss in units of their own spread
-less the multiplier times latency, (effect - multiplier * seconds) / temperature, so neither the loss's nor the target's
-scale matters; the latency term is exact where the cost's mean is known; and the limit is kept by construction in the
-derivation.
+After LightNAS (Luo et al. 2022, arXiv 2208.14446): sampled networks, gradients of their choices, a latency term whose
+weight is itself learned, and a network derived at the end. What differs: logits are effects on the loss in units of
+their own spread less the multiplier times latency, (effect - multiplier * seconds) / temperature, so neither the
+loss's nor the target's scale matters; the latency term is exact where the cost's mean is known; and the limit is kept
+by construction in the derivation. `ByLossRegression` is the same for losses without gradients.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -19,17 +20,18 @@ from nas.errors import InputError
 from nas.optimisers.base import Cost, Feedback, Floats, Ints, Loss, Problem, SearchResult, Smooth, legal
 from nas.optimisers.controller import Controller
 from nas.optimisers.derive import FLOOR, derive, fastest_within
-from nas.optimisers.effects import Effects, GateMeans, LossRegression
+from nas.optimisers.effects import Effects, Guided, LossRegression
 from nas.optimisers.exits_cost import ExpectedExits
 from nas.optimisers.policy import draw, entropy, fair, probabilities, standardised, temperature
 
-#: What a state has beside the search's own arrays: effects from gradients, from losses, and of choices on seconds.
-_PARTS: Final = ("gates", "losses", "seconds")
+#: What a state has beside the search's own arrays: effects from gradients and losses, from losses alone, and of choices
+#: on seconds.
+_PARTS: Final = ("guided", "losses", "seconds")
 
 
 @dataclass(frozen=True)
-class Differentiable:
-    """Satisfies `ArchitectureOptimiser`; a function of its arguments and the problem's seed.
+class ByLossRegression:
+    """Satisfies `ArchitectureOptimiser` by losses alone; a function of its arguments and the problem's seed.
 
     `steps` genomes are sampled; before that every option is taken `warm_up` times. The temperature falls from `hot` to
     `cold`, in units of the usual difference between options; `gain` is the controller's. Raises InputError for a
@@ -67,13 +69,28 @@ class Differentiable:
         return search.result()
 
 
+@dataclass(frozen=True)
+class Differentiable(ByLossRegression):
+    """Satisfies `ByGradients`: the same search by gradients, in turns with the last `share` of the weights' training.
+
+    With `share` 0 the weights are trained first.
+    """
+
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.share <= 1:
+            raise InputError(f"share of a differentiable search must be between 0 and 1, got {self.share}")
+
+
 class Search:
     """The state of one run, for whoever interleaves it with training: `sample`, then `update`, step by step.
 
     Raises NothingFits at once if no network keeps the limit.
     """
 
-    def __init__(self, settings: Differentiable, problem: Problem, cost: Cost, limit_s: float) -> None:
+    def __init__(self, settings: ByLossRegression, problem: Problem, cost: Cost, limit_s: float) -> None:
         self.settings, self.problem, self.cost, self.limit_s = settings, problem, cost, limit_s
         # Better to hear it now than after thousands of steps.
         fastest_within(problem, cost, limit_s)
@@ -114,7 +131,7 @@ class Search:
             self.failed += 1
             return
         if self.effects is None:
-            self.effects = LossRegression(self.legal) if feedback.gradient is None else GateMeans(self.legal)
+            self.effects = LossRegression(self.legal) if feedback.gradient is None else Guided(self.legal)
         used = self.problem.active(genome[None])[0]
         self.used |= used
         if step >= self.warm_up:
@@ -146,7 +163,7 @@ class Search:
             "used": self.used.astype(np.float64),
             "moments": self.moments,
         }
-        kind = "gates" if isinstance(self.effects, GateMeans) else "losses"
+        kind = "guided" if isinstance(self.effects, Guided) else "losses"
         parts: dict[str, Effects | None] = {kind: self.effects, "seconds": self.sampled_s}
         return own | {
             f"{name}/{key}": value for name, part in parts.items() if part for key, value in part.state().items()
@@ -161,9 +178,9 @@ class Search:
         parts = {
             name: {k.partition("/")[2]: v for k, v in state.items() if k.startswith(f"{name}/")} for name in _PARTS
         }
-        if parts["gates"] or parts["losses"]:
-            self.effects = GateMeans(self.legal) if parts["gates"] else LossRegression(self.legal)
-            self.effects.restore(parts["gates"] or parts["losses"])
+        if parts["guided"] or parts["losses"]:
+            self.effects = Guided(self.legal) if parts["guided"] else LossRegression(self.legal)
+            self.effects.restore(parts["guided"] or parts["losses"])
         if self.sampled_s is not None:
             self.sampled_s.restore(parts["seconds"])
 
@@ -174,8 +191,12 @@ class Search:
     def result(self) -> SearchResult:
         """The networks derived from what has been learned; raises NothingFits."""
         before = self.derived()
-        # Seconds of exits are estimates: filling them up to the limit would switch off what was learned.
-        floor = 0.0 if isinstance(self.cost, ExpectedExits) else FLOOR
+        preferred = np.where(self.legal, self.preference, -np.inf).argmax(axis=1)
+        preferred_s = float(self.cost.seconds(self.problem.canonical(preferred[None]))[0])
+        # Seconds of exits are estimates: filling them up to the limit would switch off what was learned. And where the
+        # best network is within the limit, there is nothing to fill.
+        binds = preferred_s > self.limit_s
+        floor = FLOOR if binds and not isinstance(self.cost, ExpectedExits) else 0.0
         genomes, taken_s = derive(self.problem, self.preference, self.cost, self.limit_s, before, floor)
         proposals, seconds = genomes[: self.settings.proposals], taken_s[: self.settings.proposals]
         probability = probabilities(self.logits)
@@ -183,7 +204,8 @@ class Search:
         undecided = entropy(probability, self.legal)[self.used] if self.used.any() else np.zeros(1)
         known, chance = _correlation(self.moments)
         report: dict[str, float] = {
-            "price_loss_per_s": self.controller.units(*self._scale),
+            "price_loss_per_s": self.controller.units(*self._scale) if binds else 0.0,
+            "preferred_of_limit": preferred_s / self.limit_s,
             "violation_before": before_s / self.limit_s - 1,
             "entropy_mean": float(undecided.mean()),
             "entropy_max": float(undecided.max()),
@@ -203,6 +225,14 @@ class Search:
             return self.cost.marginal(probabilities(self.logits))
         assert self.sampled_s is not None
         return self.sampled_s.estimate()
+
+
+def unbound(report: Mapping[str, float]) -> str:
+    """What a report says about a limit that does not bind, in a sentence; empty where it does, or nothing is known."""
+    share = report.get("preferred_of_limit", math.inf)
+    if share > 1:
+        return ""
+    return f"the budget does not bind: the network that the loss prefers takes {share:.0%} of it, and more buys nothing"
 
 
 def _moments(x: float, y: float) -> Floats:

@@ -3,13 +3,16 @@
 For a softmax per gene and a loss that choices enter independently, the natural gradient by the logits is the mean loss
 given each choice, up to a constant per gene (Kakade 2001, "A natural policy gradient", theorem 1: the least-squares fit
 of the loss by the choices). The plain straight-through gradient carries a choice's probability twice where only the
-sampled operator runs, and so favours what is already likely; this doesn't. There are two ways to estimate it: from the
-gradient of the sampled choices, and from the loss alone. Later observations weigh more, in proportion to their number:
+sampled operator runs, and so favours what is already likely; this doesn't. There are two ways to estimate it. The
+gradient of a gate is precise, since it compares options within one network and batch, and biased, since it is the
+slope at the network and not the step to the other one. The loss alone is neither. `Guided` takes both: losses decide,
+and what they leave open follows the gradients. Later observations weigh more, in proportion to their number:
 what was learned while the weights were young fades, at 4/3 of the variance of a plain mean.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -39,20 +42,25 @@ class Effects(Protocol):
 
 
 class GateMeans:
-    """The mean gradient of each choice over the genomes that took it."""
+    """The mean gradient of each choice over the genomes that showed it.
+
+    Where all options of a gene are seen at once they are compared within the same network and batch, which is what
+    makes gradients say more than losses.
+    """
 
     def __init__(self, legal: Bools) -> None:
+        self.legal = legal
         self.count = np.zeros(legal.shape)
         self.mean = np.zeros(legal.shape)
 
     def observe(self, genome: Ints, used: Bools, feedback: Feedback) -> None:
         """Hear of a genome with its gradient; raises ValueError without."""
-        if feedback.gradient is None:
+        if feedback.gradient is None or feedback.seen is None:
             raise ValueError("this loss gave a gradient before and gives none now; give it always or never")
-        genes = np.flatnonzero(used)
-        taken = genes, genome[genes]
-        self.count[taken] += 1
-        self.mean[taken] += 2 / (self.count[taken] + 1) * (feedback.gradient[genes] - self.mean[taken])
+        seen = feedback.seen & self.legal & used[:, None]
+        self.count += seen
+        step = 2 / (self.count + 1) * (feedback.gradient - self.mean)
+        self.mean += np.where(seen, step, 0.0)
 
     def estimate(self) -> Floats:
         """A choice that no genome took counts as the mean of its gene's others."""
@@ -122,3 +130,96 @@ class LossRegression:
         self.count, self._solved = (int(number) for number in state["counts"])
         self.products, self.sums = state["products"].copy(), state["sums"].copy()
         self._solution = state["solution"]
+
+
+class Guided:
+    """A regression of losses on choices and on what gradients foretell: gradients say what losses leave open.
+
+    Effects are a multiple of the gradients' and corrections of them. With how many observations of no correction each
+    choice begins follows from the losses themselves, by the marginal likelihoods of linear models, which are averaged
+    by these (MacKay 1992, "Bayesian interpolation"): many where gradients foretell losses, few where they do not.
+    """
+
+    EVERY = LossRegression.EVERY
+    #: Observations of no correction; the multiple begins with one of being 1.
+    PRIORS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0, 2048.0)
+
+    def __init__(self, legal: Bools) -> None:
+        self._legal = legal
+        self.gates = GateMeans(legal)
+        self.count = 0
+        size = legal.size + 1
+        #: Of indicators, a one and the loss, [size + 1, size + 1]: weighted sums of products.
+        self.products = np.zeros((size + 1, size + 1))
+        self._solved = -self.EVERY
+        self._solution: Floats = np.zeros(legal.shape)
+
+    def observe(self, genome: Ints, used: Bools, feedback: Feedback) -> None:
+        """Hear of a genome with its loss and its gradient; raises ValueError without."""
+        self.gates.observe(genome, used, feedback)
+        self.count += 1
+        row = np.zeros(len(self.products))
+        genes = np.flatnonzero(used)
+        row[genes * self._legal.shape[1] + genome[genes]] = 1.0
+        row[-2:] = 1.0, feedback.loss
+        there = np.flatnonzero(row)
+        self.products[np.ix_(there, there)] += self.count * np.outer(row[there], row[there])
+
+    def estimate(self) -> Floats:
+        """The latest solution: the effect of each choice on the loss [genes, options]."""
+        if self.count >= self._solved + self.EVERY:
+            if self.count:
+                self._solution = self._solve()
+            self._solved = self.count
+        return self._solution
+
+    def _solve(self) -> Floats:
+        means = self.gates.estimate()
+        # Only differences within a gene mean anything; what its options share would be the effect of its being used.
+        centred = means - (means * self._legal).sum(1, keepdims=True) / self._legal.sum(1, keepdims=True)
+        guide = np.append(np.where(self._legal, centred, 0.0).ravel(), 0.0)
+        weighed = self.products / self.count
+        inner, sums, squares = weighed[:-1, :-1], weighed[:-1, -1], float(weighed[-1, -1])
+        number = inner[-1, -1]
+        # One more column: what gradients foretell, less its mean and in units of its spread, whatever the loss's unit.
+        foretold = inner @ guide
+        mean = float(foretold[-1]) / number
+        spread = math.sqrt(max(float(guide @ foretold) / number - mean**2, 0.0)) or 1.0
+        column = (foretold - mean * inner[:, -1]) / spread
+        rows = np.block([[inner, column[:, None]], [column[None], np.array([[float(guide @ column) / spread]])]])
+        # Explained is the loss less what they foretell, so that a multiple of 1 has the coefficient 0.
+        left = sums - foretold
+        right = np.append(left, (float(guide @ left) - mean * float(left[-1])) / spread)
+        squares += float(guide @ foretold) - 2 * float(guide @ sums)
+        priors = [np.append(np.full(len(guide) - 1, prior), (0.0, 1.0)) for prior in self.PRIORS]
+        evidence, coefficients = zip(*(_fit(rows, right, squares, number, prior) for prior in priors), strict=True)
+        likely = np.exp(np.array(evidence) - max(evidence))
+        found = (likely / likely.sum()) @ np.array(coefficients)
+        effects = found[:-2] + (1 + found[-1] / spread) * guide[:-1]
+        return np.asarray(effects, np.float64).reshape(self._legal.shape)
+
+    def state(self) -> dict[str, Floats]:
+        """All that has been learned, for `restore`."""
+        counts = np.array([self.count, self._solved], np.float64)
+        own = {"counts": counts, "products": self.products.copy(), "solution": self._solution}
+        return own | {f"gates/{name}": value for name, value in self.gates.state().items()}
+
+    def restore(self, state: Mapping[str, Floats]) -> None:
+        """Go on from a `state`."""
+        self.count, self._solved = (int(number) for number in state["counts"])
+        self.products, self._solution = state["products"].copy(), state["solution"]
+        self.gates.restore({name: state[f"gates/{name}"] for name in self.gates.state()})
+
+
+def _fit(rows: Floats, right: Floats, squares: float, number: float, prior: Floats) -> tuple[float, Floats]:
+    """The log marginal likelihood of a linear model up to a constant, and its coefficients.
+
+    `rows` and `right` are the normal equations, `squares` the sum of squares of what is explained, `number` how many
+    observations these are; `prior` observations of zero belong to each coefficient, none to the constant.
+    """
+    matrix = rows + np.diag(prior)
+    solved = np.linalg.solve(matrix, right)
+    left = max(squares - float(right @ solved), 1e-12 * max(squares, 1e-300))
+    _, volume = np.linalg.slogdet(matrix)
+    evidence = -0.5 * (number * math.log(left / number) + volume - np.log(prior[prior > 0]).sum())
+    return float(evidence), np.asarray(solved, np.float64)

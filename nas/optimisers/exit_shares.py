@@ -19,6 +19,7 @@ from nas.exits.thresholds import Policies
 from nas.optimisers.base import Bools, Cost, Floats, Ints
 from nas.optimisers.cost import of_tables
 from nas.optimisers.exits_cost import ExpectedExits
+from nas.optimisers.gated import GatedLoss, GatedNetworks
 from nas.optimisers.sampled import SampledLoss, SampledNetworks
 from nas.search.problem import BudgetProblem
 from search_spaces.slots import Genomes, SearchSpace, random_genomes, with_exits
@@ -67,10 +68,27 @@ def _without_exits(tables: Tables) -> Tables:
     )
 
 
-def loss_and_cost(problem: BudgetProblem, number: int, networks: SampledNetworks) -> tuple[SampledLoss, Cost]:
-    """The loss and the seconds of a budget: of the cascade for a mean, of the last exit alone in the worst case.
+def exit_rates_of(problem: BudgetProblem, number: int, networks: SampledNetworks) -> tuple[float, ...]:
+    """The share of the arriving samples that a budget lets leave at each early exit [positions - 1].
 
-    So too for a mean where nobody leaves early: exits would only cost time there.
+    Empty where exits would only cost time: in the worst case, and for a mean where nobody leaves early.
+    """
+    if not problem.experiment.budgets[number].needs_thresholds:
+        return ()
+    exit_rates = leaving(problem, number, networks)
+    return exit_rates if any(exit_rates) else ()
+
+
+def loss_and_cost(
+    problem: BudgetProblem,
+    number: int,
+    networks: SampledNetworks,
+    gated: GatedNetworks | None,
+    exit_rates: tuple[float, ...],
+) -> tuple[SampledLoss | GatedLoss, Cost]:
+    """The loss and the seconds of a budget: of the cascade with these `exit_rates`, of the last exit alone without.
+
+    Where networks are `gated`, the loss comes with its gradient.
     """
     budget = problem.experiment.budgets[number]
     tables = problem.additive(problem.experiment.target_of(budget))
@@ -79,18 +97,20 @@ def loss_and_cost(problem: BudgetProblem, number: int, networks: SampledNetworks
         there: Bools = ~np.isnan(tables.cumulative_s(genome[None])[0])
         return there
 
-    exit_rates = leaving(problem, number, networks) if budget.needs_thresholds else ()
-    if not any(exit_rates):
-        return SampledLoss(networks, present), of_tables(_without_exits(tables.seconds))
+    if not exit_rates:
+        bare = Exitless.of(problem)
+        loss = SampledLoss(networks, present) if gated is None else GatedLoss(gated, bare)
+        return loss, of_tables(_without_exits(tables.seconds))
     try:
-        return SampledLoss(networks, present, exit_rates), ExpectedExits(
-            tables.seconds, problem.space.exit_sites, exit_rates
-        )
+        cost = ExpectedExits(tables.seconds, problem.space.exit_sites, exit_rates)
     except ValueError as error:
         raise InputError(
             f"search.optimiser: budget {budget.name} is a mean over the data, and space {problem.space.name} is not "
             f"suited for that: {error}; give a budget of the worst case, or leave the optimiser out"
         ) from error
+    if gated is None:
+        return SampledLoss(networks, present, exit_rates), cost
+    return GatedLoss(gated, problem, exit_rates), cost
 
 
 def leaving(problem: BudgetProblem, number: int, networks: SampledNetworks) -> tuple[float, ...]:

@@ -42,9 +42,9 @@ class SampledNetworks:
         seed: int,
     ) -> None:
         backend.prepare()
-        self.supernet = Supernet(space)
-        self._params = {name: jnp.asarray(value) for name, value in params.items()}
-        self._batches = Batches(data, batch_size, derive_seed(seed, "batches"))
+        self.space, self.supernet = space, Supernet(space)
+        self.params = {name: jnp.asarray(value) for name, value in params.items()}
+        self.batches = Batches(data, batch_size, derive_seed(seed, "batches"))
         self._forward = Program(self._answers)
 
     def _answers(self, params: dict[str, Array], images: Array, combination: Array) -> Array:
@@ -55,9 +55,9 @@ class SampledNetworks:
 
         Positions are those of `slots.exit_positions`, whether on or off; where an exit is not legal they mean nothing.
         """
-        images, labels = self._batches(step)
+        images, labels = self.batches(step)
         combination = self.supernet.choices(genome[None]).combination[0]
-        return np.asarray(self._forward(self._params, images, combination), np.float64), labels
+        return np.asarray(self._forward(self.params, images, combination), np.float64), labels
 
 
 @dataclass(frozen=True, eq=False)

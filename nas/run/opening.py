@@ -104,7 +104,7 @@ def open_context(
             "start anew with another --out"
         )
     else:
-        from nas.nn import native
+        from nas.nn import backend, native
 
         profiles = {target.device: load_profile(target.device) for target in experiment.targets}
         here = facts_here()
@@ -119,6 +119,7 @@ def open_context(
             "splits": data.splits.record(),
             "exit_policy": policy,
             "compiled_kernels": native.available(),
+            "backend": backend.name(),
             "profiles": {name: profile.to_dict() for name, profile in profiles.items()},
         }
         atomic_write_text(files.experiment, sealed(dump.to_yaml(experiment)))

@@ -15,10 +15,11 @@ from search_spaces.slots import SearchSpace
 
 if TYPE_CHECKING:
     from nas.nn.trainer import Trainer
+    from nas.supernet.sampling import Wish
 
 
-def planned_supernet(context: Context) -> Trainer:
-    """The training of the run's shared weights, as long as was planned."""
+def planned_supernet(context: Context, wish: Wish | None = None) -> Trainer:
+    """The training of the run's shared weights, as long as was planned; for `wish` see `sampling.Sandwich`."""
     from nas.nn.loop import Recipe
     from nas.supernet.training import supernet_trainer
 
@@ -30,7 +31,7 @@ def planned_supernet(context: Context) -> Trainer:
             steps, settings.batch_size, settings.learning_rate, weight_decay=settings.weight_decay,
             label_smoothing=settings.label_smoothing,
         )  # fmt: skip
-        return supernet_trainer(context.space, data, recipe, context.seed("supernet"), settings.random_subnets)
+        return supernet_trainer(context.space, data, recipe, context.seed("supernet"), settings.random_subnets, wish)
 
     most = settings.epochs * (len(data) // settings.batch_size)
     path, max_time_s = context.files.plans, settings.max_time_s
@@ -48,6 +49,16 @@ def shared_weights(context: Context) -> dict[str, NDArray[np.float32]]:
     state = load_checkpoint(path, planned_supernet(context).load)
     named: dict[str, NDArray[Any]] = dict(parameters(state))
     return named
+
+
+def searches_in_turns(context: Context) -> dict[str, NDArray[np.float64]]:
+    """What architecture searches in turns with the training have learned, by name; empty where there were none."""
+    from nas.nn.loop import beside
+
+    if context.experiment.supernet.reuse is not None:
+        return {}
+    with understood(context.files.supernet, "delete it, and the training begins anew"):
+        return beside(context.files.supernet.read_bytes())
 
 
 def weights_in(path: Path, space: SearchSpace) -> dict[str, NDArray[np.float32]]:

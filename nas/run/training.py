@@ -56,13 +56,21 @@ def planned_steps(
 
 
 def require_same_kernels(context: Context) -> None:
-    """Refuse to compute with other kernels than the run began with: its numbers would differ in their last digits.
+    """Refuse to compute on another backend or with other kernels than the run began with: its numbers would differ.
 
     Raises InputError. Runs of older releases did not note it.
     """
-    from nas.nn import native
+    from nas.nn import backend, native
 
-    begun = read_json(context.files.environment, "restore it, or start anew").get("compiled_kernels")
+    noted = read_json(context.files.environment, "restore it, or start anew")
+    begun_on, here = noted.get("backend"), backend.name()
+    if begun_on is not None and begun_on != here:
+        raise InputError(
+            f"{context.run.path} was begun on JAX's backend {begun_on}, and this process computes on {here}: results "
+            f"would differ; go on where there is a {begun_on} (JAX_PLATFORMS chooses if there are several), or start "
+            "anew with another --out"
+        )
+    begun = noted.get("compiled_kernels")
     if begun is None or begun == native.available():
         return
     has, remedy = ("has none", "put the compiler back on PATH") if begun else ("has one", "take it off PATH, unset CXX")

@@ -1,12 +1,16 @@
 """All networks of a space as one compiled program: the genome enters as integers known at run time.
 
 A slot runs its largest tensors, masked (`masks`). An absent slot and an operator choice's other entries are branches
-not taken.
+not taken. With gates (`gated`) an absent slot runs too, and what it would add is multiplied by what it counts; of an
+operator choice's entries the chosen one alone runs, or all of them as a mixture (DARTS, Liu et al. 2019, arXiv
+1806.09055).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,6 +20,8 @@ from numpy.typing import NDArray
 
 from nas.nn.interpreter import Arrays, Mode, to_ir, to_private
 from nas.nn.normalisation import scale_gradient
+from nas.supernet.gated import GatedPass
+from nas.supernet.gates import SlotGates
 from nas.supernet.masks import MaskedPass, Program, program
 from nas.supernet.union import SlotPlan, plan
 from search_spaces.slots import IMAGE, Genomes, SearchSpace, exit_positions
@@ -30,6 +36,14 @@ class Choices:
     legal: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Gates:
+    """A weight for every option of every gene, `values` [genes, options]; `mixture` runs all entries of a choice."""
+
+    values: Array
+    mixture: bool = False
+
+
 class Supernet:
     """The networks of a space with shared weights.
 
@@ -42,6 +56,7 @@ class Supernet:
         sites = dict(zip(self.positions, space.exit_sites, strict=True))
         self.plans = tuple(plan(slot, sites.get(number)) for number, slot in enumerate(space.slots))
         self._programs = [tuple(program(union) for union in plan.unions) for plan in self.plans]
+        self.gates = tuple(SlotGates(plan, sites.get(number)) for number, plan in enumerate(self.plans))
 
     def choices(self, genomes: Genomes) -> Choices:
         """Tables of the genomes [n, genes], which need not be canonical."""
@@ -70,15 +85,23 @@ class Supernet:
         combination: Array,
         mode: Mode = "eval",
         gradient_scales: tuple[Array, Array] | None = None,
+        gates: Gates | None = None,
     ) -> tuple[Array, dict[str, Array]]:
         """Logits [positions, n, classes] of images [n, channels, height, width], and new statistics if calibrating.
 
         `combination` int32 [slots] is a row of `Choices`; positions that are not legal there hold meaningless numbers.
         `gradient_scales` [positions] twice multiply the gradients that come out of each head and those that come from
-        behind it (`losses.equilibrium`).
+        behind it (`losses.equilibrium`). With `gates` (mode "train" alone) `combination` chooses which entry of an
+        operator choice runs, and the gates say how much of everything counts.
         """
         found: dict[str, Array] = {}
         values = {IMAGE: to_private(images)}
+
+        def slot(number: int, inputs: list[Array]) -> Array:
+            if gates is not None:
+                return self._gated_slot(number, params, inputs, combination[number], gates)
+            return self._slot(number, params, stats, inputs, combination[number], mode, found)
+
         logits = []
         for number, here in enumerate(self.plans):
             inputs = [values[name] for name in here.slot.inputs]
@@ -88,10 +111,10 @@ class Supernet:
                     name = here.slot.inputs[0]
                     inputs[0] = scale_gradient(inputs[0], gradient_scales[0][position])
                     values[name] = scale_gradient(values[name], gradient_scales[1][position])
-                y = self._slot(number, params, stats, inputs, combination[number], mode, found)
+                y = slot(number, inputs)
                 logits.append(to_ir(y).reshape(len(images), -1))
             else:
-                values[here.slot.name] = self._slot(number, params, stats, inputs, combination[number], mode, found)
+                values[here.slot.name] = slot(number, inputs)
         return jnp.stack(logits), found
 
     def _slot(
@@ -125,6 +148,31 @@ class Supernet:
         switched: tuple[Array, dict[str, Array]] = lax.switch(jnp.asarray(here.entry)[combination], branches, inputs)
         found.update(switched[1])
         return switched[0]
+
+    def _gated_slot(self, number: int, params: Arrays, inputs: list[Array], combination: Array, gates: Gates) -> Array:
+        here, programs = self.plans[number], self._programs[number]
+        shares = self.gates[number].shares(gates.values)
+        hands_on = here.slot.role == "body" and here.shape == to_ir(inputs[0]).shape[1:]
+
+        def entry(union: int) -> Array:
+            return GatedPass(programs[union], shares.given(union), "train", {})(params, {}, inputs)
+
+        def weighed(union: int) -> Array:
+            # What is handed on where the slot is absent has no part in what an entry does.
+            return shares.present[union] * (entry(union) - inputs[0] if hands_on else entry(union))
+
+        if len(programs) == 1 and not (hands_on and here.optional):
+            return entry(0)
+        if len(programs) == 1:
+            y = weighed(0)
+        elif gates.mixture:
+            y = sum((weighed(union) for union in range(1, len(programs))), weighed(0))
+        else:
+            branches: list[Callable[[], Array]] = [partial(weighed, union) for union in range(len(programs))]
+            if here.optional:
+                branches.append(lambda: jnp.zeros_like(inputs[0]))
+            y = lax.switch(jnp.asarray(here.entry)[combination], branches)
+        return inputs[0] + y if hands_on else y
 
 
 def _statistics(here: SlotPlan, stats: Arrays) -> dict[str, Array]:

@@ -24,7 +24,7 @@ from search_spaces.operators import OPERATORS
 _KEEPS_ZERO: Final = frozenset({"relu", "relu6", "hard_swish", "silu", "gelu", "avg_pool", "max_pool", "global_pool"})
 _MOVES: Final = frozenset({"reshape", "transpose", "concat"})
 #: Operators that add up along the channels, and therefore need the inactive ones to be zero.
-_MIXES: Final = frozenset({"conv", "dense", "matmul", "layer_norm"})
+_MIXES: Final = frozenset({"conv", "dense", "matmul"})
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,12 @@ def _depthwise(op: Op, source: Member) -> bool:
     return op.kind == "conv" and op.attr("groups") == source.op.shape[0] == op.shape[0]
 
 
-def _normalises_features(member: Member) -> bool:
+def mixes(member: Member, members: Sequence[Member]) -> bool:
+    """Whether an operator adds up its input's channels."""
+    return member.op.kind in _MIXES and not _depthwise(member.op, members[member.op.inputs[0][0]])
+
+
+def normalises_features(member: Member) -> bool:
     """A layer norm along the elastic axis."""
     return member.op.kind == "layer_norm" and member.elastic == len(member.op.shape) - 1
 
@@ -51,7 +56,7 @@ def _clean(member: Member, members: Sequence[Member], clean: Sequence[bool]) -> 
     sources = [clean[index] for index, _ in op.inputs]
     if member.elastic is None or op.kind in ("input", "matmul"):
         return True
-    if op.kind == "batch_norm" or _normalises_features(member):
+    if op.kind == "batch_norm" or normalises_features(member):
         return True
     if op.kind == "mul":
         return any(sources)
@@ -61,6 +66,7 @@ def _clean(member: Member, members: Sequence[Member], clean: Sequence[bool]) -> 
 
 
 def program(union: Union) -> Program:
+    """What of a union has to be masked."""
     members = union.members
     masked: set[int] = {union.output}
     while True:
@@ -68,11 +74,7 @@ def program(union: Union) -> Program:
         for index, member in enumerate(members):
             clean.append(index in masked or _clean(member, members, clean))
         needed = {
-            index
-            for member in members
-            if member.op.kind in _MIXES and not _depthwise(member.op, members[member.op.inputs[0][0]])
-            for index, _ in member.op.inputs
-            if not clean[index]
+            index for member in members if mixes(member, members) for index, _ in member.op.inputs if not clean[index]
         }
         if not needed:
             break
@@ -121,21 +123,31 @@ class MaskedPass:
                 second = lax.slice_in_dim(second, 0, min(have, want), axis=axis)
                 edges = [(0, want - min(have, want) if i == axis else 0) for i in range(second.ndim)]
                 second = jnp.pad(second, edges)
-        adds = member.op.kind == "add"
-        if not member.present.all():
-            second = jnp.where(self.pick(member.present), second, 0 if adds else 1)
-        return first + second if adds else first * second
+        second = self.present(member, second)
+        return first + second if member.op.kind == "add" else first * second
+
+    def present(self, member: Member, second: Array) -> Array:
+        """The second operand where the addition or multiplication is there, and what changes nothing elsewhere."""
+        if member.present.all():
+            return second
+        return jnp.where(self.pick(member.present), second, 0 if member.op.kind == "add" else 1)
 
     def weights(self, member: Member, params: Arrays, stats: Arrays) -> dict[str, Array]:
+        """The weights by parameter; norms leave inactive channels zero."""
+        weights = self.unmasked_weights(member, params, stats)
+        if member.elastic is not None and (member.op.kind == "batch_norm" or normalises_features(member)):
+            for param in ("scale", "offset"):
+                weights[param] = weights[param] * self.mask(member)
+        return weights
+
+    def unmasked_weights(self, member: Member, params: Arrays, stats: Arrays) -> dict[str, Array]:
+        """The weights by parameter as they are."""
         members, op = self.program.union.members, member.op
         shapes = tuple(members[index].op.shape for index, _ in op.inputs)
         weights = {}
         for param, weight in OPERATORS[op.kind].weights(shapes, op.attributes).items():
             if weight.trainable or self.mode == "eval":
                 weights[param] = (params if weight.trainable else stats)[f"{op.name}/{param}"]
-        if member.elastic is not None and (op.kind == "batch_norm" or _normalises_features(member)):
-            for param in ("scale", "offset"):
-                weights[param] = weights[param] * self.mask(member)
         return weights
 
     def __call__(self, params: Arrays, stats: Arrays, inputs: Sequence[Array]) -> Array:
@@ -156,18 +168,23 @@ class MaskedPass:
             tensors.append(self.cleaned(member, y) if index in self.program.masked else y)
         return tensors[self.program.union.output]
 
+    def activation(self, index: int) -> str:
+        """The kind of the activation that is merged behind an operator, if any."""
+        merged = self.program.merged
+        return self.program.union.members[merged[index]].op.kind if index in merged else ""
+
     def call(self, index: int, member: Member, sources: tuple[Array, ...], params: Arrays, stats: Arrays) -> Call:
-        op, merged, members = member.op, self.program.merged, self.program.union.members
-        counts = member.elastic is not None and (
-            _normalises_features(member) or _depthwise(op, members[op.inputs[0][0]])
-        )
+        """The operator with what is active."""
+        op, members = member.op, self.program.union.members
+        elastic = member.elastic is not None
         return Call(
             op,
             sources,
             self.weights(member, params, stats),
             self.mode,
-            members[merged[index]].op.kind if index in merged else "",
+            self.activation(index),
             Kernels(member.kernels, self.pick(member.kernel)) if member.kernels else None,
-            self.pick(member.active) if counts else None,
+            self.pick(member.active) if elastic and _depthwise(op, members[op.inputs[0][0]]) else None,
+            self.mask(member) if elastic and normalises_features(member) else None,
             self.found,
         )

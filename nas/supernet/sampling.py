@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from search_spaces.slots import Gene, SearchSpace, random_genomes
 
+#: A canonical genome [genes] that should be trained at a step; None for none.
+Wish = Callable[[int], NDArray[np.int64] | None]
+
 
 def _extreme(space: SearchSpace, choose: Callable[[NDArray[np.float64]], np.intp]) -> NDArray[np.int64]:
     genome = [_position(gene, choose) for gene in space.genes]
@@ -47,17 +50,25 @@ class Sandwich:
 
     Genes of operator choices run through permutations of their options, so that the operators of a choice take turns
     and none is trained more than once oftener than another within a step: with such genes, no network is fixed.
+    Where a `wish` names a network for a step, that takes the place of the last one.
     """
 
-    def __init__(self, space: SearchSpace, random: int) -> None:
-        self._space, self._random = space, random
+    def __init__(self, space: SearchSpace, random: int, wish: Wish | None = None) -> None:
+        self._space, self._random, self._wish = space, random, wish
         self._ends = np.stack([largest(space), smallest(space)])
         self._choices = operator_genes(space)
         self.fixed = self._ends[:0] if self._choices else self._ends
         self.identity: Mapping[str, Any] = {"random_subnets": random}
 
-    def draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
+    def draw(self, rng: np.random.Generator, step: int) -> NDArray[np.int64]:
         """Canonical genomes [n, genes] of one step that are not fixed."""
+        drawn = self._drawn(rng)
+        wished = self._wish(step) if self._wish is not None and len(drawn) else None
+        if wished is not None:
+            drawn[-1] = wished
+        return drawn
+
+    def _drawn(self, rng: np.random.Generator) -> NDArray[np.int64]:
         drawn = random_genomes(self._space, self._random, rng)
         if not self._choices:
             return drawn

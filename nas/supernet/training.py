@@ -18,7 +18,7 @@ from nas.nn.loop import Params, Recipe, State
 from nas.nn.trainer import Choice, Trainer
 from nas.nn.weights import Weights, initialise, residual_norms, slot_networks, supernet_shapes
 from nas.supernet.elastic import Supernet
-from nas.supernet.sampling import Sandwich
+from nas.supernet.sampling import Sandwich, Wish
 from search_spaces.slots import SearchSpace
 
 
@@ -51,10 +51,18 @@ class SharedNetworks:
 
 
 def supernet_trainer(
-    space: SearchSpace, data: TrainingSet, recipe: Recipe, seed: int, random_subnets: int = 2
+    space: SearchSpace,
+    data: TrainingSet,
+    recipe: Recipe,
+    seed: int,
+    random_subnets: int = 2,
+    wish: Wish | None = None,
 ) -> Trainer:
-    """The training of a space's shared weights by the sandwich rule, `random_subnets` drawn in each step."""
-    return Trainer(SharedNetworks(space), Sandwich(space, random_subnets), data, recipe, seed)
+    """The training of a space's shared weights by the sandwich rule, `random_subnets` drawn in each step.
+
+    A `wish` names a network in place of one of these.
+    """
+    return Trainer(SharedNetworks(space), Sandwich(space, random_subnets, wish), data, recipe, seed)
 
 
 def shared_weights(state: State) -> Mapping[str, NDArray[np.float32]]:

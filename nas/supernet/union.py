@@ -76,6 +76,12 @@ class SlotPlan:
         """Whether the slot can be absent."""
         return bool((self.entry == len(self.unions)).any())
 
+    @property
+    def shape(self) -> Shape:
+        """The largest shape of its output."""
+        union = self.unions[0]
+        return union.members[union.output].op.shape
+
 
 def plan(slot: Slot, site: ExitSite | None = None) -> SlotPlan:
     """Compare all combinations of a slot; `site` says what switches it if it is an exit.

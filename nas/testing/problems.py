@@ -119,7 +119,8 @@ class Opaque:
 class Noisy:
     """The loss of a network whose choices have `utility` [genes, options], with noise that follows the step.
 
-    Satisfies `Loss`. With `gradient` it says how much each chosen operator contributes.
+    Satisfies `Loss`. With `gradient` it says how much each option contributes: all of those of the genes that are
+    `elastic`, and of the others the chosen one.
     """
 
     utility: Floats
@@ -128,16 +129,22 @@ class Noisy:
     gradient: bool = True
     seed: int = 0
     failing: frozenset[int] = field(default_factory=frozenset)
+    elastic: frozenset[int] = frozenset()
 
     def __call__(self, genome: Ints, step: int) -> Feedback:
         """The feedback of a genome; not a number at the `failing` steps."""
         rng: Any = np.random.default_rng((self.seed, step))
         chosen = self.utility[np.arange(len(genome)), genome]
+        shape = self.utility.shape
+        seen = genome[:, None] == np.arange(shape[1])
+        seen[list(self.elastic)] = True
         if step in self.failing:
-            return Feedback(float("nan"), np.full(len(genome), np.nan) if self.gradient else None)
+            return Feedback(float("nan"), *((np.full(shape, np.nan), seen) if self.gradient else ()))
         value = 3.0 - chosen.sum() + self.noise * rng.normal()
-        slope = self.scale * (self.noise * rng.normal(size=len(genome)) - chosen) if self.gradient else None
-        return Feedback(self.scale * value, slope)
+        if not self.gradient:
+            return Feedback(self.scale * value)
+        slope = self.scale * (self.noise * rng.normal(size=len(genome))[:, None] - self.utility)
+        return Feedback(self.scale * value, np.where(seen, slope, 0.0), seen)
 
 
 def padded(problem: Choices, rng: np.random.Generator) -> Floats:

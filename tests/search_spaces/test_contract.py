@@ -15,12 +15,23 @@ from nas.testing import Law, laws_of
 from nas.testing.space import neighbours
 from nas.testing.space_slots import random_raw
 from search_spaces import SPACES
+from search_spaces.lightnas import Row
 from search_spaces.mobile import TABLES
 from search_spaces.slots import IMAGE, SearchSpace, fold, sizes
 
+PLAN = (Row(8, 2, 2), Row(12, 2, 2))
 #: Arguments to build each registered space with; one that is not named is built for 32x32 images of ten classes.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "lightnas": [{"input_shape": (3, 32, 32), "classes": 10, "max_exits": 2}],
+    "lightnas": [
+        {"input_shape": (3, 32, 32), "classes": 10, "max_exits": 2},
+        {
+            "input_shape": (3, 16, 16),
+            "classes": 4,
+            "plan": (Row(8, 2, 2), Row(12, 2, 2)),
+            "head": (16, 8),
+            "max_exits": 1,
+        },
+    ],
     "mobile": [
         {"input_shape": (3, *row.size), "classes": 10, "table": table, "max_exits": number}
         for number, (table, row) in enumerate(TABLES.items(), start=1)

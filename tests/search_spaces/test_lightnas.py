@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from search_spaces.lightnas import OPERATORS, lightnas
+from search_spaces.lightnas import OPERATORS, PLAN, Row, lightnas
 from search_spaces.slots import SpaceError, sizes
 
 SPACE = lightnas((3, 224, 224), 1000)
@@ -78,3 +80,32 @@ def test_exits_come_on_request_after_every_layer_but_the_last() -> None:
 def test_images_that_are_too_small_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(SpaceError, match=r"at least 32, got \("):
         lightnas(shape, 10)
+
+
+def test_a_plan_of_ones_own_for_small_images() -> None:
+    space = lightnas((3, 16, 16), 10, plan=(Row(8, 2, 2), Row(16, 1, 2)), head=(32, 24))
+    assert len(space.genes) == 3 and space.name == "lightnas-8x2s-16x1s-head32x24"
+    network = space.decode([0, 6, 2])
+    shapes = {op.name: op.shape for op in network.ops}
+    assert shapes["stage1.block0.k5e3.project.bn"] == (16, 2, 2) and shapes["final.hidden"] == (24,)
+    assert lightnas((3, 32, 32), 10, plan=PLAN).name == "lightnas"
+
+
+@pytest.mark.parametrize("row", [(8, 2, 3), (8, True, 1), (8, 0, 1), (8.0, 1, 1), (-8, 1, 1)])
+def test_rows_that_cannot_be(row: Any) -> None:
+    with pytest.raises(SpaceError, match="stride 1 or 2, got Row"):
+        Row(*row)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"plan": ()}, "at least one row"),
+        ({"plan": (Row(2**21, 1),)}, "at most"),
+        ({"head": (8,)}, r"head of two numbers of channels, got \[8\]"),
+        ({"head": (8, 2**21)}, "head of two"),
+    ],
+)
+def test_plans_and_heads_that_cannot_be(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpaceError, match=said):
+        lightnas((3, 32, 32), 10, **settings)

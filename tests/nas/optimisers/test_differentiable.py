@@ -11,7 +11,7 @@ import pytest
 
 from nas.errors import InputError, NothingFits
 from nas.optimisers.base import Feedback, SearchResult, total
-from nas.optimisers.differentiable import Differentiable, Search
+from nas.optimisers.differentiable import Differentiable, Search, unbound
 from nas.testing.problems import Choices, Noisy, Opaque, chained, padded, separate
 
 SHORT = Differentiable(steps=400)
@@ -39,6 +39,37 @@ def test_it_ends_near_the_optimum_within_the_limit(limit: float, gradient: bool)
     assert 0.99 * limit <= result.seconds[0] <= limit
     assert (reached - lowest) / (best - lowest) > 0.97
     assert (result.seconds <= limit).all()
+
+
+def test_options_that_are_seen_at_once_are_told_apart_sooner() -> None:
+    """The noise of a network and a batch is the same for all its options."""
+    rng = np.random.default_rng(3)
+    settings = Differentiable(steps=40, warm_up=1)
+    every = PROBLEM.every()
+    value, limit = total(PROBLEM, UTILITY, every), 3.3
+    best = value[COST.seconds(every) <= limit].max()
+
+    def lost(elastic: frozenset[int]) -> float:
+        found = [
+            settings.run(replace(PROBLEM, seed=seed), Noisy(UTILITY, 1.0, seed=seed, elastic=elastic), COST, limit)
+            for seed in rng.integers(0, 1000, 5).tolist()
+        ]
+        return float(np.mean([best - total(PROBLEM, UTILITY, one.proposals[:1])[0] for one in found]))
+
+    assert lost(frozenset(range(8))) < 0.3 * lost(frozenset())
+
+
+@pytest.mark.parametrize("gradient", [True, False])
+def test_a_limit_that_does_not_bind_is_said_to_be_so_and_not_filled_up(gradient: bool) -> None:
+    """Where the preferred network is within the limit, more seconds buy nothing, and their price is zero."""
+    cheap = np.stack([-factor.seconds for factor in COST.factors])
+    slowest = float(COST.seconds(PROBLEM.every()).max())
+    result = SHORT.run(PROBLEM, Noisy(cheap, noise=0.1, gradient=gradient), COST, 0.9 * slowest)
+    assert result.report["price_loss_per_s"] == 0
+    assert result.report["preferred_of_limit"] < 1
+    assert result.seconds[0] == COST.seconds(PROBLEM.every()).min()
+    assert "does not bind" in unbound(result.report)
+    assert unbound(search(3.0, noise=0.2).report) == ""
 
 
 def test_moving_the_target_moves_the_result() -> None:
@@ -128,7 +159,7 @@ def test_steps_that_diverge_are_counted_and_left_out(gradient: bool) -> None:
     def sometimes(genome: Any, step: int) -> Any:
         if step % 10 != 3:
             return loss(genome, step)
-        return Feedback(np.nan, np.full(8, np.inf) if gradient else None)
+        return Feedback(np.nan, *((np.full((8, 4), np.inf), np.ones((8, 4), np.bool_)) if gradient else ()))
 
     result = SHORT.run(PROBLEM, sometimes, COST, 3.3)
     assert result.report["failed_steps"] == 42

@@ -7,12 +7,13 @@ import pytest
 
 from nas.optimisers.base import Feedback, legal
 from nas.optimisers.controller import Controller
-from nas.optimisers.effects import GateMeans, LossRegression
+from nas.optimisers.effects import GateMeans, Guided, LossRegression
 from nas.optimisers.policy import draw, entropy, probabilities, standardised, temperature
 from nas.testing.problems import Choices, Noisy, padded
 
 PROBLEM = Choices((3, 2, 4))
 LEGAL = legal(PROBLEM)
+SIZES = PROBLEM.options
 
 
 def test_paths_are_drawn_from_the_softmax_of_the_logits() -> None:
@@ -83,10 +84,37 @@ def test_what_was_learned_early_fades(kind: type[GateMeans | LossRegression]) ->
         np.testing.assert_allclose(np.diff(found[gene, :size]), wanted, atol=0.08 * np.abs(wanted).max())
 
 
+@pytest.mark.parametrize(
+    ("noise", "bias", "steps"), [(0.5, 0.0, 100), (0.5, 0.4, 100), (2.0, 0.4, 600), (0.5, 3.0, 600)]
+)
+def test_gradients_say_what_losses_leave_open_and_losses_correct_them(noise: float, bias: float, steps: int) -> None:
+    """Gradients of a scale that is wrong, with a bias: what is found is as good as the better of both, or better."""
+
+    def error(kind: type[GateMeans | LossRegression | Guided]) -> float:
+        found = []
+        for seed in range(6):
+            utility = padded(PROBLEM, rng := np.random.default_rng(seed))
+            slope, effects = bias * padded(PROBLEM, rng) - 3 * utility, kind(LEGAL)
+            for _ in range(steps):
+                genome = draw(np.where(LEGAL, 0.0, -np.inf), rng)
+                loss = float(noise * rng.normal() - utility[np.arange(3), genome].sum())
+                gradient = np.where(LEGAL, slope + 0.5 * rng.normal(size=LEGAL.shape), 0.0)
+                effects.observe(genome, np.ones(3, np.bool_), Feedback(loss, gradient, LEGAL))
+            steps_of = [np.diff(table[g, :n]) for table in (effects.estimate(), utility) for g, n in enumerate(SIZES)]
+            found.append(1 + float(np.corrcoef(*np.split(np.concatenate(steps_of), 2))[0, 1]))
+        return float(np.mean(found))
+
+    assert error(Guided) < 1.2 * min(error(GateMeans), error(LossRegression)) + 0.003
+
+
 def test_genes_without_effect_learn_nothing() -> None:
     effects = GateMeans(LEGAL)
-    effects.observe(np.array([1, 1, 1]), np.array([True, False, True]), Feedback(1.0, np.array([2.0, 9.0, 3.0])))
-    assert effects.count.sum(axis=1).tolist() == [1, 0, 1]
+    genome = np.array([1, 1, 1])
+    seen = genome[:, None] == np.arange(4)
+    seen[2] = True
+    gradient = np.where(seen, np.array([[2.0], [9.0], [3.0]]), 0.0)
+    effects.observe(genome, np.array([True, False, True]), Feedback(1.0, gradient, seen))
+    assert effects.count.sum(axis=1).tolist() == [1, 0, PROBLEM.options[2]]
     assert effects.estimate()[1].tolist() == [0, 0, 0, 0]
     with pytest.raises(ValueError, match="gave a gradient before"):
         effects.observe(np.array([0, 0, 0]), np.ones(3, np.bool_), Feedback(1.0))

@@ -214,3 +214,12 @@ def test_a_run_does_not_go_on_with_other_kernels(
     monkeypatch.setattr(native, "available", lambda: not compiled)
     error = nas("run", str(begun / "experiment.yaml"), "--out", str(begun), "--resume").error
     assert f"was begun {'with' if compiled else 'without'} a C++ compiler" in error
+
+
+def test_a_run_does_not_go_on_on_another_backend(begun: Path, nas: Command) -> None:
+    path = begun / "environment.json"
+    noted = json.loads(path.read_text())
+    assert noted["backend"] == "cpu"
+    atomic_write_json(path, noted | {"backend": "gpu"})
+    error = nas("run", str(begun / "experiment.yaml"), "--out", str(begun), "--resume").error
+    assert "was begun on JAX's backend gpu, and this process computes on cpu" in error

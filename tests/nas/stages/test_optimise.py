@@ -16,10 +16,11 @@ import yaml
 
 from nas.config import parse
 from nas.errors import InputError
-from nas.optimisers.differentiable import Differentiable
-from nas.optimisers.exit_shares import Exitless, loss_and_cost
+from nas.optimisers.differentiable import ByLossRegression, Differentiable
+from nas.optimisers.searches import Networks, begin
 from nas.run.layout import EXPERIMENT, OPTIMISER, TRIALS
 from nas.run.optimiser import load_found
+from nas.run.supernet import shared_weights
 from nas.run.trial import load_batches
 from nas.search.problem import problem_of
 from nas.searchers.prior import Prior
@@ -124,24 +125,30 @@ def test_a_killed_optimiser_ends_as_if_it_had_not_been(run: Path, tmp_path: Path
     assert results(run) == results(whole)
 
 
+@pytest.mark.parametrize("kind", [Differentiable, ByLossRegression])
 @pytest.mark.parametrize("of", ["worst_case", "expected"])
-def test_a_tighter_budget_ends_at_a_faster_network(of: Any, run: Path) -> None:
+def test_a_tighter_budget_ends_at_a_faster_network(of: Any, kind: Any, run: Path) -> None:
     with opened(run) as context:
         problem = problem_of(context)
         table = problem.tables[context.experiment.target]
         seconds = np.sort(table.latency_s(np.array([t.genome for t in _every(problem)])))
-        networks = optimise.open_networks(context)
-        ends = []
+        optimiser = kind(steps=40, warm_up=2)
+        networks = Networks.of(context, optimiser, shared_weights(context))
+        assert (networks.gated is None) == (kind is ByLossRegression)
+        ends, rates = [], None
         for limit in (seconds[len(seconds) // 5], seconds[len(seconds) // 2], seconds[-1]):
             budget = replace(
                 context.experiment.budgets[0], of=of, latency_s=limit * (1 + problem.safety_margin[table.target])
             )
             tight = replace(problem, experiment=replace(context.experiment, budgets=(budget,)))
-            loss, cost = loss_and_cost(tight, 0, networks)
-            bound = Exitless.of(tight) if loss.exit_rates is None else tight
-            result = Differentiable(steps=40, warm_up=2).run(bound, loss, cost, tight.effective_budget_s(budget))
+            search = begin(context, tight, 0, optimiser, networks)
+            rates = search.exit_rates
+            for step in range(search.steps.steps):
+                search.step(step)
+            result = search.steps.result()
             assert result.seconds[0] <= limit * (1 + 1e-9)
             ends.append(table.latency_s(result.proposals[:1])[0])
+    assert bool(rates) == (of == "expected")
     assert ends[0] < ends[-1]
     if of == "worst_case":
         assert ends == sorted(ends)
@@ -167,6 +174,7 @@ def test_what_cannot_be_optimised_is_refused_before_anything_is_written(nas: Com
 
     assert "steps of a differentiable search must be at least 1, got 0" in refused({"steps": 0})
     assert "hot 0.1" in refused({"hot": 0.1})
+    assert "share of a differentiable search must be between 0 and 1, got 1.5" in refused({"share": 1.5})
     assert "splits.arch leaves 0; it takes at least 32" in refused({}, splits={"arch": 0.0})
 
 

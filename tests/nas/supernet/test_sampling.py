@@ -1,6 +1,7 @@
 """The genomes of a training step."""
 
 import numpy as np
+import pytest
 
 from nas.supernet.sampling import Sandwich, largest, operator_genes, smallest
 from search_spaces.mobile import mobile
@@ -28,10 +29,10 @@ def test_the_extremes_go_by_value_not_by_the_order_of_options() -> None:
 def test_the_ends_are_known_beforehand_and_the_rest_follows_from_the_generator(tiny: SearchSpace) -> None:
     sampler = Sandwich(tiny, 3)
     assert np.array_equal(sampler.fixed, [largest(tiny), smallest(tiny)])
-    drawn = sampler.draw(np.random.default_rng(4))
+    drawn = sampler.draw(np.random.default_rng(4), 0)
     assert len(drawn) == 3 and np.array_equal(drawn, tiny.canonical(drawn))
-    assert np.array_equal(drawn, sampler.draw(np.random.default_rng(4)))
-    assert len(Sandwich(tiny, 0).draw(np.random.default_rng(4))) == 0
+    assert np.array_equal(drawn, sampler.draw(np.random.default_rng(4), 0))
+    assert len(Sandwich(tiny, 0).draw(np.random.default_rng(4), 0)) == 0
 
 
 def test_the_operators_of_a_choice_take_turns() -> None:
@@ -42,5 +43,16 @@ def test_the_operators_of_a_choice_take_turns() -> None:
     assert not len(sampler.fixed)
     always = space.slots[1].genes[space.slots[1].operator_choice[0]]
     for _ in range(5):
-        genomes = sampler.draw(rng)
+        genomes = sampler.draw(rng, 0)
         assert (np.bincount(genomes[:, always], minlength=len(OPERATORS)) == 2).all()
+
+
+@pytest.mark.parametrize("space", [toy((1, 8, 8), 3), mobile((1, 8, 8), 3, "8x8")])
+def test_a_wish_takes_the_place_of_the_last_network(space: SearchSpace) -> None:
+    wished = random_genomes(space, 1, np.random.default_rng(7))[0]
+    plain, wishing = Sandwich(space, 2), Sandwich(space, 2, lambda step: wished if step > 3 else None)
+    before, after = (wishing.draw(np.random.default_rng(1), step) for step in (3, 4))
+    usual = plain.draw(np.random.default_rng(1), 4)
+    assert np.array_equal(before, usual) and np.array_equal(after[:-1], usual[:-1])
+    assert np.array_equal(after[-1], wished)
+    assert len(Sandwich(mobile((1, 8, 8), 3, "8x8"), 0, lambda step: wished).draw(np.random.default_rng(1), 4)) == 0

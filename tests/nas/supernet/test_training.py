@@ -211,7 +211,7 @@ class _Given:
         self.fixed, self._drawn = fixed, drawn
         self.identity: dict[str, Any] = {}
 
-    def draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
+    def draw(self, rng: np.random.Generator, step: int) -> NDArray[np.int64]:
         return self._drawn
 
 

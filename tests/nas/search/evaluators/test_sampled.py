@@ -30,7 +30,7 @@ def test_a_path_is_the_network_itself_with_the_batch_s_statistics() -> None:
     networks = SampledNetworks(SPACE, PARAMS, training_set(20), 16, 1)
     for step, genome in enumerate(SPACE.canonical(random_genomes(SPACE, 4, np.random.default_rng(0)))):
         logs, labels = networks(genome, step)
-        images, expected = networks._batches(step)
+        images, expected = networks.batches(step)
         assert np.array_equal(labels, expected) and logs.shape == (len(exit_positions(SPACE)), 16, 4)
         network = SPACE.decode(genome)
         own = {k: jnp.asarray(cut(PARAMS[k], w.shape)) for k, w in network.weight_shapes.items() if w.trainable}

@@ -1,0 +1,124 @@
+"""Architecture and weights in turns: what the supernet stage leaves, what is derived from it, what a kill changes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from nas.optimisers.searches import Turns
+from nas.run.layout import EXPERIMENT, OPTIMISER
+from nas.run.supernet import searches_in_turns, shared_weights
+from nas.search.problem import problem_of
+from nas.stages import optimise, supernet
+from tests.nas.opened_runs import opened, rewind
+
+SETTINGS = {"name": "differentiable", "steps": 24, "warm_up": 1, "proposals": 3, "share": 0.5}
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A run that is calibrated and has an optimiser."""
+    shutil.copytree(finished, tmp_path / "run")
+    rewind(tmp_path / "run", "calibrate")
+    change(tmp_path / "run", SETTINGS)
+    return tmp_path / "run"
+
+
+def change(run: Path, optimiser: dict[str, Any]) -> None:
+    data = yaml.safe_load((run / EXPERIMENT).read_text())
+    data["search"]["optimiser"] = optimiser
+    (run / EXPERIMENT).write_text(yaml.safe_dump(data))
+
+
+class Killed(Exception):
+    pass
+
+
+def results(run: Path) -> dict[str, Any]:
+    return {path.stem: json.loads(path.read_text()) for path in (run / OPTIMISER).glob("*.json")}
+
+
+def ended(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the searches found and the weights."""
+    with opened(run) as context:
+        supernet.train_supernet(context)
+        optimise.optimise(context, problem_of(context))
+        return results(run), dict(shared_weights(context))
+
+
+def test_searches_take_turns_with_the_weights_from_the_fair_warm_up_on(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, bool]] = []
+    sample = Turns.sample
+
+    def watched(self: Turns, step: int) -> Any:
+        found = sample(self, step)
+        asked.append((step, found is not None))
+        return found
+
+    monkeypatch.setattr(Turns, "sample", watched)
+    found, _ = ended(run)
+    steps = len(asked)
+    # The first turn is after a step of the weights, which could not be wished yet.
+    assert [wished for _, wished in asked] == [step > steps // 2 for step in range(steps)]
+    assert set(found) == {"worst", "mean"}
+    for record in found.values():
+        assert record["in_turns"] and 1 <= len(record["proposals"]) <= 3
+        assert max(record["proposals_s"]) <= record["limit_s"]
+        assert record["steps"] == 24 + 1 * max(len(row) for row in record["probabilities"])
+
+
+def test_architecture_learns_while_weights_do_and_all_steps_are_taken(run: Path) -> None:
+    with opened(run) as context:
+        supernet.train_supernet(context)
+        stored = searches_in_turns(context)
+    # A gene with effect and two options has been seen in every pass: once per step of the warm-up and of the search.
+    for number in (0, 1):
+        counts = stored[f"{number}/guided/gates/count"]
+        assert counts.max() == 24 + 2
+        assert np.isfinite(stored[f"{number}/logits"]).any()
+
+
+def test_a_killed_training_in_turns_ends_as_if_it_had_not_been(run: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    shutil.copytree(run, whole)
+    expected, weights = ended(whole)
+    real = supernet.steps_progress
+    # Before the first turn, just after it, and later on.
+    for stop in (5, 19, 27):
+
+        @contextmanager
+        def stopping(context: Any, what: str, *steps: int, stop: int = stop) -> Iterator[Any]:
+            with real(context, what, *steps) as report:
+
+                def until(step: int, loss: float) -> None:
+                    if step == stop:
+                        raise Killed
+                    report(step, loss)
+
+                yield until
+
+        with opened(run) as context, pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(supernet, "steps_progress", stopping)
+            supernet.train_supernet(context)
+    found, resumed = ended(run)
+    assert found == expected
+    assert all(np.array_equal(resumed[name], value) for name, value in weights.items())
+
+
+def test_without_a_share_the_weights_come_first(run: Path) -> None:
+    change(run, {**SETTINGS, "share": 0})
+    with opened(run) as context:
+        supernet.train_supernet(context)
+        assert searches_in_turns(context) == {}
+        optimise.optimise(context, problem_of(context))
+    assert not any(record["in_turns"] for record in results(run).values())
