@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from nas.config.settings import Experiment
+from nas.optimisers.base import ByGradients
+from nas.run.components import making
 from nas.run.reuse import weights_depend_on
 from nas.sweep.cells import Cell
 from nas.tasks.image_classification.fractions import OptionalPart
@@ -32,12 +34,15 @@ class Planned:
 def planned(cells: Sequence[Cell]) -> tuple[Planned, ...]:
     """The cells in their order, with the groups that share weights, whose images are cut for all of a group.
 
-    Cells share where all that the stage reads is the same, as `nas.run.reuse` compares it.
+    Cells share where all that the stage reads is the same, as `nas.run.reuse` compares it. A cell whose architecture is
+    searched in turns with the training shares with none: its weights hang on its budgets, and on what is measured.
+    Raises InputError for an optimiser that cannot be made.
     """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
         if trains(cell.experiment):
-            groups.setdefault(weights_depend_on(cell.experiment), []).append(cell)
+            alone = f"{cell.name}: " if _in_turns(cell) else ""
+            groups.setdefault(alone + weights_depend_on(cell.experiment), []).append(cell)
     found = {}
     for number, members in enumerate(groups.values(), start=1):
         aside = {part for cell in members for part in cell.experiment.parts_aside}
@@ -49,6 +54,16 @@ def planned(cells: Sequence[Cell]) -> tuple[Planned, ...]:
 def trains(experiment: Experiment) -> bool:
     """Whether an experiment trains shared weights of its own."""
     return experiment.search.needs_weights and experiment.supernet.reuse is None
+
+
+def _in_turns(cell: Cell) -> bool:
+    """Whether the architecture of a cell is searched while its shared weights are trained."""
+    spec = cell.experiment.search.optimiser
+    if spec is None:
+        return False
+    with making(f"{cell.said}: search.optimiser", spec.name):
+        optimiser = spec.load()(**spec.arguments)
+    return isinstance(optimiser, ByGradients) and optimiser.share > 0
 
 
 def reusing(experiment: Experiment, folder: str) -> Experiment:
