@@ -57,6 +57,7 @@ def _sweep(args: argparse.Namespace) -> int:
     from nas.sweep.cells import cells_of
     from nas.sweep.estimate import outlook
     from nas.sweep.layout import SweepFiles
+    from nas.sweep.running import has_begun
     from nas.sweep.sharing import planned
 
     plugins = options.granted(args)
@@ -66,7 +67,7 @@ def _sweep(args: argparse.Namespace) -> int:
     folder.require_usable(files, args.resume)
     workers = _workers(args.workers, found.path, cells, plugins)
     console = open_console()
-    waiting = [cell for cell in cells if not files.cell(cell.name).experiment.is_file()]
+    waiting = [cell for cell in cells if not has_begun(files, cell.name)]
     with console.status(f"checking {len(waiting)} cells"):
         outlook(found.path, waiting)
     with locked(files.root):

@@ -24,8 +24,9 @@ class Progress:
 
     `ended`: it came to its end; `lost`: without a device that did not answer, so that it may go on when that does.
     `fits` is false where it ended since nothing fits. `stage` is under way since `since_s`, or was when the run was
-    interrupted; empty where none is. `trained`: its shared weights are there to their end. `best` has the best accuracy
-    on validation images that a network within each budget had; `problem` says which file cannot be read.
+    interrupted; empty where none is. `trained`: its shared weights are there to their end, `reused`: they are another
+    run's. `best` has the best accuracy on validation images that a network within each budget had; `problem` says which
+    file cannot be read.
     """
 
     begun: bool = False
@@ -36,6 +37,7 @@ class Progress:
     since_s: float = 0.0
     spent_s: float = 0.0
     trained: bool = False
+    reused: bool = False
     judged: int = 0
     best: tuple[float | None, ...] = ()
     verdicts: Verdicts = _NO_VERDICTS
@@ -68,6 +70,7 @@ def progress_of(files: RunFiles) -> Progress:
         since_s=since_s,
         spent_s=sum(LenientJson(row)["seconds"].number or 0.0 for row in log),
         trained=_ended(log, _TRAINED) and files.supernet.is_file(),
+        reused=any(row.get("event") == "reused" for row in log),
         judged=len(trials),
         best=_best(trials),
         verdicts=verdicts,

@@ -155,5 +155,6 @@ def draws(axes: Mapping[str, Axis], samples: int, seed: int) -> Iterator[Values]
         if len(seen) == samples:
             return
     raise InputError(
-        f"samples is {samples}, and the axes have only {len(seen)} different cells; give fewer samples, or more values"
+        f"samples is {samples}, and of the values of the axes {len(seen)} different cells can be made; give fewer "
+        "samples, or more values"
     )

@@ -144,7 +144,7 @@ def _row(row: ResultRow, names: dict[str, str], ends: tuple[float, float]) -> Ro
 
 def _cell(files: SweepFiles, cell: CellState) -> CellView:
     name = cell.cell.name
-    weights = "taken" if cell.takes_weights else "trained here" if cell.progress.trained else ""
+    weights = "taken" if cell.progress.reused else "trained here" if cell.progress.trained else ""
     number = f"{cell.cell.group}, " if weights and cell.cell.group is not None else ""
     return CellView(cell, files.link(name) if files.cell(name).report.is_file() else "", number + weights)
 

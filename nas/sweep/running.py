@@ -48,7 +48,7 @@ def carry_out(files: SweepFiles, cells: Sequence[Planned], workers: Workers, wat
             stop_if_asked()
             while workers.free() and (chosen := queue.next()) is not None:
                 cell, source = chosen
-                if not files.cell(cell.name).experiment.is_file():
+                if not has_begun(files, cell.name):
                     folder.begin(files, cell, source)
                 queue.begins(cell)
                 folder.note(files, "begin", cell=cell.name)
@@ -65,6 +65,11 @@ def is_over(files: SweepFiles, name: str) -> bool:
     """Whether a cell has nothing left to do: one without a device that did not answer then is tried again."""
     found = progress_of(files.cell(name))
     return found.ended and not found.lost
+
+
+def has_begun(files: SweepFiles, name: str) -> bool:
+    """Whether the run of a cell has written down what it began with: whose weights it takes is settled then."""
+    return files.cell(name).environment.is_file()
 
 
 def _noted(files: SweepFiles, ended: Ended) -> str:
@@ -102,7 +107,7 @@ class _Queue:
             run = self._files.cell(name)
             if lock.holder(run.root) is not None:
                 continue  # somebody goes on with it, such as a process of this sweep whose parent was killed
-            if run.experiment.is_file():
+            if has_begun(self._files, name):
                 if not is_over(self._files, name):
                     return cell, None
                 del self.waiting[name]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from nas.config import dump
 from nas.config.settings import Experiment
-from nas.optimisers.base import in_turns
+from nas.optimisers.base import ByGradients
+from nas.run.components import making
 from nas.run.reuse import weights_depend_on
 from nas.sweep.cells import Cell
 from nas.tasks.image_classification.fractions import OptionalPart
@@ -35,13 +34,15 @@ class Planned:
 def planned(cells: Sequence[Cell]) -> tuple[Planned, ...]:
     """The cells in their order, with the groups that share weights, whose images are cut for all of a group.
 
-    Cells share where all that the stage reads is the same, as `nas.run.reuse` compares it. Where architecture is
-    searched in turns with the training, that is what the search reads, too: weights learn to serve what it prefers.
+    Cells share where all that the stage reads is the same, as `nas.run.reuse` compares it. A cell whose architecture is
+    searched in turns with the training shares with none: its weights hang on its budgets, and on what is measured.
+    Raises InputError for an optimiser that cannot be made.
     """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
         if trains(cell.experiment):
-            groups.setdefault(_stage_reads(cell.experiment), []).append(cell)
+            alone = f"{cell.name}: " if _in_turns(cell) else ""
+            groups.setdefault(alone + weights_depend_on(cell.experiment), []).append(cell)
     found = {}
     for number, members in enumerate(groups.values(), start=1):
         aside = {part for cell in members for part in cell.experiment.parts_aside}
@@ -50,21 +51,19 @@ def planned(cells: Sequence[Cell]) -> tuple[Planned, ...]:
     return tuple(found.get(cell.name, Planned(cell)) for cell in cells)
 
 
-def _stage_reads(experiment: Experiment) -> str:
-    weights = weights_depend_on(experiment)
-    optimiser = experiment.search.optimiser
-    if optimiser is None or not in_turns(optimiser.load()(**optimiser.arguments)):
-        return weights
-    read = (
-        optimiser, experiment.budgets, experiment.target, experiment.latency_model, experiment.calibration,
-        experiment.exit_policy,
-    )  # fmt: skip
-    return weights + json.dumps(dump.plain(read), sort_keys=True, default=str)
-
-
 def trains(experiment: Experiment) -> bool:
     """Whether an experiment trains shared weights of its own."""
     return experiment.search.needs_weights and experiment.supernet.reuse is None
+
+
+def _in_turns(cell: Cell) -> bool:
+    """Whether the architecture of a cell is searched while its shared weights are trained."""
+    spec = cell.experiment.search.optimiser
+    if spec is None:
+        return False
+    with making(f"{cell.said}: search.optimiser", spec.name):
+        optimiser = spec.load()(**spec.arguments)
+    return isinstance(optimiser, ByGradients) and optimiser.share > 0
 
 
 def reusing(experiment: Experiment, folder: str) -> Experiment:

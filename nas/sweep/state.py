@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
-from nas.errors import InputError
 from nas.process import lock
 from nas.process.files import read_jsonl
+from nas.run.layout import RunFiles
 from nas.run.lenient_json import LenientJson
 from nas.run.progress import Progress, progress_of
 from nas.run.verdict_files import read_budget
@@ -20,6 +21,7 @@ from nas.sweep.layout import SweepFiles
 State = Literal["waiting", "running", "interrupted", "failed", "kept", "not kept", "not measured"]
 #: Those of cells that came to their end: "not measured" where no budget is known to be broken.
 COMPLETE: Final = ("kept", "not kept", "not measured")
+Signature = tuple[tuple[int, int] | None, ...]
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,6 @@ class CellState:
     cause: str
     budgets: tuple[str, ...]
     evaluations: int
-    takes_weights: bool
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,27 @@ class SweepState:
         left = 0.0
         for cell in self.cells:
             if cell.state not in COMPLETE:
-                alike = [other for other in done if other.takes_weights == _will_take(cell, self.cells)] or done
+                alike = [other for other in done if other.progress.reused == _will_take(cell, self.cells)] or done
                 mean = sum(other.progress.spent_s for other in alike) / len(alike)
                 left += max(0.0, mean - _spent(cell.progress))
         return left
 
 
 class Watcher:
-    """Looks at a sweep again and again; cells that are complete are read once."""
+    """Looks at a sweep again and again; files are read where they have changed since.
+
+    The process may be the one that measures: nothing changes while it does, and a look takes no time then.
+    """
 
     def __init__(self, files: SweepFiles) -> None:
         self._files = files
         self._known = folder.read(files)
+        self._budgets = {
+            cell.name: tuple(read_budget(each).name for each in LenientJson(cell.experiment)["budgets"].items)
+            for cell in self._known.cells
+        }
         self._complete: dict[str, CellState] = {}
+        self._read: dict[str, tuple[Signature, Progress]] = {}
 
     def look(self) -> SweepState:
         """What has become of it by now."""
@@ -85,7 +94,7 @@ class Watcher:
 
     def _cell(self, listed: Listed, sweep_runs: bool, last: LenientJson | None) -> CellState:
         files = self._files.cell(listed.name)
-        progress, cause = progress_of(files), "" if last is None else last["cause"].text
+        progress, cause = self._progress(listed.name), "" if last is None else last["cause"].text
         begun_here = last is not None and last["event"].text == "begin"
         if lock.holder(files.root) is not None or (begun_here and sweep_runs):
             state: State = "running"
@@ -95,12 +104,31 @@ class Watcher:
             state = "failed"
         else:
             state = "interrupted" if progress.begun else "waiting"
-        written = LenientJson(listed.experiment)
-        budgets = tuple(read_budget(each).name for each in written["budgets"].items)
         return CellState(
-            listed, state, progress, cause if state == "failed" else "", budgets,
-            int(written["search"]["evaluations"].number or 0), progress.begun and _takes(self._files, listed),
+            listed, state, progress, cause if state == "failed" else "", self._budgets[listed.name],
+            int(LenientJson(listed.experiment)["search"]["evaluations"].number or 0),
         )  # fmt: skip
+
+    def _progress(self, name: str) -> Progress:
+        files = self._files.cell(name)
+        signature = _signature(files)
+        if name not in self._read or self._read[name][0] != signature:
+            self._read[name] = signature, progress_of(files)
+        return self._read[name][1]
+
+
+def _signature(files: RunFiles) -> Signature:
+    """What changes with any file that the progress of a run is read from."""
+    read = (files.experiment, files.log, files.trials, files.verify, files.test, files.report, files.supernet)
+    return tuple(_changed_at(path) for path in read)
+
+
+def _changed_at(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _outcome(progress: Progress) -> Literal["kept", "not kept", "not measured"]:
@@ -111,17 +139,8 @@ def _outcome(progress: Progress) -> Literal["kept", "not kept", "not measured"]:
     return "not measured" if open_ and found.winners else "not kept"
 
 
-def _takes(files: SweepFiles, listed: Listed) -> bool:
-    """Whether a cell that has begun takes the weights of another."""
-    log = files.cell(listed.name).log
-    try:
-        return any(row.get("event") == "reused" for row in read_jsonl(log))
-    except (InputError, OSError):
-        return False
-
-
 def _will_take(cell: CellState, cells: Sequence[CellState]) -> bool:
-    if cell.takes_weights:
+    if cell.progress.reused:
         return True
     others = (other for other in cells if other is not cell and other.cell.group == cell.cell.group)
     return cell.cell.group is not None and not cell.progress.begun and any(other.progress.begun for other in others)

@@ -18,6 +18,8 @@ from nas.sweep.sharing import Planned, planned
 from nas.sweep.sweep_file import load
 from nas.sweep.workers import Ended, Task
 
+#: Cells that were read before, by what stands in the files.
+_CELLS: dict[tuple[str, str], tuple[Planned, ...]] = {}
 STEPS = ("calibrate", "supernet", "search", "report")
 
 
@@ -71,6 +73,7 @@ class Pretended:
 
     def _go(self, name: str, files: RunFiles, step: str) -> None:
         with RunFolder.open(files.root, resume=True) as run:
+            atomic_write_bytes(files.environment, b"{}")
             run.log("begin", stage=step)
             if step == "supernet":
                 taken = parse.load(files.experiment).supernet.reuse
@@ -95,7 +98,10 @@ def reached(files: RunFiles) -> list[str]:
 
 def begun(path: Path, out: Path) -> tuple[SweepFiles, tuple[Planned, ...]]:
     """A sweep's folder as it is before the first cell begins."""
-    cells, files = planned(cells_of(load(path))), SweepFiles(out)
+    written = path.read_text(), path.with_name("base.yaml").read_text()
+    if written not in _CELLS:
+        _CELLS[written] = planned(cells_of(load(path)))
+    cells, files = _CELLS[written], SweepFiles(out)
     out.mkdir(exist_ok=True)
     folder.write(files, "sweep", cells)
     return files, cells

@@ -83,7 +83,7 @@ def test_a_finite_set_is_drawn_to_its_end(tmp_path: Path) -> None:
     assert {(cell.experiment.seed, cell.experiment.winners.epochs) for cell in found} == {
         (seed, epochs) for seed in (1, 2, 3) for epochs in (1, 2)
     }
-    with pytest.raises(InputError, match="samples is 7, and the axes have only 6 different cells"):
+    with pytest.raises(InputError, match="samples is 7, and of the values of the axes 6 different cells"):
         cells(write_sweep(tmp_path, axes, samples=7))
 
 

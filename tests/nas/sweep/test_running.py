@@ -50,8 +50,9 @@ def test_every_cell_runs_once_and_weights_are_trained_once(room: int, tmp_path: 
         assert workers.begun[:2] == ["latency-2ms_seed-0", "latency-2ms_seed-1"]
 
 
-@pytest.mark.parametrize(("at", "trainer"), [("calibrate", 1), ("supernet", 1), ("search", 0)])
-@pytest.mark.parametrize("room", [1, 3])
+@pytest.mark.parametrize(
+    ("at", "trainer", "room"), [("calibrate", 1, 1), ("calibrate", 1, 3), ("supernet", 1, 3), ("search", 0, 1)]
+)
 def test_a_trainer_that_fails_dooms_nobody(at: str, trainer: int, room: int, tmp_path: Path) -> None:
     """Before the weights are there the next cell trains them; afterwards they are taken all the same."""
     files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
@@ -68,6 +69,14 @@ def test_a_trainer_that_fails_dooms_nobody(at: str, trainer: int, room: int, tmp
     assert carried_out(files, cells, again) == {} and again.begun == [FIRST[0]]
 
 
+def test_a_trainer_that_failed_before_its_run_began_takes_weights_when_it_is_tried_again(tmp_path: Path) -> None:
+    files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
+    carried_out(files, cells, Pretended(1, {FIRST[0]: "calibrate"}))
+    assert takes(files, FIRST[0]) is None
+    carried_out(files, cells, Pretended())
+    assert takes(files, FIRST[0]) == FIRST[1]
+
+
 def test_where_all_fail_all_are_told(tmp_path: Path) -> None:
     files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
     names = [cell.name for cell in cells]
@@ -75,7 +84,7 @@ def test_where_all_fail_all_are_told(tmp_path: Path) -> None:
     assert sorted(carried_out(files, cells, workers)) == sorted(names)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_sweep_that_is_killed_at_any_instant_loses_nothing(seed: int, tmp_path: Path) -> None:
     """Killed again and again: in the end all cells are complete, and no weights were trained by two cells."""
     files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
@@ -139,6 +148,20 @@ def test_who_has_a_folder_is_known_without_locking_it(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text("1\n")
     os.utime(tmp_path / ".lock", (0, 0))
     assert holder(tmp_path) is None
+
+
+def test_temporary_files_of_who_works_within_a_folder_are_left_alone(tmp_path: Path) -> None:
+    """Those of a cell that goes on while its sweep begins again; others are rests of what was killed."""
+    used, rest = (tmp_path / name / "deep" / ".tmp-1-x" for name in ("used", "rest"))
+    for path in (used, rest):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    with locked(tmp_path / "used"):
+        used.touch()
+        with locked(tmp_path):
+            assert used.exists() and not rest.exists()
+    with locked(tmp_path):
+        assert not used.exists()
 
 
 @pytest.mark.parametrize(

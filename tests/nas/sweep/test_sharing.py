@@ -13,6 +13,7 @@ import pytest
 
 from nas.config import parse, plain_yaml
 from nas.config.settings import Experiment
+from nas.errors import InputError
 from nas.process.events import Voice
 from nas.run.context import Context
 from nas.run.folder import RunFolder
@@ -115,6 +116,20 @@ def test_images_are_cut_for_all_that_share(tmp_path: Path) -> None:
     assert {cell.cell.experiment.parts_aside for cell in found} == {frozenset({"arch"})}
     alone = sweep(tmp_path, {"winners.epochs": [1, 2]}, small(splits={}))
     assert {cell.cell.experiment.parts_aside for cell in alone.values()} == {frozenset()}
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_weights_that_are_trained_in_turns_with_a_search_are_of_one_cell(share: float, tmp_path: Path) -> None:
+    """What they become hangs on the budgets, and on latencies that each cell measures."""
+    search = {**small()["search"], "optimiser": {"name": "differentiable", "share": share}}
+    found = list(sweep(tmp_path, {"winners.epochs": [1, 2], "search": [search, small()["search"]]}).values())
+    assert [cell.group for cell in found] == ([1, 2, 3, 2] if share else [1, 1, 1, 1])
+
+
+def test_an_optimiser_that_cannot_be_made_is_said_with_its_cell(tmp_path: Path) -> None:
+    search = {**small()["search"], "optimiser": {"name": "differentiable", "steps": -1}}
+    with pytest.raises(InputError, match=r"cell .*: search.optimiser: differentiable cannot be made"):
+        sweep(tmp_path, {"search": [small()["search"], search]})
 
 
 def test_a_part_without_images_is_kept_from_nobody(tmp_path: Path) -> None:
