@@ -112,7 +112,8 @@ def _threshold(rate: Array, confidence: Array, arriving: Array, softness: Array)
 
     ends = (confidence.min() - _TAIL * softness, confidence.max() + _TAIL * softness)
     least, most = jax.lax.fori_loop(0, _HALVINGS, halved, ends)
-    return (least + most) / 2
+    middle: Array = (least + most) / 2
+    return middle
 
 
 def soft_cascade(losses: Array, confidence: Array, present: Array, thresholds: Array, softness: Array) -> Array:
