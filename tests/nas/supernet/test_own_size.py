@@ -40,7 +40,7 @@ class Fixed:
         self.fixed = genomes
         self.identity: dict[str, Any] = {}
 
-    def draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
+    def draw(self, rng: np.random.Generator, step: int) -> NDArray[np.int64]:
         return self.fixed[:0]
 
 
@@ -61,12 +61,9 @@ def choices_with_exits(tiny: SearchSpace, patch: pytest.MonkeyPatch) -> Made:
 
 def lightnas_like(tiny: SearchSpace, patch: pytest.MonkeyPatch) -> Made:
     """Two layers and three operators of it: the second is left out."""
-    for name, value in (
-        ("PLAN", ((6, 2, 2),)), ("OPERATORS", ("k3e3", "k5e3", "skip")),
-        ("_STEM_FILTERS", 4), ("_HEAD_FEATURES", 10), ("_HEAD_HIDDEN", 7),
-    ):  # fmt: skip
+    for name, value in (("OPERATORS", ("k3e3", "k5e3", "skip")), ("_STEM_FILTERS", 4)):
         patch.setattr(lightnas, name, value)
-    return lightnas.lightnas((3, 32, 32), CLASSES), np.array([[1, 2]])
+    return lightnas.lightnas((3, 32, 32), CLASSES, plan=(lightnas.Row(6, 2, 2),), head=(10, 7)), np.array([[1, 2]])
 
 
 @pytest.mark.parametrize(
