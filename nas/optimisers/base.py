@@ -136,6 +136,7 @@ class ByGradients(ArchitectureOptimiser, Protocol):
     """An optimiser whose losses come with gradients.
 
     It searches in turns with the training of the weights during the last `share` of that, from 0 to 1; 0 is after it.
+    Its searches are then asked for samples beyond their last step, too: networks that the weights are trained for.
     """
 
     @property

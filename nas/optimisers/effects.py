@@ -184,12 +184,15 @@ class Guided:
         # One more column: what gradients foretell, less its mean and in units of its spread, whatever the loss's unit.
         foretold = inner @ guide
         mean = float(foretold[-1]) / number
-        spread = math.sqrt(max(float(guide @ foretold) / number - mean**2, 0.0)) or 1.0
-        column = (foretold - mean * inner[:, -1]) / spread
+        square = float(guide @ foretold) / number
+        # Where they foretell the same of all, rounding errors are left, of which no multiple says anything.
+        varies = square - mean**2 > 1e-12 * square
+        spread = math.sqrt(square - mean**2) if varies else 1.0
+        column = (foretold - mean * inner[:, -1]) / spread * varies
         rows = np.block([[inner, column[:, None]], [column[None], np.array([[float(guide @ column) / spread]])]])
         # Explained is the loss less what they foretell, so that a multiple of 1 has the coefficient 0.
         left = sums - foretold
-        right = np.append(left, (float(guide @ left) - mean * float(left[-1])) / spread)
+        right = np.append(left, (float(guide @ left) - mean * float(left[-1])) / spread * varies)
         squares += float(guide @ foretold) - 2 * float(guide @ sums)
         priors = [np.append(np.full(len(guide) - 1, prior), (0.0, 1.0)) for prior in self.PRIORS]
         evidence, coefficients = zip(*(_fit(rows, right, squares, number, prior) for prior in priors), strict=True)

@@ -26,6 +26,9 @@ from search_spaces.slots import ExitSite, sizes
 
 #: How softly samples leave at an exit, in standard deviations of their confidence.
 _SOFTNESS: Final = 0.25
+#: So many widths beyond the samples nobody, or everybody, leaves; halving that range so often finds a threshold.
+_TAIL: Final = 16.0
+_HALVINGS: Final = 24
 
 
 class GatedNetworks:
@@ -71,9 +74,8 @@ class GatedNetworks:
         *given, legal, exit_rates = rest
         losses, confidence = self._losses(gates, *given)
         present = exits_present(self.space.exit_sites, gates, legal)
-        early = jax.lax.stop_gradient(confidence[:-1])
-        thresholds = jax.vmap(jnp.quantile)(early, 1 - exit_rates)
-        softness = _SOFTNESS * early.std(axis=1) + 1e-6
+        softness = _SOFTNESS * jax.lax.stop_gradient(confidence[:-1]).std(axis=1) + 1e-6
+        thresholds = thresholds_of(exit_rates, confidence, present, softness)
         return soft_cascade(losses, confidence, present, thresholds, softness)
 
 
@@ -83,6 +85,35 @@ def exits_present(sites: Sequence[ExitSite], gates: Array, legal: Array) -> Arra
         jnp.ones(()) if site.gene is None else gates[site.gene, jnp.asarray(site.options)].sum() for site in sites
     ]
     return jnp.stack(counts) * legal
+
+
+def thresholds_of(exit_rates: Array, confidence: Array, present: Array, softness: Array) -> Array:
+    """The thresholds [positions - 1] at which these shares of whoever arrives at an exit leave `soft_cascade` there.
+
+    Whoever is sure has left before, so they are not those of all samples. They are constants to a gradient.
+    """
+    confidence, present = jax.lax.stop_gradient((confidence, present))
+    arriving, found = jnp.ones_like(confidence[0]), []
+    for position, rate in enumerate(exit_rates):
+        threshold = _threshold(rate, confidence[position], arriving, softness[position])
+        leaving = jax.nn.sigmoid((confidence[position] - threshold) / softness[position])
+        arriving = arriving * (1 - present[position] * leaving)
+        found.append(threshold)
+    return jnp.stack(found)
+
+
+def _threshold(rate: Array, confidence: Array, arriving: Array, softness: Array) -> Array:
+    """Where a share `rate` of the samples that are `arriving` [n] leaves, by halving the range where it can be."""
+
+    def halved(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        middle = (ends[0] + ends[1]) / 2
+        many = (arriving * jax.nn.sigmoid((confidence - middle) / softness)).sum() > rate * arriving.sum()
+        return jnp.where(many, middle, ends[0]), jnp.where(many, ends[1], middle)
+
+    ends = (confidence.min() - _TAIL * softness, confidence.max() + _TAIL * softness)
+    least, most = jax.lax.fori_loop(0, _HALVINGS, halved, ends)
+    middle: Array = (least + most) / 2
+    return middle
 
 
 def soft_cascade(losses: Array, confidence: Array, present: Array, thresholds: Array, softness: Array) -> Array:

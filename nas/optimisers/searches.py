@@ -70,6 +70,9 @@ def turns(context: Context, problem: BudgetProblem, optimiser: ByGradients, step
     ) -> tuple[SampledNetworks, Mapping[int, BudgetSearch]]:
         networks, found = Networks.of(context, optimiser, weights), {}
         for number in range(len(context.experiment.budgets)):
+            if stored and stored_of(stored, number) is None:
+                # It could not be kept when turns began, and has missed some since: it has its own search later.
+                continue
             # Whoever derives the networks says what cannot be kept.
             with suppress(NothingFits):
                 found[number] = resumed(context, problem, number, optimiser, networks, stored)

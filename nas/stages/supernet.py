@@ -53,7 +53,12 @@ def _train(context: Context) -> None:
     turns = _turns(context, trainer.recipe.steps)
     state = load_checkpoint(path, trainer.load) if path.exists() else trainer.start()
     if turns is not None and path.exists():
-        turns.restore(searches_in_turns(context), state.params)
+        stored = searches_in_turns(context)
+        if not stored and state.step > turns.first:
+            # An older release began the training, or no budget can be kept: it is searched when the weights are done.
+            turns = None
+        else:
+            turns.restore(stored, state.params)
     first, begun_s = state.step, time.perf_counter()
     if state.step < trainer.recipe.steps:
         write_seen(context.files, context.data)

@@ -174,7 +174,7 @@ class Supernet:
             y = sum((weighed(union) for union in range(1, len(programs))), weighed(0))
         else:
             branches: list[Callable[[], Array]] = [partial(weighed, union) for union in range(len(programs))]
-            if here.optional:
+            if here.optional and hands_on:
                 branches.append(lambda: jnp.zeros_like(inputs[0]))
             y = switch(jnp.asarray(here.entry)[combination], branches)
         return inputs[0] + y if hands_on else y

@@ -24,7 +24,7 @@ from nas.supernet.union import SlotPlan
 from search_spaces.slots import ExitSite, SearchSpace
 
 #: A probability that small is none.
-_TINY: Final = 1e-12
+TINY: Final = 1e-12
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Shares:
         even = jnp.asarray(inside / inside.sum(), self.deciding.dtype)
         total = self.present[union]
         # What the union would do if it were there is asked where it is not, too.
-        there = total > _TINY
+        there = total > TINY
         within = jnp.where(there, jnp.where(inside, self.deciding, 0) / jnp.where(there, total, 1), even)
         return (within * self.others).reshape(-1)
 

@@ -51,7 +51,7 @@ class Sandwich:
     Genes of operator choices run through permutations of their options, so that the operators of a choice take turns
     and none is trained more than once oftener than another within a step: with such genes, no network is fixed, and the
     first, which is then drawn as the others are, teaches none of them. Where a `wish` names a network for a step, that
-    takes the place of the last one.
+    takes the place of the last of the `random` ones.
     """
 
     def __init__(self, space: SearchSpace, random: int, wish: Wish | None = None) -> None:
@@ -65,7 +65,7 @@ class Sandwich:
     def draw(self, rng: np.random.Generator, step: int) -> NDArray[np.int64]:
         """Canonical genomes [n, genes] of one step that are not fixed."""
         drawn = self._drawn(rng)
-        wished = self._wish(step) if self._wish is not None and len(drawn) else None
+        wished = self._wish(step) if self._wish is not None and self._random else None
         if wished is not None:
             drawn[-1] = wished
         return drawn

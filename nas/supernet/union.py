@@ -53,10 +53,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Union:
-    """The operators of some combinations of a slot in order of execution, and the index of the output."""
+    """The operators of some combinations of a slot in order of execution, and the index of the output.
+
+    `sizes` are the numbers of options of the slot's genes, whose product the combinations are.
+    """
 
     members: tuple[Member, ...]
     output: int
+    sizes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,7 @@ class _Merge:
         members: list[Member] = []
         for name in names:
             members.append(self.member(name, tuple(members[place[source]] for source in self.inputs[name]), place))
-        return Union(tuple(members), place[self.output])
+        return Union(tuple(members), place[self.output], self.slot.sizes)
 
     def member(self, name: str, sources: tuple[Member, ...], place: Mapping[str, int]) -> Member:
         ops = {i: network.by_name[name] for i, network in self.networks.items() if name in network.by_name}

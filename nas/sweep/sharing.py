@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from nas.config.settings import Experiment
-from nas.optimisers.base import ByGradients
+from nas.optimisers.base import in_turns
 from nas.run.components import making
 from nas.run.reuse import weights_depend_on
 from nas.sweep.cells import Cell
@@ -63,7 +63,7 @@ def _in_turns(cell: Cell) -> bool:
         return False
     with making(f"{cell.said}: search.optimiser", spec.name):
         optimiser = spec.load()(**spec.arguments)
-    return isinstance(optimiser, ByGradients) and optimiser.share > 0
+    return in_turns(optimiser)
 
 
 def reusing(experiment: Experiment, folder: str) -> Experiment:

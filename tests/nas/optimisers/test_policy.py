@@ -107,6 +107,22 @@ def test_gradients_say_what_losses_leave_open_and_losses_correct_them(noise: flo
     assert error(Guided) < 1.2 * min(error(GateMeans), error(LossRegression)) + 0.003
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("slope", [0.0, 0.1, 3.0])
+def test_gradients_stand_where_losses_of_one_network_say_nothing(scale: float, slope: float) -> None:
+    """Rounding errors are no variation, from which the size of the gradients' multiple would follow."""
+    rng = np.random.default_rng(0)
+    gradient = scale * slope * np.where(LEGAL, rng.normal(size=LEGAL.shape), 0.0)
+    effects = Guided(LEGAL)
+    for _ in range(3):
+        effects.observe(np.array([2, 1, 3]), np.ones(3, np.bool_), Feedback(2.3 * scale, gradient, LEGAL))
+    found = [np.diff(effects.estimate()[gene, :size]) for gene, size in enumerate(SIZES)]
+    # What the losses say of the chosen options is that they are all of it: the others keep their distances.
+    kept = [np.diff(gradient[gene, : size - 1]) for gene, size in enumerate(SIZES)]
+    for one, other in zip(found, kept, strict=True):
+        np.testing.assert_allclose(one[:-1], other, rtol=1e-6, atol=1e-12 * scale)
+
+
 def test_genes_without_effect_learn_nothing() -> None:
     effects = GateMeans(LEGAL)
     genome = np.array([1, 1, 1])

@@ -42,6 +42,24 @@ class Killed(Exception):
     pass
 
 
+def stopping_at(stop: int) -> Any:
+    """Progress of a training that is killed at a step."""
+    real = supernet.steps_progress
+
+    @contextmanager
+    def stopping(context: Any, what: str, *steps: int) -> Iterator[Any]:
+        with real(context, what, *steps) as report:
+
+            def until(step: int, loss: float) -> None:
+                if step == stop:
+                    raise Killed
+                report(step, loss)
+
+            yield until
+
+    return stopping
+
+
 def results(run: Path) -> dict[str, Any]:
     return {path.stem: json.loads(path.read_text()) for path in (run / OPTIMISER).glob("*.json")}
 
@@ -92,27 +110,34 @@ def test_a_killed_training_in_turns_ends_as_if_it_had_not_been(run: Path, tmp_pa
     whole = tmp_path / "whole"
     shutil.copytree(run, whole)
     expected, weights = ended(whole)
-    real = supernet.steps_progress
     # Before the first turn, just after it, and later on.
     for stop in (5, 19, 27):
-
-        @contextmanager
-        def stopping(context: Any, what: str, *steps: int, stop: int = stop) -> Iterator[Any]:
-            with real(context, what, *steps) as report:
-
-                def until(step: int, loss: float) -> None:
-                    if step == stop:
-                        raise Killed
-                    report(step, loss)
-
-                yield until
-
         with opened(run) as context, pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(supernet, "steps_progress", stopping)
+            patch.setattr(supernet, "steps_progress", stopping_at(stop))
             supernet.train_supernet(context)
     found, resumed = ended(run)
     assert found == expected
     assert all(np.array_equal(resumed[name], value) for name, value in weights.items())
+
+
+@pytest.mark.parametrize("stored", [(), (0,)])
+def test_searches_that_missed_turns_are_made_up_for_afterwards(
+    run: Path, stored: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that an older release began, or a budget that could not be kept when the turns began."""
+    real = Turns.state
+
+    def fewer(self: Turns) -> dict[str, Any]:
+        return {name: value for name, value in real(self).items() if int(name.partition("/")[0]) in stored}
+
+    monkeypatch.setattr(Turns, "state", fewer)
+    with opened(run) as context, pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(supernet, "steps_progress", stopping_at(30))
+        supernet.train_supernet(context)
+    monkeypatch.setattr(Turns, "state", real)
+    found, _ = ended(run)
+    assert [found[name]["in_turns"] for name in ("worst", "mean")] == [number in stored for number in (0, 1)]
+    assert len({record["steps"] for record in found.values()}) == 1
 
 
 def test_without_a_share_the_weights_come_first(run: Path) -> None:

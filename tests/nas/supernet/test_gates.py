@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -16,10 +16,12 @@ from nas.optimisers.gated import exits_present, soft_cascade
 from nas.supernet.elastic import Gates, Supernet
 from nas.supernet.gates import gated_options, hard_gates
 from nas.tolerances import MASK_TO_EXTRACTED
-from search_spaces.mobile import mobile
+from search_spaces.ir import Builder
+from search_spaces.mobile import conv_bn, linear_exit, mobile
 from search_spaces.nasbench201 import nasbench201
-from search_spaces.slots import SearchSpace, sizes
-from search_spaces.staged import Stage
+from search_spaces.op import Ref
+from search_spaces.slots import ExitSite, Gene, SearchSpace, Slot, sizes
+from search_spaces.staged import Stage, StagedSpace
 from search_spaces.toy import toy
 from tests.nas.supernet.test_elastic import (
     biased,
@@ -157,3 +159,58 @@ def test_a_gate_says_what_the_option_does_where_the_loss_is_linear_in_it() -> No
             value, gradient = slope(gates, supernet.choices(genome[None]).combination[0])
             values.append(float(value))
         assert float(gradient[depth, 1]) == pytest.approx(values[1] - values[0], rel=1e-3, abs=1e-4)
+
+
+class ExitOfTwoHeads(StagedSpace):
+    """An early exit whose head is an operator choice, and which depth can take away."""
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        return (Gene("depth", (1, 2)), Gene("head", ("plain", "mixed", "off"), ordinal=False))
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        def head(b: Builder, refs: tuple[Ref, ...], values: tuple[int, ...]) -> Ref | None:
+            if values[0] == 0 or values[1] == 2:
+                return None
+            mixed = b("conv", "exit0.conv", refs[0], filters=4, kernel=1, padding=0) if values[1] else refs[0]
+            return linear_exit(b, f"exit0.{'mixed' if values[1] else 'plain'}", mixed, 3)
+
+        def block(b: Builder, refs: tuple[Ref, ...], values: tuple[int, ...]) -> Ref | None:
+            return conv_bn(b, "block.conv", refs[0], 4, 3) if values[0] else None
+
+        def inside(values: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+            return ((4, 6, 6),)
+
+        stem = super().slots[0]
+        return (
+            stem,
+            Slot("block", "body", (0,), (2,), ("stem",), block, inside),
+            Slot("exit0", "exit", (0, 1), (2, 3), ("block",), head, inside, (1,)),
+            Slot("final", "final", (), (), ("block",), lambda b, x, _: linear_exit(b, "final", x[0], 3), inside),
+        )
+
+    @cached_property
+    def exit_sites(self) -> tuple[ExitSite, ...]:
+        return (ExitSite(1, 2, (0, 1)), ExitSite(None))
+
+    def canonical(self, genomes: Any) -> Any:
+        return np.where((genomes[:, :1] == 0) & (np.arange(2) == 1), 2, genomes)
+
+
+def test_an_exit_may_be_an_operator_choice_that_other_genes_take_away() -> None:
+    space = ExitOfTwoHeads(
+        "heads", (2, 6, 6), 3, (Stage((4,), (1,), 1, {}),), lambda b, x: conv_bn(b, "stem.conv", x, 4, 3),
+        lambda b, name, x, *_: x, linear_exit, lambda b, x, classes: x,
+    )  # fmt: skip
+    supernet = Supernet(space)
+    params, _ = random_shared(space)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(4, 2, 6, 6)), jnp.float32)
+    gated = jax.jit(lambda c, g: supernet.forward(params, {}, x, c, "train", gates=Gates(g))[0])
+    masked = jax.jit(lambda c: supernet.forward(params, {}, x, c, "train")[0])
+    for genome in ([0, 2], [1, 0], [1, 1], [1, 2]):
+        choices = supernet.choices(np.array([genome]))
+        found = np.asarray(gated(choices.combination[0], hard_gates(np.array(genome), 3)))[choices.legal[0]]
+        expected = np.asarray(masked(choices.combination[0]))[choices.legal[0]]
+        assert len(found) == (1 if genome[0] == 0 else 2)
+        assert np.abs(found - expected).max() <= MASK_TO_EXTRACTED * np.abs(expected).max(), genome

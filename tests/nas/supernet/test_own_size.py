@@ -40,7 +40,7 @@ class Fixed:
         self.fixed = genomes
         self.identity: dict[str, Any] = {}
 
-    def draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
+    def draw(self, rng: np.random.Generator, step: int) -> NDArray[np.int64]:
         return self.fixed[:0]
 
 

@@ -56,4 +56,5 @@ def test_a_wish_takes_the_place_of_the_last_network(space: SearchSpace) -> None:
     usual = plain.draw(np.random.default_rng(1), 4)
     assert np.array_equal(before, usual) and np.array_equal(after[:-1], usual[:-1])
     assert np.array_equal(after[-1], wished)
-    assert len(Sandwich(mobile((1, 8, 8), 3, "8x8"), 0, lambda step: wished).draw(np.random.default_rng(1), 4)) == 0
+    none = [Sandwich(space, 0, wish).draw(np.random.default_rng(1), 4) for wish in (None, lambda step: wished)]
+    assert np.array_equal(*none)

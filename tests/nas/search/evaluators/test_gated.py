@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nas.optimisers.gated import GatedLoss, GatedNetworks, soft_cascade
+from nas.optimisers.gated import GatedLoss, GatedNetworks, soft_cascade, thresholds_of
 from nas.optimisers.sampled import SampledLoss, SampledNetworks, cascade_loss
 from nas.testing.problems import Choices
 from search_spaces.slots import random_genomes, sizes
@@ -81,6 +81,21 @@ def test_a_cascade_that_is_hardly_soft_is_the_one_of_shares() -> None:
         jnp.asarray(own), jnp.asarray(confidence), jnp.ones(3), jnp.array([first, second]), jnp.full(2, 1e-4)
     )
     assert float(soft) == pytest.approx(hard, rel=1e-4)
+
+
+@pytest.mark.parametrize("rates", [(0.5, 0.5, 0.5), (0.0, 0.95, 0.3)])
+@pytest.mark.parametrize("on", [(1.0, 1.0, 1.0), (0.0, 1.0, 1.0), (1.0, 0.0, 1.0)])
+def test_of_those_that_arrive_at_an_exit_its_share_leaves(rates: tuple[float, ...], on: tuple[float, ...]) -> None:
+    """Confident samples are confident at all exits: whoever arrives late is less so than all samples are."""
+    rng = np.random.default_rng(0)
+    confidence = jnp.asarray(rng.normal(size=128) + 0.3 * rng.normal(size=(4, 128)))
+    present, softness = jnp.array([*on, 1.0]), jnp.full(3, 0.25)
+    thresholds = thresholds_of(jnp.array(rates), confidence, present, softness)
+    # The loss at the last exits alone counts who arrives there.
+    behind = [jnp.ones((4, 128)) * (jnp.arange(4) >= position)[:, None] for position in range(4)]
+    arriving = [float(soft_cascade(each, confidence, present, thresholds, softness)) for each in behind]
+    expected = np.cumprod([1.0, *(1 - np.array(rates) * on)])
+    assert arriving == pytest.approx(expected.tolist(), abs=2e-3)
 
 
 def test_a_gate_of_an_exit_says_what_the_exit_would_do() -> None:
