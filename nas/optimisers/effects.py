@@ -137,11 +137,13 @@ class Guided:
 
     Effects are a multiple of the gradients' and corrections of them. With how many observations of no correction each
     choice begins follows from the losses themselves, by the marginal likelihoods of linear models, which are averaged
-    by these (MacKay 1992, "Bayesian interpolation"): many where gradients foretell losses, few where they do not.
+    by these (MacKay 1992, "Bayesian interpolation"): many where gradients foretell losses, few where they do not. The
+    multiple begins at 1, which is what a slope promises, or at 0, where it promises nothing.
     """
 
-    EVERY = LossRegression.EVERY
-    #: Observations of no correction; the multiple begins with one of being 1.
+    #: Observations between two solutions, at first; later a share of those that there were at the last.
+    EVERY, SHARE = LossRegression.EVERY, 0.02
+    #: Observations of no correction; the multiple begins with one of being what it begins at.
     PRIORS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0, 2048.0)
 
     def __init__(self, legal: Bools) -> None:
@@ -167,7 +169,7 @@ class Guided:
 
     def estimate(self) -> Floats:
         """The latest solution: the effect of each choice on the loss [genes, options]."""
-        if self.count >= self._solved + self.EVERY:
+        if self.count >= self._solved + max(self.EVERY, round(self.SHARE * self._solved)):
             if self.count:
                 self._solution = self._solve()
             self._solved = self.count
@@ -190,16 +192,20 @@ class Guided:
         spread = math.sqrt(square - mean**2) if varies else 1.0
         column = (foretold - mean * inner[:, -1]) / spread * varies
         rows = np.block([[inner, column[:, None]], [column[None], np.array([[float(guide @ column) / spread]])]])
-        # Explained is the loss less what they foretell, so that a multiple of 1 has the coefficient 0.
-        left = sums - foretold
-        right = np.append(left, (float(guide @ left) - mean * float(left[-1])) / spread * varies)
-        squares += float(guide @ foretold) - 2 * float(guide @ sums)
-        priors = [np.append(np.full(len(guide) - 1, prior), (0.0, 1.0)) for prior in self.PRIORS]
-        evidence, coefficients = zip(*(_fit(rows, right, squares, number, prior) for prior in priors), strict=True)
+        evidence, effects = [], []
+        for multiple in (1.0, 0.0):
+            # Explained is the loss less this multiple of what they foretell, so that it has the coefficient 0.
+            left = sums - multiple * foretold
+            right = np.append(left, (float(guide @ left) - mean * float(left[-1])) / spread * varies)
+            rest = squares + multiple**2 * float(guide @ foretold) - 2 * multiple * float(guide @ sums)
+            for prior in self.PRIORS:
+                observed = np.append(np.full(len(guide) - 1, prior), (0.0, 1.0))
+                likelihood, found = _fit(rows, right, rest, number, observed)
+                evidence.append(likelihood)
+                effects.append(found[:-2] + (multiple + found[-1] / spread) * guide[:-1])
         likely = np.exp(np.array(evidence) - max(evidence))
-        found = (likely / likely.sum()) @ np.array(coefficients)
-        effects = found[:-2] + (1 + found[-1] / spread) * guide[:-1]
-        return np.asarray(effects, np.float64).reshape(self._legal.shape)
+        averaged = (likely / likely.sum()) @ np.array(effects)
+        return np.asarray(averaged, np.float64).reshape(self._legal.shape)
 
     def state(self) -> dict[str, Floats]:
         """All that has been learned, for `restore`."""

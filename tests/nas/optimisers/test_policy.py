@@ -116,11 +116,26 @@ def test_gradients_stand_where_losses_of_one_network_say_nothing(scale: float, s
     effects = Guided(LEGAL)
     for _ in range(3):
         effects.observe(np.array([2, 1, 3]), np.ones(3, np.bool_), Feedback(2.3 * scale, gradient, LEGAL))
-    found = [np.diff(effects.estimate()[gene, :size]) for gene, size in enumerate(SIZES)]
-    # What the losses say of the chosen options is that they are all of it: the others keep their distances.
-    kept = [np.diff(gradient[gene, : size - 1]) for gene, size in enumerate(SIZES)]
-    for one, other in zip(found, kept, strict=True):
-        np.testing.assert_allclose(one[:-1], other, rtol=1e-6, atol=1e-12 * scale)
+    found = np.concatenate([np.diff(effects.estimate()[gene, :size])[:-1] for gene, size in enumerate(SIZES)])
+    # What the losses say of the chosen options is that they are all of it: the others keep their distances, up to how
+    # much gradients are believed, which nothing says.
+    kept = np.concatenate([np.diff(gradient[gene, : size - 1]) for gene, size in enumerate(SIZES)])
+    believed = float(found @ kept) / float(kept @ kept) if slope else 0.5
+    assert 0.4 <= believed <= 1
+    np.testing.assert_allclose(found, believed * kept, rtol=1e-6, atol=1e-9 * scale * slope)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_gradients_that_say_nothing_do_no_harm_whatever_their_scale(scale: float) -> None:
+    rng = np.random.default_rng(5)
+    utility, noise = padded(PROBLEM, rng), np.where(LEGAL, scale * rng.normal(size=LEGAL.shape), 0.0)
+    effects = Guided(LEGAL)
+    for _ in range(400):
+        genome = draw(np.where(LEGAL, 0.0, -np.inf), rng)
+        loss = float(0.3 * rng.normal() - utility[np.arange(3), genome].sum())
+        effects.observe(genome, np.ones(3, np.bool_), Feedback(loss, noise, LEGAL))
+    steps_of = [np.diff(table[g, :n]) for table in (effects.estimate(), utility) for g, n in enumerate(SIZES)]
+    assert np.corrcoef(*np.split(np.concatenate(steps_of), 2))[0, 1] < -0.98
 
 
 def test_genes_without_effect_learn_nothing() -> None:
