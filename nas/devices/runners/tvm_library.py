@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,8 @@ def load(library: bytes, threads: int, name: str, provider: str = "cpu") -> TvmP
     """Load a library, to run on so many threads; raises Refused, with `name`, for one that TVM cannot run here."""
     if reason := objection(provider):
         raise Refused(reason)
+    # It would keep the thread that calls it on one core for ever, and so whatever this process does afterwards.
+    os.environ.setdefault("TVM_BIND_THREADS", "0")
     import tvm
     import tvm_ffi
     from tvm.runtime.vm import VirtualMachine

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,23 @@ def test_libraries_compute_what_numpy_computes(name: str, tmp_path: Path) -> Non
     expected = reference(network, weights, inputs)
     for output, index in zip(outputs, network.exits, strict=True):
         np.testing.assert_allclose(output, expected[network.ops[index].name], rtol=1e-5, atol=2e-6)
+
+
+@needs_tvm
+@needs_compiler
+def test_a_library_leaves_the_process_the_cores_that_it_had(tmp_path: Path) -> None:
+    """Left to itself, TVM keeps the calling thread on one core, and with it all that a run computes afterwards."""
+    network = SINGLES["conv"]
+    to_tvm(to_onnx(network, random_weights(network)), HERE, tmp_path / "model.so")
+    program = (
+        "import sys, os; from pathlib import Path; import numpy as np; before = os.sched_getaffinity(0)\n"
+        "from nas.devices.runners.tvm_library import load\n"
+        "shape = tuple(map(int, sys.argv[2:])); main = load(Path(sys.argv[1]).read_bytes(), 1, 'it')\n"
+        "main(np.zeros(shape, np.float32)); sys.exit(os.sched_getaffinity(0) != before)"
+    )
+    shape = [str(size) for size in (1, *network.ops[0].shape)]
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "model.so"), *shape], check=False)
+    assert done.returncode == 0
 
 
 @needs_tvm

@@ -74,7 +74,8 @@ def test_thresholds_are_solved_for_the_accuracy_that_networks_are_chosen_by(
         evaluation = Evaluation(context, problem_of(context))
         # Put in the place of the one that would be made: what is asked is what becomes of its scores.
         evaluation.__dict__["evaluator"] = SimpleNamespace(
-            scores=lambda genome, images, present: Scores(trained.confidence[:images], trained.correct[:images])
+            needs_weights=True,
+            scores=lambda genome, images, present: Scores(trained.confidence[:images], trained.correct[:images]),
         )
         evaluation.trial(np.array(winner.genome), 0, 0, 1)
         labels = context.data.labels("val")
