@@ -120,7 +120,7 @@ def test_a_killed_training_in_turns_ends_as_if_it_had_not_been(run: Path, tmp_pa
     assert all(np.array_equal(resumed[name], value) for name, value in weights.items())
 
 
-@pytest.mark.parametrize("stored", [(), (0,)])
+@pytest.mark.parametrize("stored", [pytest.param((), marks=pytest.mark.slow), (0,)])
 def test_searches_that_missed_turns_are_made_up_for_afterwards(
     run: Path, stored: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

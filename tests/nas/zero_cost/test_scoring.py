@@ -131,6 +131,7 @@ def test_a_network_scores_as_it_would_alone(space: SearchSpace) -> None:
         assert flow == pytest.approx(synflow(network, weights, x, scale), rel=1e-9), genome
 
 
+@pytest.mark.slow
 def test_what_a_network_does_not_have_never_agrees(tiny: SearchSpace) -> None:
     """Masked channels, absent blocks and squeeze-excite that is off are alike in all images."""
     x = images(tiny)
