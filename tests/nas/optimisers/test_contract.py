@@ -10,7 +10,6 @@ import pytest
 from nas.optimisers import OPTIMISERS
 from nas.testing import Law, laws_of
 
-
 #: `loss_regression` differs from `differentiable` in where effects come from alone.
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] if name == "loss_regression" else []) for name in sorted(OPTIMISERS)
