@@ -32,7 +32,7 @@ def write(path: Path, figures: Mapping[str, Any]) -> None:
 def _taken() -> dict[str, Any]:
     changed = _git("status", "--porcelain", "--", "*.py")
     return {
-        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(_placeless, sys.argv[1:])]),
         "commit": _git("rev-parse", "HEAD"),
         # Results themselves may be new: what counts is the code that gave them.
         "changed_since_commit": None if changed is None else bool(changed),
@@ -42,6 +42,11 @@ def _taken() -> dict[str, Any]:
         "load_before": _BESIDE,
         "versions": {"python": platform.python_version(), **_versions()},
     }
+
+
+def _placeless(argument: str) -> str:
+    """An argument as it is, or the last part of a path that says where things lie on one machine."""
+    return Path(argument).name if argument.startswith("/") else argument
 
 
 def _git(*arguments: str) -> str | None:
