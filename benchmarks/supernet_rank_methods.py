@@ -8,6 +8,7 @@ from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
+from supernet_rank_beside import darts, without_training
 from supernet_rank_runs import Control
 
 from hardware_profiles import Target
@@ -19,6 +20,7 @@ from nas.config.registry import load
 from nas.optimisers import OPTIMISERS
 from nas.searchers.surrogate import Encoding, Points, Surrogate, normal_scores
 from nas.seeds import derive_seed
+from nas.zero_cost.scoring import SCORES
 from search_spaces.nasbench201 import OPERATORS, CellSpace
 from search_spaces.slots import Genomes, sizes
 
@@ -92,6 +94,20 @@ def at_random(control: Control) -> Found:
     return Found(np.zeros(len(control.genomes)), 0.0)
 
 
+def untrained(control: Control, score: str) -> Found:
+    """A score of untrained networks."""
+    return Found(*without_training(control, score))
+
+
+def with_scores(control: Control, method: str) -> Found:
+    """The mean of the rankings by a method and by each of the scores of untrained networks."""
+    found = [METHODS[name](control) for name in (method, *SCORES)]
+    known = control.chosen
+    scores = np.full(len(control.genomes), np.nan)
+    scores[known] = np.sum([normal_scores(each.scores[known]) for each in found], axis=0)
+    return Found(scores, sum(each.cpu_s for each in found))
+
+
 def one_by_one(control: Control, by: str) -> Found:
     """The networks drawn, judged with the shared weights: right answers, or less cross-entropy."""
     scores = np.full(len(control.genomes), np.nan)
@@ -149,10 +165,13 @@ METHODS: dict[str, Callable[[Control], Found]] = {
     "macs": macs,
     "macs in use": macs_in_use,
     "random": at_random,
+    **{name: partial(untrained, score=name) for name in SCORES},
     "supernet": partial(one_by_one, by="accuracy"),
     "supernet, by loss": partial(one_by_one, by="loss"),
     "supernet+predictor": partial(predicted, by="accuracy"),
     "supernet+predictor, by loss": partial(predicted, by="loss"),
     "supernet+predictor+macs": partial(with_macs, method="supernet+predictor, by loss"),
+    "supernet+zero-cost": partial(with_scores, method="supernet, by loss"),
     **{name: partial(optimised, name=name) for name in OPTIMISERS},
+    "darts": lambda control: Found(*darts(control)),
 }

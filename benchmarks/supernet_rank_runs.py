@@ -137,7 +137,7 @@ class Control:
         steps = self.settings.epochs * (len(data) // product.batch_size)
         recipe = Recipe(
             steps, product.batch_size, product.learning_rate, weight_decay=product.weight_decay,
-            label_smoothing=product.label_smoothing,
+            label_smoothing=product.label_smoothing, final_rate=product.final_rate, averaging=product.averaging,
         )  # fmt: skip
         trainer = supernet_trainer(self.space, data, recipe, derive_seed(self.seed, "supernet"), product.random_subnets)
         state = trainer.load(path.read_bytes()) if path.exists() else trainer.start()

@@ -102,7 +102,8 @@ class CalibrationSettings:
 class SupernetSettings:
     """Training of the shared weights; `max_time` caps it by cutting epochs short before it starts.
 
-    `reuse` names the folder of a run whose shared weights, trained in the same way, are taken instead.
+    `final_rate` is the share of the learning rate that is left at the end, `averaging` the share of the steps over
+    which the weights are averaged. `reuse` names the folder of a run whose shared weights, trained in the same way, are taken instead.
     """
 
     epochs: int = 20
@@ -111,6 +112,8 @@ class SupernetSettings:
     weight_decay: float = 3e-5
     label_smoothing: float = 0.1
     random_subnets: int = 2
+    final_rate: float = 0.0
+    averaging: float = 0.0
     augment: bool = True
     max_time_s: Seconds | None = None
     reuse: str | None = None
@@ -123,6 +126,9 @@ class SupernetSettings:
             raise InputError(f"supernet.learning_rate must lie between 0 and 10, got {self.learning_rate}")
         if not 0 <= self.label_smoothing < 1:
             raise InputError(f"supernet.label_smoothing must be at least 0 and below 1, got {self.label_smoothing}")
+        for name, share in (("final_rate", self.final_rate), ("averaging", self.averaging)):
+            if not 0 <= share <= 1:
+                raise InputError(f"supernet.{name} is a share and must lie in [0, 1], got {share}")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import jax
@@ -27,16 +27,19 @@ Params = dict[str, Array]
 
 _PARAMS: Final = "params/"
 _OPTIMISER: Final = "optimiser/"
+_AVERAGE: Final = "average/"
 _BESIDE: Final = "beside/"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How weights are trained: SGD with Nesterov momentum, linear warm-up, cosine decay to 0.
+    """How weights are trained: SGD with Nesterov momentum, linear warm-up, cosine decay.
 
     `warmup` is a share of the `steps`; `weight_decay` acts on kernels alone; gradients longer than `clip` are scaled
     down to it; `zero_residual` starts residual blocks as the identity. For `distillation` and `exit_weight` see
-    `losses.exits_loss`, for `equilibrium` the function of that name.
+    `losses.exits_loss`, for `equilibrium` the function of that name. `final_rate` is the share of the learning rate
+    that is left at the end. What comes out are the weights of the last step or, where `averaging` is more than 0, their
+    average, which reaches back over that share of the steps.
     """
 
     steps: int
@@ -51,6 +54,8 @@ class Recipe:
     equilibrium: bool = False
     clip: float = 10.0
     zero_residual: bool = False
+    final_rate: float = 0.0
+    averaging: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 0 or not 0 <= self.warmup < 1:
@@ -60,6 +65,16 @@ class Recipe:
                 f"distillation {self.distillation} must be in [0, 1], label_smoothing {self.label_smoothing} in "
                 f"[0, 1), exit_weight {self.exit_weight} at least 0"
             )
+        if not 0 <= self.final_rate <= 1 or not 0 <= self.averaging <= 1:
+            raise InputError(
+                f"final_rate {self.final_rate} and averaging {self.averaging} are shares, and must be in [0, 1]"
+            )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with; those of older releases know nothing of what came later, and had none."""
+        later = {"final_rate", "averaging"}
+        return {name: value for name, value in asdict(self).items() if value or name not in later}
 
     def optimiser(self) -> optax.GradientTransformation:
         """The update rule for parameters by weight name."""
@@ -67,7 +82,7 @@ class Recipe:
         schedule = optax.join_schedules(
             [
                 optax.linear_schedule(self.learning_rate / (warm + 1), self.learning_rate, max(warm, 1)),
-                optax.cosine_decay_schedule(self.learning_rate, max(self.steps - warm, 1)),
+                optax.cosine_decay_schedule(self.learning_rate, max(self.steps - warm, 1), self.final_rate),
             ],
             [warm],
         )
@@ -84,11 +99,17 @@ class Recipe:
 
 @dataclass(frozen=True)
 class State:
-    """A training between two steps."""
+    """A training between two steps; `average` is the average of its weights, where its recipe asks for one."""
 
     params: Params
     optimiser: Any
     step: int
+    average: Params | None = None
+
+    @property
+    def trained(self) -> Params:
+        """The weights that come out of the training, if it ends here."""
+        return self.params if self.average is None else self.average
 
 
 #: (params, optimiser, step) -> (params, optimiser, loss); may overwrite the arrays it is given.
@@ -98,7 +119,8 @@ Step = Callable[[Params, Any, int], tuple[Params, Any, Array]]
 def start(recipe: Recipe, params: Mapping[str, NDArray[np.float32]]) -> State:
     """The state before the first step; `params` are copied."""
     copied = {name: jnp.array(value) for name, value in params.items()}
-    return State(copied, recipe.optimiser().init(copied), 0)
+    average = {name: jnp.array(value) for name, value in params.items()} if recipe.averaging else None
+    return State(copied, recipe.optimiser().init(copied), 0, average)
 
 
 def save(state: State, identity: Mapping[str, Any], beside: Mapping[str, NDArray[np.float64]] | None = None) -> bytes:
@@ -109,6 +131,7 @@ def save(state: State, identity: Mapping[str, Any], beside: Mapping[str, NDArray
     arrays = {_PARAMS + name: np.asarray(value) for name, value in state.params.items()}
     for name, value in _named(state.optimiser):
         arrays[_OPTIMISER + name] = np.asarray(value)
+    arrays |= {_AVERAGE + name: np.asarray(value) for name, value in (state.average or {}).items()}
     arrays |= {_BESIDE + name: value for name, value in (beside or {}).items()}
     return to_bytes(arrays, {"step": state.step, **identity})
 
@@ -122,10 +145,15 @@ def load(data: bytes, template: State, identity: Mapping[str, Any]) -> State:
             f"the checkpoint belongs to another training: {other[0]} was {metadata.get(other[0])} and is "
             f"{identity[other[0]]}; remove it to begin anew"
         )
-    params = {name: jnp.asarray(value) for name, value in _parameters(arrays, template.params).items()}
+    params = _parameters(arrays, _PARAMS, template.params)
+    average = None if template.average is None else _parameters(arrays, _AVERAGE, template.average)
     leaves = [jnp.asarray(arrays[_OPTIMISER + name]) for name, _ in _named(template.optimiser)]
     optimiser = jax.tree.unflatten(jax.tree.structure(template.optimiser), leaves)
-    return State(params, optimiser, int(metadata["step"]))
+    return State(_on_device(params), optimiser, int(metadata["step"]), None if average is None else _on_device(average))
+
+
+def _on_device(arrays: Mapping[str, NDArray[np.float32]]) -> Params:
+    return {name: jnp.asarray(value) for name, value in arrays.items()}
 
 
 def beside(data: bytes) -> dict[str, NDArray[np.float64]]:
@@ -135,20 +163,23 @@ def beside(data: bytes) -> dict[str, NDArray[np.float64]]:
 
 
 def parameters(data: bytes, like: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
-    """The weights alone that `save` wrote, of whatever training; raises InputError unless names and shapes are `like`.
+    """What came out of a training that `save` wrote, whichever it was: `State.trained`.
 
-    `like` has arrays by name.
+    `like` has arrays by name; raises InputError unless names and shapes are the same.
     """
-    return _parameters(from_bytes(data)[0], like)
+    arrays = from_bytes(data)[0]
+    return _parameters(arrays, _AVERAGE if any(name.startswith(_AVERAGE) for name in arrays) else _PARAMS, like)
 
 
-def _parameters(arrays: Mapping[str, NDArray[Any]], like: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+def _parameters(
+    arrays: Mapping[str, NDArray[Any]], prefix: str, like: Mapping[str, Any]
+) -> dict[str, NDArray[np.float32]]:
     for name, value in like.items():
-        found = arrays.get(_PARAMS + name)
+        found = arrays.get(prefix + name)
         if found is None or found.shape != value.shape:
             shape = "is missing" if found is None else f"has shape {found.shape}"
             raise InputError(f"the checkpoint belongs to another space: {name} {shape}, {value.shape} was expected")
-    return {name: arrays[_PARAMS + name] for name in like}
+    return {name: arrays[prefix + name] for name in like}
 
 
 def _named(tree: Any) -> list[tuple[str, Any]]:
@@ -163,17 +194,21 @@ def run(
     every: int = 0,
     checkpoint: Callable[[State], None] | None = None,
     progress: Callable[[int, float], None] | None = None,
+    average: Callable[[Params, Params, int], Params] | None = None,
 ) -> State:
     """Train to step `until`; calls `checkpoint` after each `every` steps and at the end, `progress(step, loss)` each
     step.
 
-    Raises InputError when the loss is no longer a number.
+    `average` makes, of the average so far, which it may overwrite, the weights and the number of steps behind them the
+    next average, where the state has one. Raises InputError when the loss is no longer a number.
     """
-    params, optimiser, number = state.params, state.optimiser, state.step
+    params, optimiser, number, kept = state.params, state.optimiser, state.step, state.average
     pending: Array | None = None
     while number < until:
         params, optimiser, loss = step(params, optimiser, number)
         number += 1
+        if kept is not None and average is not None:
+            kept = average(kept, params, number)
         # Reading the step before, not this one, lets the next batch be prepared while this one is computed.
         if pending is not None:
             _report(number - 1, pending, progress)
@@ -182,10 +217,10 @@ def run(
             # A state that is no longer finite must not replace the last good one.
             _report(number, loss, progress)
             pending = None
-            checkpoint(State(params, optimiser, number))
+            checkpoint(State(params, optimiser, number, kept))
     if pending is not None:
         _report(number, pending, progress)
-    return State(params, optimiser, number)
+    return State(params, optimiser, number, kept)
 
 
 def time_steps(state: State, step: Step, steps: int) -> list[float]:

@@ -111,9 +111,9 @@ def finish(network: Network, state: State, data: TrainingSet, seed: int) -> Weig
     measure = Program(lambda params, x: interpreter.apply(network, params, {}, {name: x}, "calibrate").stats)
     found = []
     for batch in np.split(chosen[: len(chosen) // size * size], len(chosen) // size):
-        found.append(jax.tree.map(np.asarray, measure(state.params, jnp.asarray(data.prepared(batch)))))
+        found.append(jax.tree.map(np.asarray, measure(state.trained, jnp.asarray(data.prepared(batch)))))
         breathe()
-    trained = {key: np.asarray(value) for key, value in state.params.items()}
+    trained = {key: np.asarray(value) for key, value in state.trained.items()}
     return trained | _pooled(found)
 
 

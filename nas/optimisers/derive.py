@@ -23,6 +23,8 @@ from nas.searchers.feasibility_filter import ENUMERABLE
 
 #: The share of the limit that a proposal should use.
 FLOOR = 0.99
+#: A limit that every network keeps.
+_NO_LIMIT_S = 1e12
 
 
 def derive(
@@ -37,7 +39,7 @@ def derive(
     sizes = np.asarray(problem.sizes, np.int64)
     cells = affordable_cells(cost, sizes) if isinstance(cost, Additive) else 0
     if math.prod(sizes.tolist()) <= ENUMERABLE:
-        genomes = np.stack(np.unravel_index(np.arange(math.prod(sizes.tolist())), tuple(sizes)), axis=1)
+        genomes = _all(sizes)
     elif isinstance(cost, Additive) and cells:
         genomes = best_per_cell(preference, sizes, cost, limit_s, cells)
     else:
@@ -56,6 +58,25 @@ def derive(
         first = int(inside.argmax())
         order = np.concatenate((order[first : first + 1], np.delete(order, first)))
     return genomes[order], seconds[order]
+
+
+def without_limit(problem: Problem, preference: Floats, cost: Cost) -> Ints:
+    """The canonical genome [genes] of most `preference` [genes, options], whatever it takes.
+
+    Genes count where they have an effect. Of spaces that are too large it is the best that single swaps come to.
+    """
+    sizes = np.asarray(problem.sizes, np.int64)
+    if math.prod(sizes.tolist()) > ENUMERABLE:
+        each = np.where(legal(problem), preference, -np.inf).argmax(axis=1)
+        return swaps(problem, preference, cost, _NO_LIMIT_S, each, 0.0)
+    genomes = np.asarray(problem.canonical(_all(sizes)), np.int64)
+    best: Ints = genomes[total(problem, preference, genomes).argmax()]
+    return best
+
+
+def _all(sizes: Ints) -> Ints:
+    """Every genome [n, genes] of genes with so many options [genes]."""
+    return np.stack(np.unravel_index(np.arange(math.prod(sizes.tolist())), tuple(sizes)), axis=1).astype(np.int64)
 
 
 def swaps(problem: Problem, preference: Floats, cost: Cost, limit_s: float, start: Ints, floor: float = FLOOR) -> Ints:

@@ -19,7 +19,7 @@ import numpy as np
 from nas.errors import InputError
 from nas.optimisers.base import Cost, Feedback, Floats, Ints, Loss, Problem, SearchResult, Smooth, legal
 from nas.optimisers.controller import Controller
-from nas.optimisers.derive import FLOOR, derive, fastest_within
+from nas.optimisers.derive import FLOOR, derive, fastest_within, without_limit
 from nas.optimisers.effects import Effects, Guided, LossRegression
 from nas.optimisers.exits_cost import ExpectedExits
 from nas.optimisers.policy import draw, entropy, fair, probabilities, standardised, temperature
@@ -55,6 +55,10 @@ class ByLossRegression:
                 f"a differentiable search needs 0 < cold <= hot and a positive gain, got hot {self.hot}, "
                 f"cold {self.cold}, gain {self.gain}"
             )
+
+    def networks(self, sizes: Ints) -> int:
+        """How many networks a search samples, of genes with so many options [genes]."""
+        return self.warm_up * int(sizes.max()) + self.steps
 
     def begin(self, problem: Problem, cost: Cost, limit_s: float) -> Search:
         """A search for networks within `limit_s` seconds, to be driven step by step; raises NothingFits."""
@@ -98,7 +102,7 @@ class Search:
         self.sizes = np.asarray(problem.sizes, np.int64)
         #: Steps until every option has been taken often enough.
         self.warm_up = settings.warm_up * int(self.sizes.max())
-        self.steps = self.warm_up + settings.steps
+        self.steps = settings.networks(self.sizes)
         self.effects: Effects | None = None
         self.sampled_s = None if isinstance(cost, Smooth) else LossRegression(self.legal)
         self.controller = Controller(settings.gain)
@@ -191,8 +195,8 @@ class Search:
     def result(self) -> SearchResult:
         """The networks derived from what has been learned; raises NothingFits."""
         before = self.derived()
-        preferred = np.where(self.legal, self.preference, -np.inf).argmax(axis=1)
-        preferred_s = float(self.cost.seconds(self.problem.canonical(preferred[None]))[0])
+        preferred = without_limit(self.problem, self.preference, self.cost)
+        preferred_s = float(self.cost.seconds(preferred[None])[0])
         # Seconds of exits are estimates: filling them up to the limit would switch off what was learned. And where the
         # best network is within the limit, there is nothing to fill.
         binds = preferred_s > self.limit_s

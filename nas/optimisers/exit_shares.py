@@ -142,6 +142,7 @@ def leaving(problem: BudgetProblem, number: int, networks: SampledNetworks) -> t
                 labels,
                 cumulative[present],
                 problem.effective_budget_s(budget),
+                networks.counted,
             )
             if shares is not None:
                 early = np.flatnonzero(present)[:-1]
@@ -165,10 +166,19 @@ def _windows(
 
 
 def _rates(
-    exit_policy: ExitPolicy, logs: Floats, labels: NDArray[np.int32], cumulative: Floats, limit_s: float
+    exit_policy: ExitPolicy,
+    logs: Floats,
+    labels: NDArray[np.int32],
+    cumulative: Floats,
+    limit_s: float,
+    counted: Floats | None,
 ) -> Floats | None:
     """Share of the samples that leaves at each exit [exits], for log-probabilities [exits, n, classes]; None if the
-    budget cannot be kept."""
+    budget cannot be kept.
+
+    A right answer counts what `counted` [classes] says of its class, or the same.
+    """
     found = scores(exit_policy, np.moveaxis(logs, 0, 1).astype(np.float32), labels)
-    policy = Policies.of(found.confidence, found.correct, cumulative).best(limit_s)
+    weights = None if counted is None else counted[labels]
+    policy = Policies.of(found.confidence, found.correct, cumulative, weights=weights).best(limit_s)
     return None if policy is None else np.array(policy.rates)

@@ -61,10 +61,14 @@ class GatedNetworks:
     def _losses(
         self, gates: Array, params: Mapping[str, Array], images: Array, labels: Array, combination: Array
     ) -> tuple[Array, Array]:
-        """Cross-entropy and confidence (the largest log-probability) of each answer [positions, n]."""
+        """Cross-entropy, as far as it counts, and confidence (the largest log-probability) of each answer
+        [positions, n]."""
         logits, _ = self.supernet.forward(params, {}, images, combination, "train", gates=Gates(gates))
         logs = jax.nn.log_softmax(logits)
         picked = jnp.take_along_axis(logs, labels[None, :, None], axis=-1)[..., 0]
+        counted = self._sampled.counted
+        if counted is not None:
+            picked = picked * jnp.asarray(counted, picked.dtype)[labels]
         return -picked, logs.max(axis=-1)
 
     def _last_loss(self, gates: Array, *rest: Any) -> Array:

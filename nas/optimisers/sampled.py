@@ -30,7 +30,8 @@ from search_spaces.slots import SearchSpace
 class SampledNetworks:
     """Logits of single networks of a space on batches of `data`, by shared weights `params` by weight name.
 
-    Batches are a function of (data, batch_size, seed, step). Raises InputError where the data are less than a batch.
+    Batches are a function of (data, batch_size, seed, step). Where losses are `balanced` every class counts the same, as
+    `counted` [classes] says, else None. Raises InputError where the data are less than a batch.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class SampledNetworks:
         data: TrainingSet,
         batch_size: int,
         seed: int,
+        balanced: bool = False,
     ) -> None:
         backend.prepare()
         self.space, self.supernet = space, Supernet(space)
         self.params = {name: jnp.asarray(value) for name, value in params.items()}
         self.batches = Batches(data, batch_size, derive_seed(seed, "batches"))
+        self.counted = _class_weights(data.labels, space.classes) if balanced else None
         self._forward = Program(self._answers)
 
     def _answers(self, params: dict[str, Array], images: Array, combination: Array) -> Array:
@@ -76,17 +79,33 @@ class SampledLoss:
         """Evaluate the genome on the step's batch."""
         logs, labels = self.networks(genome, step)
         if self.exit_rates is None:
-            return Feedback(cascade_loss(logs[-1:], labels, np.ones(1, np.bool_), ()))
-        return Feedback(cascade_loss(logs, labels, self.present(genome), self.exit_rates))
+            logs, present, rates = logs[-1:], np.ones(1, np.bool_), ()
+        else:
+            present, rates = self.present(genome), self.exit_rates
+        return Feedback(cascade_loss(logs, labels, present, rates, self.networks.counted))
 
 
-def cascade_loss(logs: Floats, labels: NDArray[Any], present: Bools, exit_rates: Sequence[float]) -> float:
+def _class_weights(labels: NDArray[np.int32], classes: int) -> Floats:
+    """What an image of each class counts [classes], 1 in the mean over images, if each class there is counts the same."""
+    counts = np.bincount(labels, minlength=classes)
+    return np.where(counts > 0, len(labels) / ((counts > 0).sum() * np.maximum(counts, 1)), 0.0)
+
+
+def cascade_loss(
+    logs: Floats,
+    labels: NDArray[Any],
+    present: Bools,
+    exit_rates: Sequence[float],
+    counted: Floats | None = None,
+) -> float:
     """Mean cross-entropy of log-probabilities [positions, n, classes] where the most confident leave at exits that are
     on.
 
     Of the samples that arrive at an exit with `present` [positions], the share `exit_rates` [positions - 1], rounded to
-    whole samples, stays with its answer; the last exit answers for the rest.
+    whole samples, stays with its answer; the last exit answers for the rest. A sample counts what `counted` [classes]
+    says of its class, or 1.
     """
+    counts = np.ones(len(labels)) if counted is None else counted[labels]
     arriving, total = np.arange(len(labels)), 0.0
     for position, share in enumerate(exit_rates):
         if not present[position] or not len(arriving):
@@ -94,7 +113,7 @@ def cascade_loss(logs: Floats, labels: NDArray[Any], present: Bools, exit_rates:
         here = logs[position, arriving]
         most_confident = np.argsort(-here.max(axis=-1), kind="stable")
         go = most_confident[: round(share * len(arriving))]
-        total -= float(here[go, labels[arriving[go]]].sum())
+        total -= float((counts[arriving[go]] * here[go, labels[arriving[go]]]).sum())
         arriving = np.delete(arriving, go)
-    total -= float(logs[-1, arriving, labels[arriving]].sum())
+    total -= float((counts[arriving] * logs[-1, arriving, labels[arriving]]).sum())
     return total / len(labels)

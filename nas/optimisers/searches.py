@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nas.errors import NothingFits
 from nas.nn.batches import TrainingSet
-from nas.optimisers.base import ArchitectureOptimiser, ByGradients
+from nas.optimisers.base import BATCH, ArchitectureOptimiser, ByGradients
 from nas.optimisers.exit_shares import Exitless, exit_rates_of, loss_and_cost
 from nas.optimisers.gated import GatedNetworks
 from nas.optimisers.sampled import SampledNetworks
@@ -23,8 +23,6 @@ from nas.search.problem import BudgetProblem
 
 #: What seeds of searches derive from.
 _SEED: Final = "optimiser"
-#: Images of one step, as far as there are so many.
-_BATCH: Final = 128
 
 
 @dataclass(eq=False)
@@ -39,7 +37,8 @@ class Networks:
         """On images kept for architecture, with gates for an optimiser that learns from them."""
         data: TrainingSet = training_set(context, False, "arch")
         seed = context.seed(_SEED, "images")
-        sampled = SampledNetworks(context.space, weights, data, min(_BATCH, len(data)), seed)
+        balanced = context.experiment.search.balanced
+        sampled = SampledNetworks(context.space, weights, data, min(BATCH, len(data)), seed, balanced)
         return Networks(sampled, GatedNetworks(sampled) if isinstance(optimiser, ByGradients) else None)
 
 

@@ -16,11 +16,13 @@ from nas.config.budget import Budget
 from nas.config.settings import Experiment
 from nas.devices.networks import BLOCKS, BLOCK_S
 from nas.devices.timing.plan import single_plan
+from nas.optimisers.base import BATCH, ByGradients
+from nas.optimisers.differentiable import ByLossRegression
 from nas.outlook.rehearsal import Rehearsed, largest_of
 from nas.supernet.sampling import Sandwich
 from nas.tasks.image_classification.source import Source, View
 from search_spaces.ir import Network
-from search_spaces.slots import SearchSpace
+from search_spaces.slots import SearchSpace, sizes
 
 #: A step of training costs about three forward passes.
 _STEP: Final = 3
@@ -88,7 +90,11 @@ def effort_of(found: Rehearsed) -> Effort:
         steps = experiment.supernet.epochs * (images // experiment.supernet.batch_size)
         flops = steps * step_flops(experiment, found.context.space)
         trainings.append(Training(SHARED_WEIGHTS, flops, experiment.supernet.max_time_s))
-    judged, left_out = _judging(experiment, images, len(data.splits.val), largest)
+    optimised, left_out = _optimising(experiment, found.context.space, images, largest)
+    if optimised:
+        trainings.append(Training("optimiser", optimised))
+    judged, beside = _judging(experiment, images, len(data.splits.val), largest)
+    left_out = (*left_out, *beside)
     trainings.append(Training("search", judged))
     winners = experiment.winners
     each = winners.epochs * (images // winners.batch_size) * winners.batch_size * _STEP * largest.flops
@@ -100,12 +106,25 @@ def effort_of(found: Rehearsed) -> Effort:
     return Effort(tuple(trainings), compiling_s, _measuring_s(found), _memory_bytes(found), left_out)
 
 
+def _optimising(
+    experiment: Experiment, space: SearchSpace, arch: int, largest: Network
+) -> tuple[float, tuple[str, ...]]:
+    """Operations of the searches of an optimiser of ours, one for each budget, and what is not counted."""
+    spec = experiment.search.optimiser
+    if spec is None:
+        return 0.0, ()
+    optimiser = spec.load()(**spec.arguments)
+    if not isinstance(optimiser, ByLossRegression):
+        return 0.0, (f"the search of the optimiser {spec.name}",)
+    passes = _STEP if isinstance(optimiser, ByGradients) else 1
+    networks = len(experiment.budgets) * optimiser.networks(sizes(space))
+    return float(networks * min(BATCH, arch) * passes * largest.flops), ()
+
+
 def _judging(experiment: Experiment, train: int, val: int, largest: Network) -> tuple[float, tuple[str, ...]]:
     """Operations of judging networks, and what of the search is not counted."""
     search = experiment.search
     left_out: tuple[str, ...] = ()
-    if search.optimiser is not None:
-        left_out += (f"the search of the optimiser {search.optimiser.name}",)
     if search.scored:
         left_out += (f"the {' and '.join(search.scored)} of networks that are not judged",)
     spec, kind = search.evaluator, search.evaluator.load()

@@ -94,11 +94,13 @@ class Context:
             try:
                 return work()
             except DeviceLost as error:
-                self.lost[error.device] = error.reason
-                self.run.log("device lost", device=error.device, reason=error.reason)
-                self.voice.warning(
-                    f"{error}. The run goes on without it, and with it when it is resumed and it answers."
-                )
+                self.lose(error)
+
+    def lose(self, error: DeviceLost) -> None:
+        """Do without a device from now on, and say so."""
+        self.lost[error.device] = error.reason
+        self.run.log("device lost", device=error.device, reason=error.reason)
+        self.voice.warning(f"{error}. The run goes on without it, and with it when it is resumed and it answers.")
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

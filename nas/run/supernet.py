@@ -29,7 +29,7 @@ def planned_supernet(context: Context, wish: Wish | None = None) -> Trainer:
     def trainer(steps: int) -> Trainer:
         recipe = Recipe(
             steps, settings.batch_size, settings.learning_rate, weight_decay=settings.weight_decay,
-            label_smoothing=settings.label_smoothing,
+            label_smoothing=settings.label_smoothing, final_rate=settings.final_rate, averaging=settings.averaging,
         )  # fmt: skip
         return supernet_trainer(context.space, data, recipe, context.seed("supernet"), settings.random_subnets, wish)
 

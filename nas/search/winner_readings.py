@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hardware_profiles import Target
 from nas.config.budget import Budget
-from nas.devices.base import Device, Session, Times, Wanted
+from nas.devices.base import Device, DeviceLost, Session, Times, Wanted
 from nas.devices.board.device import Board
 from nas.devices.conditions import Conditions
 from nas.devices.measurement import ExitTime
@@ -38,28 +38,36 @@ class Taken:
 def taken_where_they_run(context: Context, winners: Sequence[Winner]) -> dict[str, Taken]:
     """The readings of winners by budget name, each on its own target; none of those whose device is not within reach.
 
-    Boards are measured side by side, and this machine afterwards, when it has nothing else to do.
+    Boards are measured side by side, and this machine afterwards, when it has nothing else to do. What one of them
+    gave stands where another is lost meanwhile.
     """
     there: dict[str, list[Target]] = {}
-    here = []
+    here: list[Target] = []
     for target in context.experiment.targets:
         device = context.device(target)
         if isinstance(device, Board):
             there.setdefault(device.connection.name, []).append(target)
         elif device is not None:
             here.append(target)
+    found: dict[str, Taken] = {}
+    lost: list[DeviceLost] = []
 
-    def on(targets: Sequence[Target]) -> dict[str, Taken]:
-        found: dict[str, Taken] = {}
-        for target in targets:
-            mine = [winner for winner in winners if context.experiment.target_of(winner.budget) == target]
-            device = context.device(target)
-            if mine and device is not None:
-                found |= taken_on(context, device, target, mine)
-        return found
+    def on(targets: Sequence[Target]) -> None:
+        try:
+            for target in targets:
+                mine = [winner for winner in winners if context.experiment.target_of(winner.budget) == target]
+                device = context.device(target)
+                if mine and device is not None:
+                    found.update(taken_on(context, device, target, mine))
+        except DeviceLost as error:
+            lost.append(error)
 
-    boards = side_by_side({name: partial(on, targets) for name, targets in there.items()})
-    return {name: taken for each in (*boards.values(), on(here)) for name, taken in each.items()}
+    side_by_side({name: partial(on, targets) for name, targets in there.items()})
+    for target in here:
+        on([target])
+    for error in lost:
+        context.lose(error)
+    return found
 
 
 def taken_on(context: Context, device: Device, target: Target, winners: Sequence[Winner]) -> dict[str, Taken]:

@@ -48,10 +48,11 @@ def operator_genes(space: SearchSpace) -> tuple[int, ...]:
 class Sandwich:
     """Satisfies `trainer.Sampler`: the largest network, the smallest, and `random` drawn ones.
 
-    Genes of operator choices run through permutations of their options, so that the operators of a choice take turns
-    and none is trained more than once oftener than another within a step: with such genes, no network is fixed, and the
-    first, which is then drawn as the others are, teaches none of them. Where a `wish` names a network for a step, that
-    takes the place of the last of the `random` ones.
+    Genes of operator choices run through permutations of their options, and there are at least as many networks as the
+    choice with most of them has: the operators of a choice take turns, each is trained in every step, and none more
+    than once oftener than another. With such genes no network is fixed, and the first, which is then drawn as the
+    others are, teaches none of them. Where a `wish` names a network for a step, that takes the place of the last of the
+    `random` ones.
     """
 
     def __init__(self, space: SearchSpace, random: int, wish: Wish | None = None) -> None:
@@ -60,7 +61,11 @@ class Sandwich:
         self._choices = operator_genes(space)
         self.fixed = self._ends[:0] if self._choices else self._ends
         self.teaches = not self._choices
-        self.identity: Mapping[str, Any] = {"random_subnets": random}
+        options = (len(space.genes[gene].options) for gene in self._choices)
+        self._networks = max(2 + random, *options) if self._choices else random
+        more = self._choices and self._networks > 2 + random
+        # Said only where there are more of them than in earlier releases, whose checkpoints go on.
+        self.identity: Mapping[str, Any] = {"random_subnets": random, **({"networks": self._networks} if more else {})}
 
     def draw(self, rng: np.random.Generator, step: int) -> NDArray[np.int64]:
         """Canonical genomes [n, genes] of one step that are not fixed."""
@@ -71,10 +76,9 @@ class Sandwich:
         return drawn
 
     def _drawn(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        drawn = random_genomes(self._space, self._random, rng)
         if not self._choices:
-            return drawn
-        genomes = np.concatenate([self._ends, drawn])
+            return random_genomes(self._space, self._networks, rng)
+        genomes = np.concatenate([self._ends, random_genomes(self._space, self._networks - len(self._ends), rng)])
         for gene in self._choices:
             options = len(self._space.genes[gene].options)
             turns = [rng.permutation(options) for _ in range(-(-len(genomes) // options))]

@@ -74,4 +74,4 @@ def supernet_trainer(
 
 def shared_weights(state: State) -> Mapping[str, NDArray[np.float32]]:
     """The trained parameters by weight name, as numpy arrays."""
-    return {name: np.asarray(value) for name, value in state.params.items()}
+    return {name: np.asarray(value) for name, value in state.trained.items()}

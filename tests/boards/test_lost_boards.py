@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,29 @@ def test_a_run_loses_a_board_and_gets_it_back(
     # What was there stays there.
     assert readings(run, "host")[: len(here)] == here and readings(run, "desk")[: len(there)] == there
     assert kept.items() <= hashes(run / "winners" / "here").items()
+
+
+@pytest.mark.slow
+def test_readings_of_one_board_stand_where_another_is_lost(nas: Command, faulty: Faulty, tmp_path: Path) -> None:
+    assert nas("devices", "add", "desk", "--at", faulty.at).code == 0
+    assert nas("devices", "add", "bench", "--at", sys.executable).code == 0
+    bench = {**DESK, "device": "bench"}
+    both = tiny(
+        budgets=[
+            {"name": "lost", "latency": "200 ms", "of": "expected", "target": DESK},
+            {"name": "kept", "latency": "200 ms", "target": bench},
+            {"name": "here", "latency": "200 ms"},
+        ],
+    )
+    faulty.break_with(kill(seen='"ask": "leaving"'))
+    done = nas("run", write(tmp_path, both), "--out", "run")
+    assert done.code == 3 and done.out.count("desk is gone") >= 1, done
+    found = verdicts(tmp_path / "run")
+    assert found["lost"].within_budget is None and found["lost"].reason.startswith("desk is gone")
+    assert found["kept"].within_budget is True and found["here"].within_budget is True
+    for device in ("bench", "host"):
+        purposes = [json.loads(line)["purpose"] for line in readings(tmp_path / "run", device)]
+        assert purposes.count("winner") == 1, device
 
 
 def test_a_profile_goes_on_where_its_board_was_lost(nas: Command, faulty: Faulty, tmp_path: Path) -> None:

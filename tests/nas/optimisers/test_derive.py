@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from nas.errors import NothingFits
 from nas.optimisers.base import total
-from nas.optimisers.derive import derive, swaps
+from nas.optimisers.derive import derive, swaps, without_limit
 from nas.searchers.base import Genomes
 from nas.testing.problems import Choices, Opaque, padded
 
@@ -66,3 +66,26 @@ def test_a_network_that_fits_is_found_where_no_single_change_saves_time() -> Non
     assert genomes.tolist() == [[0, 0]] and seconds.tolist() == [1.0]
     with pytest.raises(NothingFits, match=r"at most 0\.5 s; the fastest takes 1 s"):
         derive(problem, np.zeros((2, 2)), cost, 0.5, np.array([1, 1]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_without_a_limit_no_network_is_preferred_and_genes_without_effect_say_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    problem = Choices((3, 4, 2, 4, 3), optional=(1, 3))
+    preference = padded(problem, rng)
+    found = without_limit(problem, preference, crooked(problem, rng))
+    assert np.array_equal(found, problem.canonical(found[None])[0])
+    best = total(problem, preference, problem.canonical(problem.every())).max()
+    assert total(problem, preference, found[None])[0] == pytest.approx(best)
+
+
+def test_of_a_large_space_no_single_change_is_better_without_a_limit() -> None:
+    rng = np.random.default_rng(3)
+    problem = Choices((4,) * 16, optional=(2, 9))
+    preference, cost = padded(problem, rng), crooked(problem, rng)
+    found = without_limit(problem, preference, cost)
+    changed = np.repeat(found[None], 64, axis=0)
+    changed[np.arange(64), np.repeat(np.arange(16), 4)] = np.tile(np.arange(4), 16)
+    values = total(problem, preference, problem.canonical(changed))
+    assert values.max() <= total(problem, preference, found[None])[0] + 1e-9

@@ -48,6 +48,21 @@ def test_nothing_is_trained_for_networks_that_are_trained_one_by_one() -> None:
     assert flops(found, "shared weights") == 0 < flops(found, "search")
 
 
+def test_an_optimiser_takes_as_many_operations_as_it_has_steps_and_budgets_and_thrice_for_gradients() -> None:
+    def searched(name: str, budgets: int, steps: int) -> float:
+        optimiser = {"name": name, "steps": steps, "warm_up": 1}
+        limits = [{"name": str(n), "latency": "9 ms"} for n in range(budgets)]
+        found = effort(search={**SMALL["search"], "optimiser": optimiser}, budgets=limits, splits={})
+        assert not found.left_out
+        return flops(found, "optimiser")
+
+    one = searched("loss_regression", 1, 100)
+    assert 0 < one < searched("loss_regression", 1, 200) < 2 * one, "the warm-up does not grow with the steps"
+    assert searched("loss_regression", 3, 100) == 3 * one
+    assert searched("differentiable", 1, 100) == 3 * one
+    assert flops(effort(), "optimiser") == 0
+
+
 def test_only_what_is_here_takes_time_to_measure() -> None:
     there = effort(target={"device": "rpi4b", "runner": "onnxruntime"})
     assert there.measuring_s == 0 < effort().measuring_s < effort(calibration={"networks": 40}).measuring_s

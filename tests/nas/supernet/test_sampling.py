@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from nas.supernet.sampling import Sandwich, largest, operator_genes, smallest
+from search_spaces.lightnas import lightnas
 from search_spaces.mobile import mobile
+from search_spaces.nasbench201 import nasbench201
 from search_spaces.slots import SearchSpace, random_genomes
 from search_spaces.toy import OPERATORS, toy
 
@@ -46,6 +48,28 @@ def test_the_operators_of_a_choice_take_turns() -> None:
     for _ in range(5):
         genomes = sampler.draw(rng, 0)
         assert (np.bincount(genomes[:, always], minlength=len(OPERATORS)) == 2).all()
+
+
+@pytest.mark.parametrize(
+    "space", [toy((1, 8, 8), 3), nasbench201((3, 8, 8), 10, 4, 1), lightnas((3, 32, 32), 10)], ids=lambda space: space.name
+)
+@pytest.mark.parametrize("random", [0, 1, 2])
+def test_every_operator_is_trained_in_every_step(space: SearchSpace, random: int) -> None:
+    choices = operator_genes(space)
+    widest = max(len(space.genes[gene].options) for gene in choices)
+    # A gene of a block that is not there counts for nothing: the ones that always count are looked at.
+    genomes = Sandwich(space, random).draw(np.random.default_rng(3), 0)
+    assert len(genomes) == max(widest, 2 + random)
+    always = [gene for gene in choices if space.active(random_genomes(space, 50, np.random.default_rng(0)))[:, gene].all()]
+    for gene in always:
+        assert np.bincount(genomes[:, gene], minlength=len(space.genes[gene].options)).min() == 1
+
+
+def test_a_checkpoint_tells_where_a_step_trains_more_than_it_did() -> None:
+    """Of which an older release's training would not be the beginning."""
+    space = toy((1, 8, 8), 3)
+    assert Sandwich(space, 2).identity == {"random_subnets": 2}
+    assert Sandwich(space, 1).identity == {"random_subnets": 1, "networks": len(OPERATORS)}
 
 
 @pytest.mark.parametrize("space", [toy((1, 8, 8), 3), mobile((1, 8, 8), 3, "8x8")])

@@ -1,5 +1,7 @@
 """Losses with gradients: the same losses as without, and gradients of what is there and what could be."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -34,6 +36,20 @@ def test_the_loss_is_that_of_the_network_whatever_its_absent_blocks_would_be() -
     loss, plain = GatedLoss(GATED, SpaceProblem()), SampledLoss(SAMPLED, lambda _: np.ones(1, np.bool_))
     for step, genome in enumerate(GENOMES):
         assert loss(genome, step).loss == pytest.approx(plain(genome, step).loss, abs=1e-4)
+
+
+def test_where_losses_are_balanced_every_class_counts_the_same() -> None:
+    """The mean over all images is then the mean over classes of each class's mean."""
+    data = training_set(64)
+    rare = replace(data, labels=np.where(np.arange(64) % 16 == 0, 2, data.labels % 2).astype(np.int32))
+    networks, plain = (SampledNetworks(SPACE, PARAMS, rare, 64, 1, balanced) for balanced in (True, False))
+    genome = GENOMES[-1]
+    logs, labels = networks(genome, 0)
+    own = -logs[-1][np.arange(64), labels]
+    by_class = np.mean([own[labels == label].mean() for label in (0, 1, 2)])
+    found, other = (SampledLoss(each, lambda _: np.ones(1, np.bool_))(genome, 0).loss for each in (networks, plain))
+    assert found == pytest.approx(by_class) and other == pytest.approx(own.mean())
+    assert GatedLoss(GatedNetworks(networks), SpaceProblem())(genome, 0).loss == pytest.approx(found, abs=1e-4)
 
 
 def test_options_of_absent_blocks_are_drawn_and_change_no_network() -> None:

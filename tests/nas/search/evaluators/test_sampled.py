@@ -66,6 +66,14 @@ def test_the_surest_leave_and_answer_where_they_leave() -> None:
     assert cascade_loss(logs, labels, np.array([False, True]), (0.5,)) == pytest.approx(only_last)
 
 
+def test_a_sample_counts_what_its_class_does() -> None:
+    early = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.55, 0.45]])
+    last = np.array([[0.5, 0.5], [0.3, 0.7], [0.5, 0.5], [0.8, 0.2]])
+    logs, labels = np.log(np.stack([early, last])), np.array([0, 1, 1, 0])
+    found = cascade_loss(logs, labels, np.ones(2, np.bool_), (0.5,), np.array([0.5, 1.5]))
+    assert found == pytest.approx(-(np.array([0.5, 1.5, 1.5, 0.5]) * np.log([0.9, 0.7, 0.8, 0.8])).mean())
+
+
 def test_an_exit_sends_away_a_share_of_those_that_arrive() -> None:
     rng = np.random.default_rng(0)
     logs = np.log(rng.dirichlet(np.ones(3), size=(3, 100)))
