@@ -71,7 +71,8 @@ class Darts:
     def _loss(self, params: Params, logits: Array, images: Array, labels: Array) -> Array:
         gates = Gates(jax.nn.softmax(logits), mixture=True)
         answers, _ = self.supernet.forward(params, {}, images, self._combination, "train", gates=gates)
-        return optax.softmax_cross_entropy_with_integer_labels(answers[-1], labels).mean()
+        loss: Array = optax.softmax_cross_entropy_with_integer_labels(answers[-1], labels).mean()
+        return loss
 
     def _train_weights(self, params: Params, state: Any, logits: Array, *batch: Array) -> tuple[Params, Any]:
         gradient = jax.grad(self._loss)(params, logits, *batch)

@@ -103,7 +103,8 @@ class SupernetSettings:
     """Training of the shared weights; `max_time` caps it by cutting epochs short before it starts.
 
     `final_rate` is the share of the learning rate that is left at the end, `averaging` the share of the steps over
-    which the weights are averaged. `reuse` names the folder of a run whose shared weights, trained in the same way, are taken instead.
+    which the weights are averaged. `reuse` names the folder of a run whose shared weights, trained in the same way, are
+    taken instead.
     """
 
     epochs: int = 20

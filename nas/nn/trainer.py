@@ -172,7 +172,9 @@ class Trainer:
             return params, optimiser, loss
 
         def average(kept: Params, params: Params, steps: int) -> Params:
-            return self._mean(kept, params, jnp.float32(1 / min(steps, max(self.recipe.averaging * self.recipe.steps, 1))))
+            reach = max(self.recipe.averaging * self.recipe.steps, 1.0)
+            mean: Params = self._mean(kept, params, jnp.float32(1 / min(steps, reach)))
+            return mean
 
         return loop.run(state, end, step, every=every, checkpoint=checkpoint, progress=progress, average=average)
 
@@ -237,7 +239,8 @@ class Trainer:
 
     @staticmethod
     def _running_mean(mean: Params, params: Params, share: Array) -> Params:
-        return jax.tree.map(lambda kept, value: kept + share * (value - kept), mean, params)
+        found: Params = jax.tree.map(lambda kept, value: kept + share * (value - kept), mean, params)
+        return found
 
     def _one_network(self, params: Params, optimiser: Any, *rest: Any) -> tuple[Params, Any, Array]:
         (loss, _), gradient = jax.value_and_grad(partial(self._loss, None), has_aux=True)(params, *rest)

@@ -30,8 +30,8 @@ from search_spaces.slots import SearchSpace
 class SampledNetworks:
     """Logits of single networks of a space on batches of `data`, by shared weights `params` by weight name.
 
-    Batches are a function of (data, batch_size, seed, step). Where losses are `balanced` every class counts the same, as
-    `counted` [classes] says, else None. Raises InputError where the data are less than a batch.
+    Batches are a function of (data, batch_size, seed, step). Where losses are `balanced` every class counts the same,
+    as `counted` [classes] says, else None. Raises InputError where the data are less than a batch.
     """
 
     def __init__(
@@ -79,14 +79,12 @@ class SampledLoss:
         """Evaluate the genome on the step's batch."""
         logs, labels = self.networks(genome, step)
         if self.exit_rates is None:
-            logs, present, rates = logs[-1:], np.ones(1, np.bool_), ()
-        else:
-            present, rates = self.present(genome), self.exit_rates
-        return Feedback(cascade_loss(logs, labels, present, rates, self.networks.counted))
+            return Feedback(cascade_loss(logs[-1:], labels, np.ones(1, np.bool_), (), self.networks.counted))
+        return Feedback(cascade_loss(logs, labels, self.present(genome), self.exit_rates, self.networks.counted))
 
 
 def _class_weights(labels: NDArray[np.int32], classes: int) -> Floats:
-    """What an image of each class counts [classes], 1 in the mean over images, if each class there is counts the same."""
+    """What an image of each class counts [classes], 1 in the mean, if each class that there is counts the same."""
     counts = np.bincount(labels, minlength=classes)
     return np.where(counts > 0, len(labels) / ((counts > 0).sum() * np.maximum(counts, 1)), 0.0)
 

@@ -51,7 +51,9 @@ def test_the_operators_of_a_choice_take_turns() -> None:
 
 
 @pytest.mark.parametrize(
-    "space", [toy((1, 8, 8), 3), nasbench201((3, 8, 8), 10, 4, 1), lightnas((3, 32, 32), 10)], ids=lambda space: space.name
+    "space",
+    [toy((1, 8, 8), 3), nasbench201((3, 8, 8), 10, 4, 1), lightnas((3, 32, 32), 10)],
+    ids=lambda space: space.name,
 )
 @pytest.mark.parametrize("random", [0, 1, 2])
 def test_every_operator_is_trained_in_every_step(space: SearchSpace, random: int) -> None:
@@ -60,7 +62,9 @@ def test_every_operator_is_trained_in_every_step(space: SearchSpace, random: int
     # A gene of a block that is not there counts for nothing: the ones that always count are looked at.
     genomes = Sandwich(space, random).draw(np.random.default_rng(3), 0)
     assert len(genomes) == max(widest, 2 + random)
-    always = [gene for gene in choices if space.active(random_genomes(space, 50, np.random.default_rng(0)))[:, gene].all()]
+    always = [
+        gene for gene in choices if space.active(random_genomes(space, 50, np.random.default_rng(0)))[:, gene].all()
+    ]
     for gene in always:
         assert np.bincount(genomes[:, gene], minlength=len(space.genes[gene].options)).min() == 1
 

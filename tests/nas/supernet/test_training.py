@@ -85,7 +85,9 @@ def test_weights_are_averaged_over_a_share_of_the_steps_and_a_resumed_training_a
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
     again = trainer.run(trainer.load(kept[8]))
-    assert same(again, state) and all(np.array_equal(value, found[name]) for name, value in shared_weights(again).items())
+    assert same(again, state) and all(
+        np.array_equal(value, found[name]) for name, value in shared_weights(again).items()
+    )
     assert all(np.array_equal(value, found[name]) for name, value in parameters(kept[20], state.params).items())
     with pytest.raises(InputError, match="another training: recipe"):
         trained[0].load(kept[8])
