@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Final
 
 import jax
@@ -98,18 +99,36 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Average:
+    """The average of a training's weights: of all steps at first, then reaching back over about `reach` of them."""
+
+    params: Params
+    reach: float
+
+    def and_those_of(self, params: Params, step: int) -> Average:
+        """With the weights of a step, from 1 on; the arrays that it has now are used up."""
+        return Average(_towards(self.params, params, 1 / min(step, self.reach)), self.reach)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _towards(mean: Params, params: Params, share: float) -> Params:
+    moved: Params = jax.tree.map(lambda kept, value: kept + share * (value - kept), mean, params)
+    return moved
+
+
+@dataclass(frozen=True)
 class State:
-    """A training between two steps; `average` is the average of its weights, where its recipe asks for one."""
+    """A training between two steps; `average` is that of its weights, where its recipe asks for one."""
 
     params: Params
     optimiser: Any
     step: int
-    average: Params | None = None
+    average: Average | None = None
 
     @property
     def trained(self) -> Params:
         """The weights that come out of the training, if it ends here."""
-        return self.params if self.average is None else self.average
+        return self.params if self.average is None else self.average.params
 
 
 #: (params, optimiser, step) -> (params, optimiser, loss); may overwrite the arrays it is given.
@@ -119,7 +138,10 @@ Step = Callable[[Params, Any, int], tuple[Params, Any, Array]]
 def start(recipe: Recipe, params: Mapping[str, NDArray[np.float32]]) -> State:
     """The state before the first step; `params` are copied."""
     copied = {name: jnp.array(value) for name, value in params.items()}
-    average = {name: jnp.array(value) for name, value in params.items()} if recipe.averaging else None
+    average = None
+    if recipe.averaging:
+        reach = max(1.0, recipe.averaging * recipe.steps)
+        average = Average({name: jnp.array(value) for name, value in params.items()}, reach)
     return State(copied, recipe.optimiser().init(copied), 0, average)
 
 
@@ -131,7 +153,8 @@ def save(state: State, identity: Mapping[str, Any], beside: Mapping[str, NDArray
     arrays = {_PARAMS + name: np.asarray(value) for name, value in state.params.items()}
     for name, value in _named(state.optimiser):
         arrays[_OPTIMISER + name] = np.asarray(value)
-    arrays |= {_AVERAGE + name: np.asarray(value) for name, value in (state.average or {}).items()}
+    if state.average is not None:
+        arrays |= {_AVERAGE + name: np.asarray(value) for name, value in state.average.params.items()}
     arrays |= {_BESIDE + name: value for name, value in (beside or {}).items()}
     return to_bytes(arrays, {"step": state.step, **identity})
 
@@ -146,10 +169,12 @@ def load(data: bytes, template: State, identity: Mapping[str, Any]) -> State:
             f"{identity[other[0]]}; remove it to begin anew"
         )
     params = _parameters(arrays, _PARAMS, template.params)
-    average = None if template.average is None else _parameters(arrays, _AVERAGE, template.average)
+    average = template.average
+    if average is not None:
+        average = Average(_on_device(_parameters(arrays, _AVERAGE, average.params)), average.reach)
     leaves = [jnp.asarray(arrays[_OPTIMISER + name]) for name, _ in _named(template.optimiser)]
     optimiser = jax.tree.unflatten(jax.tree.structure(template.optimiser), leaves)
-    return State(_on_device(params), optimiser, int(metadata["step"]), None if average is None else _on_device(average))
+    return State(_on_device(params), optimiser, int(metadata["step"]), average)
 
 
 def _on_device(arrays: Mapping[str, NDArray[np.float32]]) -> Params:
@@ -194,21 +219,19 @@ def run(
     every: int = 0,
     checkpoint: Callable[[State], None] | None = None,
     progress: Callable[[int, float], None] | None = None,
-    average: Callable[[Params, Params, int], Params] | None = None,
 ) -> State:
     """Train to step `until`; calls `checkpoint` after each `every` steps and at the end, `progress(step, loss)` each
     step.
 
-    `average` makes, of the average so far, which it may overwrite, the weights and the number of steps behind them the
-    next average, where the state has one. Raises InputError when the loss is no longer a number.
+    Raises InputError when the loss is no longer a number.
     """
-    params, optimiser, number, kept = state.params, state.optimiser, state.step, state.average
+    params, optimiser, number, average = state.params, state.optimiser, state.step, state.average
     pending: Array | None = None
     while number < until:
         params, optimiser, loss = step(params, optimiser, number)
         number += 1
-        if kept is not None and average is not None:
-            kept = average(kept, params, number)
+        if average is not None:
+            average = average.and_those_of(params, number)
         # Reading the step before, not this one, lets the next batch be prepared while this one is computed.
         if pending is not None:
             _report(number - 1, pending, progress)
@@ -217,10 +240,10 @@ def run(
             # A state that is no longer finite must not replace the last good one.
             _report(number, loss, progress)
             pending = None
-            checkpoint(State(params, optimiser, number, kept))
+            checkpoint(State(params, optimiser, number, average))
     if pending is not None:
         _report(number, pending, progress)
-    return State(params, optimiser, number, kept)
+    return State(params, optimiser, number, average)
 
 
 def time_steps(state: State, step: Step, steps: int) -> list[float]:

@@ -121,7 +121,6 @@ class Trainer:
         self._gradient = Program(partial(self._add_gradient, None), donated=(1,))
         self._fixed_gradients = tuple(map(self._gradient_of_fixed, sampler.fixed))
         self._update = Program(self._apply_update, donated=(0, 1, 2))
-        self._mean = Program(self._running_mean, donated=(0,))
         self._sums: Params | None = None
 
     def start(self, weights: Mapping[str, Any] | None = None) -> State:
@@ -171,12 +170,7 @@ class Trainer:
                 after(params, number)
             return params, optimiser, loss
 
-        def average(kept: Params, params: Params, steps: int) -> Params:
-            reach = max(self.recipe.averaging * self.recipe.steps, 1.0)
-            mean: Params = self._mean(kept, params, jnp.float32(1 / min(steps, reach)))
-            return mean
-
-        return loop.run(state, end, step, every=every, checkpoint=checkpoint, progress=progress, average=average)
+        return loop.run(state, end, step, every=every, checkpoint=checkpoint, progress=progress)
 
     def time_steps(self, steps: int = 4) -> list[float]:
         """Seconds of each of the first `steps` steps, compilation excluded; for `loop.steps_within`."""
@@ -236,11 +230,6 @@ class Trainer:
     def _apply_update(self, params: Params, optimiser: Any, sums: Params) -> tuple[Params, Any, Params]:
         updates, optimiser = self._optimiser.update(sums, optimiser, params)
         return optax.apply_updates(params, updates), optimiser, jax.tree.map(jnp.zeros_like, sums)
-
-    @staticmethod
-    def _running_mean(mean: Params, params: Params, share: Array) -> Params:
-        found: Params = jax.tree.map(lambda kept, value: kept + share * (value - kept), mean, params)
-        return found
 
     def _one_network(self, params: Params, optimiser: Any, *rest: Any) -> tuple[Params, Any, Array]:
         (loss, _), gradient = jax.value_and_grad(partial(self._loss, None), has_aux=True)(params, *rest)
