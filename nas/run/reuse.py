@@ -18,7 +18,7 @@ from nas.config import dump, parse, plain_yaml
 from nas.config.settings import Experiment
 from nas.errors import InputError
 from nas.nn.weights import from_bytes
-from nas.process.files import atomic_write_bytes, read_json, sha256_file, understood
+from nas.process.files import atomic_write_bytes, read_json, read_jsonl, sha256_file, understood
 from nas.run.folder import RunFolder
 from nas.run.layout import ENVIRONMENT, EXPERIMENT, SUPERNET, SUPERNET_IMAGES, RunFiles
 from nas.tasks.image_classification.dataset import Labels
@@ -31,6 +31,8 @@ _SAME = ("seed", *_COMPONENTS, "supernet")
 _CUT = "splits"
 #: The parts on which something is chosen or judged.
 _JUDGED: Final[tuple[Part, ...]] = ("val", "arch", "cert", "test")
+#: The event of the log that says so.
+_TAKEN: Final = "reused"
 _LEAVE_OUT = "leave the key out"
 _REMEDY = f"make them the same, or {_LEAVE_OUT}"
 
@@ -146,12 +148,21 @@ def _name(section: Any) -> Any:
     return section.get("name") if isinstance(section, dict) else section
 
 
+def are_taken(files: RunFiles) -> bool:
+    """Whether a run has the weights of another, and has noted whose."""
+    return files.supernet.exists() and any(row.get("event") == _TAKEN for row in read_jsonl(files.log))
+
+
 def take_weights(experiment: Experiment, run: RunFolder, data: Dataset) -> None:
-    """Copy the weights into a run, with what is known of the images they have seen; raises as `check_reuse`."""
-    check_reuse(experiment, data)
+    """Copy the weights into a run, with what is known of the images they have seen; raises as `check_reuse`.
+
+    Where they are there, and the run was killed before it said so, only that is noted.
+    """
     source, own = RunFiles(Path(experiment.supernet.reuse or "")), RunFiles(run.path)
-    copy_weights(source, own)
-    run.log("reused", supernet=str(source.root), sha256=sha256_file(own.supernet))
+    if not own.supernet.exists():
+        check_reuse(experiment, data)
+        copy_weights(source, own)
+    run.log(_TAKEN, supernet=str(source.root), sha256=sha256_file(own.supernet))
 
 
 def copy_weights(source: RunFiles, own: RunFiles) -> None:

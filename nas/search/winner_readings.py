@@ -32,7 +32,7 @@ class Taken:
 
     times: Times
     rates: NDArray[np.float64]
-    conditions: Conditions
+    conditions: Conditions | None
 
 
 def taken_where_they_run(context: Context, winners: Sequence[Winner]) -> dict[str, Taken]:

@@ -95,7 +95,9 @@ class Watcher:
     def _cell(self, listed: Listed, sweep_runs: bool, last: LenientJson | None) -> CellState:
         files = self._files.cell(listed.name)
         progress, cause = self._progress(listed.name), "" if last is None else last["cause"].text
-        begun_here = last is not None and last["event"].text == "begin"
+        # Of one that is complete the end may not be noted: whoever began it was killed before.
+        over = progress.ended and not progress.lost
+        begun_here = last is not None and last["event"].text == "begin" and not over
         if lock.holder(files.root) is not None or (begun_here and sweep_runs):
             state: State = "running"
         elif progress.ended:
