@@ -104,16 +104,25 @@ def _sweep(args: argparse.Namespace) -> None:
     from nas.sweep import folder, sweep_file
     from nas.sweep.cells import cells_of
     from nas.sweep.estimate import outlook
+    from nas.sweep.search import prepared
     from nas.sweep.sharing import planned
 
     if args.kind:
         raise InputError(f"{args.subject} is no name and no `module:name`; --kind is for these")
     sweep = sweep_file.load(Path(args.subject), args.set)
-    cells = planned(cells_of(sweep, options.granted(args)))
+    if sweep.search is not None:
+        sweep, some = prepared(sweep, options.granted(args))
+        cells = planned(some)
+    else:
+        cells = planned(cells_of(sweep, options.granted(args)))
     console = open_console()
     with console.status(f"checking {len(cells)} cells"):
         found = outlook(sweep.path, cells)
-    console.print(_ok(f"{args.subject}: {len(cells)} cells of {sweep.experiment}, each of which can be carried out"))
+    if sweep.search is not None:
+        console.print(_ok(f"{args.subject}: {sweep.search.samples} cells of {sweep.experiment}, chosen by {sweep.search.by}"))
+        console.print(f"Searched is {sweep.search.said}. Of cells such as these each can be carried out:")
+    else:
+        console.print(_ok(f"{args.subject}: {len(cells)} cells of {sweep.experiment}, each of which can be carried out"))
     show_sweep(console, cells, found)
     for line in dict.fromkeys(line for _, kind in found.kinds for line in forecasts(kind)):
         console.print(line)

@@ -148,21 +148,19 @@ def _name(section: Any) -> Any:
     return section.get("name") if isinstance(section, dict) else section
 
 
-def are_taken(files: RunFiles) -> bool:
-    """Whether a run has the weights of another, and has noted whose."""
-    return files.supernet.exists() and any(row.get("event") == _TAKEN for row in read_jsonl(files.log))
-
-
 def take_weights(experiment: Experiment, run: RunFolder, data: Dataset) -> None:
-    """Copy the weights into a run, with what is known of the images they have seen; raises as `check_reuse`.
+    """Copy the weights into a run, with what is known of the images they have seen; raises as `check_reuse`."""
+    check_reuse(experiment, data)
+    copy_weights(RunFiles(Path(experiment.supernet.reuse or "")), RunFiles(run.path))
+    note_taken(experiment, run)
 
-    Where they are there, and the run was killed before it said so, only that is noted.
-    """
-    source, own = RunFiles(Path(experiment.supernet.reuse or "")), RunFiles(run.path)
-    if not own.supernet.exists():
-        check_reuse(experiment, data)
-        copy_weights(source, own)
-    run.log(_TAKEN, supernet=str(source.root), sha256=sha256_file(own.supernet))
+
+def note_taken(experiment: Experiment, run: RunFolder) -> None:
+    """Write to the log whose weights a run has, unless it says so: it may have been killed before it did."""
+    own = RunFiles(run.path)
+    if not any(row.get("event") == _TAKEN for row in read_jsonl(own.log)):
+        source = Path(experiment.supernet.reuse or "")
+        run.log(_TAKEN, supernet=str(source), sha256=sha256_file(own.supernet))
 
 
 def copy_weights(source: RunFiles, own: RunFiles) -> None:

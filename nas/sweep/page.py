@@ -74,6 +74,7 @@ class SweepView:
     trainings: int
     sharing: int
     spent_s: float
+    searched: str
 
 
 def write_page(files: SweepFiles) -> Path:
@@ -117,11 +118,22 @@ def build(files: SweepFiles) -> SweepView:
         trainings=len(trained),
         sharing=sum(cell.cell.group in trained for cell in state.cells),
         spent_s=sum(cell.progress.spent_s for cell in state.cells),
+        searched=_searched(state),
     )
 
 
+def _searched(state: SweepState) -> str:
+    """What was searched for, and which cell has it; empty where cells were not chosen by what others found."""
+    if state.search is None:
+        return ""
+    what = f"Each cell was chosen by what those before it found, in search of {state.search.said}"
+    if state.best is None:
+        return f"{what}; none that is complete keeps that budget."
+    return f"{what}: {state.best[0].cell.name} has it, {state.search.figure.said(state.best[1])}."
+
+
 def _answer(state: SweepState) -> Answer:
-    total, kept = len(state.cells), state.count("kept")
+    total, kept = state.planned, state.count("kept")
     broken, failed, left = state.count("not kept"), state.count("failed"), total - state.count(*COMPLETE)
     open_ = state.count("not measured")
     if kept == total:
