@@ -59,7 +59,12 @@ class Looks:
             if not now.startswith(before):
                 self.lost.append(f"{self._named(path)}: lines that were there are gone")
         self._logs = {path: _whole_lines(path) for path in self._root.rglob("*.jsonl")}
-        done = dict(pair for files in runs for pair in self._finished(files))
+        done: dict[str, Made] = {}
+        for files in runs:
+            try:
+                done |= dict(self._finished(files))
+            except InputError as error:
+                self.unreadable.append(str(error))
         for item, made in self._done.items():
             if item not in done:
                 self.lost.append(f"{item} was there")
@@ -70,6 +75,8 @@ class Looks:
     def end(self, reference: Path) -> None:
         """Look for the last time, and count what stands in logs against what an undisturbed one has."""
         self.look()
+        if self.unreadable:
+            return
         for files in runs_in(self._root):
             usual = RunFiles(reference / files.root.relative_to(self._root))
             self.doubled += _more(_measured(files), _measured(usual), self._named(files.measurements))
@@ -190,7 +197,7 @@ def _content(path: Path) -> object:
         case layout.ENVIRONMENT:
             return _plain(json.loads(path.read_bytes()))
         case layout.MEASUREMENTS:
-            return [_plain(row) for row in read_jsonl(path)]
+            return [_plain(json.loads(line)) for line in path.read_bytes().splitlines()]
         case layout.REPORT:
             text = path.read_text(encoding="utf-8")
             for pattern in _TIMES:

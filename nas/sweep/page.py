@@ -109,7 +109,7 @@ def build(files: SweepFiles) -> SweepView:
         groups=groups,
         keys=tuple(figures.key(group.number) for group in groups),
         budgets=budgets[0] if len(budgets) == 1 else (),
-        shapes=tuple(map(figures.shape, range(len(budgets[0])))),
+        shapes=tuple(map(figures.shape, range(max(map(len, budgets), default=0)))),
         rows=views,
         repeats=any(len(group.cells) > 1 for group in groups),
         wide=figures.fronts(fronts, *_WIDE) if fronts else None,
