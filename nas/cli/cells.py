@@ -142,9 +142,9 @@ def best(state: SweepState) -> str:
     if state.search is None:
         return ""
     if state.best is None:
-        return f"; no cell yet has {state.search.said} and keeps it"
+        return f"; searched is {state.search.said}: none kept it yet"
     cell, value = state.best
-    return f"; {state.search.said} has {cell.cell.name}: {state.search.figure.said(value)}"
+    return f"; searched is {state.search.said}: {cell.cell.name} has {state.search.figure.said(value)}"
 
 
 def doing(cell: CellState) -> str:

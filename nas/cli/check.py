@@ -119,11 +119,11 @@ def _sweep(args: argparse.Namespace) -> None:
     with console.status(f"checking {len(cells)} cells"):
         found = outlook(sweep.path, cells)
     if sweep.search is not None:
-        console.print(_ok(f"{args.subject}: {sweep.search.samples} cells of {sweep.experiment}, chosen by {sweep.search.by}"))
-        console.print(f"Searched is {sweep.search.said}. Of cells such as these each can be carried out:")
+        how = f"chosen by {sweep.search.by} for {sweep.search.said}"
+        console.print(_ok(f"{args.subject}: {sweep.search.samples} cells of {sweep.experiment}, {how}, such as these"))
     else:
         console.print(_ok(f"{args.subject}: {len(cells)} cells of {sweep.experiment}, each of which can be carried out"))
-    show_sweep(console, cells, found)
+    show_sweep(console, cells, found, None if sweep.search is None else sweep.search.samples)
     for line in dict.fromkeys(line for _, kind in found.kinds for line in forecasts(kind)):
         console.print(line)
     out = folder.path_of(None, sweep.name)

@@ -66,7 +66,7 @@ class Search:
     @property
     def said(self) -> str:
         """What is looked for, in words."""
-        most = "most" if self.figure.direction == "maximize" else "least"
+        most = "highest" if self.figure.direction == "maximize" else "lowest"
         of = "accuracy on validation images" if self.objective == "accuracy" else self.objective
         return f"the {most} {of} of the winner of {self.budget}"
 

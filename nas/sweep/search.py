@@ -131,7 +131,13 @@ class RecipeSearch:
         if name in self._trials:
             self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
             return
-        self._add(cell_of(self._sweep, name, values, self._plugins), trial.number)
+        try:
+            cell = cell_of(self._sweep, name, values, self._plugins)
+        except InputError:
+            # Whoever goes on with the sweep goes on with other values.
+            self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
+            raise
+        self._add(cell, trial.number)
         folder.write_chosen(self._files, self.cells, self._trials)
         whole.set_user_attr(_CELL, name)
 

@@ -6,6 +6,7 @@ import math
 import random
 import statistics
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from nas.errors import InputError
 from nas.process.files import atomic_write_bytes, atomic_write_json, read_json
 from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
-from nas.run.verdict_files import measured_hash
+from nas.run.lenient_json import LenientJson
+from nas.run.verdict_files import measured_hash, read_verdicts
 from nas.sweep import running
 from nas.sweep.journal import Journal
 from nas.sweep.layout import SweepFiles
+from nas.sweep.objective import Found, Search, found_in
 from nas.sweep.page import write_page
 from nas.sweep.running import carry_out
 from nas.sweep.search import RecipeSearch, prepared
@@ -112,7 +115,7 @@ def test_what_was_found_decides_where_it_is_looked(tmp_path: Path) -> None:
     kept = [trial.value for trial in study.trials if trial.constraints == {"budget": 0}]
     assert cell.state == "kept" and value == max(kept)
     page = write_page(files).read_text()
-    assert f"the most accuracy on validation images of the winner of worst: {cell.cell.name} has it, {value:.1%}" in page
+    assert f"the highest accuracy on validation images of the winner of worst: {cell.cell.name} has it, {value:.1%}" in page
     # Nothing is left to do.
     again = Answering()
     searched(tmp_path / "sweep.yaml", tmp_path / "out", again)
@@ -245,7 +248,7 @@ def test_the_command_searches_and_says_what_it_found(nas: Command, tmp_path: Pat
     assert checked.code == 0 and "3 cells of" in checked.out and "chosen by optuna_tpe" in checked.out
     done = nas("sweep", file, "--out", "out")
     assert done.code == 3, done.err
-    assert "3 of 3 cells complete, 0 kept; no cell yet has the most accuracy on validation images" in done.out
+    assert "3 of 3 cells complete, 0 kept; searched is the highest accuracy on validation images" in done.out
     files = SweepFiles(Path("out"))
     assert [trial.value for trial in study_of(files).trials] == [0, 0, 0]
     assert "none that is complete keeps that budget" in files.report.read_text()
@@ -264,6 +267,48 @@ def test_a_search_that_has_chosen_nothing_yet_has_a_status_and_a_page(nas: Comma
     RecipeSearch(files, prepared(load(write(tmp_path)))[0])
     assert "0 of 14 cells complete" in nas("status", "out").out
     assert nas("report", "out").code == 0 and "0 of 14 cells kept" in files.report.read_text()
+
+
+@pytest.mark.parametrize(
+    ("objective", "measured", "kept", "found"),
+    [
+        ("accuracy", {"accuracy": {"val": 0.9}, "upper_95_s": 0.1}, True, Found(0.9, 0.0)),
+        ("accuracy", {"accuracy": {"val": 0.9}}, None, Found(0.9, 0.0)),
+        ("accuracy", {"accuracy": {"val": 0.9}, "upper_95_s": 0.3}, False, Found(0.9, pytest.approx(0.5))),
+        # Its answers are others than those of the network that was trained.
+        ("accuracy", {"accuracy": {"val": 0.9}, "upper_95_s": 0.1}, False, Found(0.9, 1.0)),
+        ("accuracy", None, None, Found(0.0, 1.0)),
+        ("latency", {"upper_95_s": 0.1}, True, Found(0.1, 0.0)),
+        ("latency", None, None, Found(None, 1.0)),
+        ("params", {"counts": {"params": 1200}}, True, Found(1200, 0.0)),
+        ("energy", {}, True, Found(None, 0.0)),
+    ],
+)
+def test_what_a_verdict_is_worth(
+    objective: str, measured: dict[str, Any] | None, kept: bool | None, found: Found
+) -> None:
+    winners = [] if measured is None else [{"name": "worst", "budget_s": 0.2, **measured}]
+    about = {"winners": [{"name": "worst", "kept": kept}], "verify_sha256": "1"}
+    verdicts = read_verdicts(LenientJson({"schema": 2, "winners": winners}), LenientJson(about), "1")
+    assert found_in(Search("optuna_tpe", objective, "worst", 3), verdicts) == found
+
+
+def test_values_that_make_no_experiment_are_said_and_passed_over(tmp_path: Path) -> None:
+    """Such as a combination; each command that goes on tries others."""
+    axes = {"winners.epochs": {"int": [1, 9]}, "budgets.0.name": ["worst", "a/b"]}
+    files, file = SweepFiles(tmp_path / "out"), write(tmp_path, axes, samples=3)
+    files.root.mkdir()
+    sweep = replace(load(file), search=Search("optuna_tpe", "accuracy", "worst", 3))
+    refused = 0
+    for _ in range(40):
+        search = RecipeSearch(files, sweep)
+        try:
+            while search.left:
+                search.next()
+        except InputError as error:
+            assert "a/b" in str(error)
+            refused += 1
+    assert refused and len(names(files)) == 3
 
 
 def test_a_journal_loses_no_line_and_goes_on_behind_a_torn_one(tmp_path: Path) -> None:
