@@ -9,12 +9,12 @@ duration of the undisturbed one, in every other chain over each stage, of one ce
 processes at once, or only the parent (the others have to end by themselves), or of a sweep one cell.
 Readings are made up (`crash_device.py`): a second measurement is never the same as the first.
 
-`equal`: every finished folder has the same files as the undisturbed one, byte for byte (trials, front, choices, weights,
-artefacts, thresholds, verdicts, cells), apart from the log of events, facts of the process, and times: of readings the
-conditions, of pages how long stages took. `unreadable`: files that a reader refuses, after any kill. `lost`: lines of
-logs, and finished things (weights, fronts, exports, verdicts, cells), that were there at a look and are not at a later
-one. `doubled`: what was finished and was made again, readings and trials that stand more often than undisturbed, cells
-that were complete twice, weights trained by more cells.
+`equal`: every finished folder has the same files as the undisturbed one, byte for byte (trials, front, choices,
+weights, artefacts, thresholds, verdicts, cells), apart from the log of events, facts of the process, and times: of
+readings the conditions, of pages how long stages took. `unreadable`: files that a reader refuses, after any kill.
+`lost`: lines of logs, and finished things (weights, fronts, exports, verdicts, cells), that were there at a look and
+are not at a later one. `doubled`: what was finished and was made again, readings and trials that stand more often than
+undisturbed, cells that were complete twice, weights trained by more cells.
 
 What was done is kept beside the JSON, and the same command goes on with it. Exits 1 where anything is wrong.
 """
@@ -37,7 +37,7 @@ from typing import Any, Final
 
 import figures
 from crash_looks import Looks, differences
-from crash_runs import Life, Stretch, Subject, beginnings, stretches, subjects, under_way, wait_for
+from crash_runs import Life, Stretch, Subject, stretches, subjects, under_way, wait_for
 
 from nas.process.files import append_jsonl, read_jsonl
 
@@ -117,7 +117,7 @@ def chain(subject: Subject, usual: Undisturbed, planned: Sequence[Instant], draw
     """Begin a subject, kill it at instants, go on with it each time, and look at what it comes to."""
     shutil.rmtree(subject.now, ignore_errors=True)
     found, looks, left = Chain(subject.name, 0), Looks(subject.now), list(planned)
-    kinds, begin = ("all", "parent", "cell") if subject.command[0] == "sweep" else ("all", "parent"), time.monotonic()
+    kinds, begin = ("all", "parent", "cell") if subject.has_processes else ("all", "parent"), time.monotonic()
     for _ in range(len(planned) + _TRIES):
         life, since = Life.of(subject), time.monotonic()
         killed = False
@@ -145,7 +145,7 @@ def chain(subject: Subject, usual: Undisturbed, planned: Sequence[Instant], draw
 
 def _reached(life: Life, instant: Instant) -> bool:
     """Wait for an instant; False where the command ended before."""
-    if instant.stretch is not None and not wait_for(life, instant.stretch, [beginnings(instant.stretch)]):
+    if instant.stretch is not None and not wait_for(life, instant.stretch):
         return False
     try:
         life.process.wait(instant.seconds)
@@ -175,8 +175,8 @@ def crash(place: Path, kills: int, seed: int, kept: Path | None) -> tuple[list[C
         found.number = number
         done.append(found)
         stages = ", ".join(f"{each['stage']} ({each['kind']})" for each in found.kills)
-        print(f"{subject.name}, {found.seconds:.0f} s, killed in: {stages}: {'; '.join(found.faults) or 'as undisturbed'}",
-              flush=True)  # fmt: skip
+        ended = "; ".join(found.faults) or "as undisturbed"
+        print(f"{subject.name}, {found.seconds:.0f} s, killed in: {stages}: {ended}", flush=True)
         if kept is not None:
             append_jsonl(kept, [asdict(found)])
     return done, {name: round(known.seconds, 1) for name, known in usual.items()}

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -88,6 +88,11 @@ class Subject:
     def reference(self) -> Path:
         """The folder of the one that nobody disturbed."""
         return self.place / self.name / "reference"
+
+    @property
+    def has_processes(self) -> bool:
+        """Whether its cells are processes of their own."""
+        return "--workers" in self.command
 
     @property
     def cells(self) -> tuple[RunFiles, ...]:
@@ -229,15 +234,16 @@ def under_way(subject: Subject) -> str:
     return " and ".join(sorted(stages)) or ("between" if last else "start")
 
 
-def wait_for(life: Life, stretch: Stretch, begun: Sequence[int]) -> bool:
-    """Wait until a stage begins in this life, after so many beginnings; False where the command ends before."""
+def wait_for(life: Life, stretch: Stretch) -> bool:
+    """Wait until a stage begins once more; False where the command ends before."""
+    before = _beginnings(stretch)
     while life.process.poll() is None:
-        if beginnings(stretch) > begun[0]:
+        if _beginnings(stretch) > before:
             return True
         time.sleep(_POLL_S)
     return False
 
 
-def beginnings(stretch: Stretch) -> int:
+def _beginnings(stretch: Stretch) -> int:
     """How often a stage has begun."""
     return sum(event["event"] == "begin" and event["stage"] == stretch.stage for event in events(stretch.log))

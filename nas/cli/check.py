@@ -122,7 +122,8 @@ def _sweep(args: argparse.Namespace) -> None:
         how = f"chosen by {sweep.search.by} for {sweep.search.said}"
         console.print(_ok(f"{args.subject}: {sweep.search.samples} cells of {sweep.experiment}, {how}, such as these"))
     else:
-        console.print(_ok(f"{args.subject}: {len(cells)} cells of {sweep.experiment}, each of which can be carried out"))
+        how = "each of which can be carried out"
+        console.print(_ok(f"{args.subject}: {len(cells)} cells of {sweep.experiment}, {how}"))
     show_sweep(console, cells, found, None if sweep.search is None else sweep.search.samples)
     for line in dict.fromkeys(line for _, kind in found.kinds for line in forecasts(kind)):
         console.print(line)

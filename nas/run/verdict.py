@@ -192,8 +192,8 @@ class Verdicts:
     """What became of every budget: `winners` that have a network, and statements for those that have none.
 
     `looks` is how often the winners were measured; `tested`: whether test has settled what was measured last; `kept`:
-    whether every budget was kept, by a network that was tested. `found` is false where nothing was verified yet. `tried`
-    is how many choices were verified since test has settled something the last time.
+    whether every budget was kept, by a network that was tested. `found` is false where nothing was verified yet.
+    `tried` is how many choices were verified since test has settled something the last time.
     """
 
     winners: tuple[Verdict, ...]

@@ -49,7 +49,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Known:
-    """What a sweep's folder says of it; `search` says how its cells are chosen, None where all were known beforehand."""
+    """What a sweep's folder says of it, and how its cells are chosen: None where all were known beforehand."""
 
     name: str
     axes: tuple[str, ...]

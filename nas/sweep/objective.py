@@ -1,4 +1,4 @@
-"""What a searched sweep looks for: a figure of the verdict of one budget's winner, and by how much the budget is broken."""
+"""What a searched sweep looks for: a figure of the verdict of a budget's winner, and how far the budget is broken."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Found:
-    """What a complete cell gave: the figure, None where there is none, and how far the budget is broken, 0 where kept."""
+    """What a complete cell gave: the figure, if there is one, and how far the budget is broken, 0 where it is kept."""
 
     value: float | None
     violation: float
