@@ -40,7 +40,7 @@ def seconds_of(genome: tuple[int, ...], purpose: str | None) -> float:
     """The seconds to the last exit of a network, measured for a purpose."""
     drawn = zlib.crc32(repr(genome).encode())
     last_s = _LEAST_S * (1 + _PER_OPTION * sum(genome)) * (1 + _SCATTER * (drawn % 1000) / 1000)
-    return last_s * (_LONGER if purpose == "winner" and drawn // 1000 % _ONE_IN == 0 else 1.0)
+    return last_s * (_LONGER if purpose == "winner" and drawn // 1000 % _ONE_IN else 1.0)
 
 
 def times_of(wanted: Wanted) -> Times:

@@ -30,9 +30,10 @@ Made = tuple[int, int]
 #: Times, and facts of the process: what differs between any two runs.
 _OF_PROCESSES: Final = ("@crc32", "conditions", "facts", "machine")
 _SKIPPED: Final = (LOCK, layout.LOG, layout.OUTPUT)
-#: In a run's page a section, in a sweep's the work in all and the last column of the cells.
+#: In a run's page a section, and sizes of files with times in them; in a sweep's the work in all, and a column.
 _TIMES: Final = (
     re.compile(r'<section id="time".*?</section>', re.DOTALL),
+    re.compile(r"<td>[\d.]+\s?(?:B|KiB|MiB)</td>"),
     re.compile(r"<p>[^<]* of work in all\."),
     re.compile(r'<td class="nowrap">[^<]*</td></tr>'),
 )  # fmt: skip

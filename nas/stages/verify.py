@@ -30,7 +30,7 @@ from nas.run.verdict_files import load_verdicts, write_measured
 from nas.run.verifying import Read, forget_read, note_read, read_before
 from nas.run.winners import Winner, files_of, standing, val_scores
 from nas.search.settling import exit_seconds, settle_thresholds, val_accuracy_of
-from nas.search.winner_readings import Taken, as_decided, deciding, taken_where_they_run
+from nas.search.winner_readings import Taken, as_decided, decided, deciding, taken_where_they_run
 
 
 def measure_winners(context: Context) -> bool:
@@ -111,7 +111,7 @@ def _judged(context: Context, winner: Winner, read: Read) -> Verdict:
             reason=_why_not_measured(context, target),
         )
     budget = winner.budget
-    measured_s, upper_s, refused = deciding(budget, Taken(times, read.rates, row.conditions))
+    measured_s, upper_s, refused = decided(budget, times, read.rates)
     within = upper_s <= budget.latency_s
     before = budget.name in measured(context, budget)[winner.trial.key].broken
     decisive: ExitTime = times.to_exits[-1] if times.stream is None else times.stream

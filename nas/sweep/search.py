@@ -76,14 +76,18 @@ class RecipeSearch:
         for row in known.cells:
             self._add(cell_of(sweep, row.name, row.values, plugins), -1 if row.trial is None else row.trial)
         storage = self._optuna.storages.JournalStorage(Journal(files.study))
-        self._study: optuna.Study = self._optuna.create_study(
-            storage=storage, study_name=sweep.name, direction=self._search.figure.direction, load_if_exists=True
+        self._study: optuna.Study = (
+            self._optuna.load_study(storage=storage, study_name=sweep.name)
+            if sweep.name in self._optuna.get_all_study_names(storage)
+            else self._optuna.create_study(
+                storage=storage, study_name=sweep.name, direction=self._search.figure.direction
+            )
         )
         for trial in self._running():
             if trial.number not in self._trials.values():
                 self._take(trial)
-        for cell in self.cells:
-            self.ended(cell.name)
+        for name in tuple(self._trials):
+            self.ended(name)
 
     @property
     def left(self) -> int:
@@ -215,5 +219,3 @@ def _parameter(axis: Axis, value: Any) -> Any:
     if not isinstance(axis, Drawn):
         return _choices(axis.values)[axis.values.index(value)]
     return float(value.split()[0]) if isinstance(value, str) else value
-
-

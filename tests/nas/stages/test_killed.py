@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from nas.devices.measurement import ExitTime
 from nas.process.files import append_jsonl, read_jsonl
 from nas.run.layout import RunFiles
 from nas.run.verdict_files import load_verdicts
+from nas.run.verifying import read_before
 from nas.stages import train
 from tests.nas.opened_runs import opened, rewind, untrained
 from tests.nas.small_runs import SMALL, Command, write
@@ -49,7 +50,16 @@ INSTANTS = {
 }
 
 
-@pytest.mark.parametrize("instant", INSTANTS)
+#: One of each kind stands for the others, which take seconds too.
+_FAST = ("before anything is judged", "thresholds")
+
+
+def shortly(names: Iterable[str]) -> list[Any]:
+    """Cases, of which the fast suite has one."""
+    return [pytest.param(name, marks=[] if name in _FAST else pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("instant", shortly(INSTANTS))
 def test_what_was_measured_is_not_measured_again(instant: str, run: Path, nas: Command) -> None:
     whole, experiment = unverified(run), write(run.parent, SMALL)
     with pytest.MonkeyPatch.context() as patch:
@@ -67,7 +77,7 @@ def test_what_was_measured_is_not_measured_again(instant: str, run: Path, nas: C
     assert not RunFiles(run).verifying.exists()
 
 
-@pytest.mark.parametrize("change", ["thresholds", "choice", "look"])
+@pytest.mark.parametrize("change", shortly(["thresholds", "choice", "look"]))
 def test_readings_of_something_else_are_logged_and_judge_nobody(change: str, run: Path, nas: Command) -> None:
     """A reading that was taken is not lost, whatever became of its network; the winners are measured anew."""
     unverified(run)
@@ -83,8 +93,6 @@ def test_readings_of_something_else_are_logged_and_judge_nobody(change: str, run
     else:
         files.verify.write_text('{"schema": 2, "looks": 1, "winners": [], "unmet": []}')
     with opened(run) as context:
-        from nas.run.verifying import read_before
-
         assert read_before(context) is None
     assert sorted(row["budget"] for row in read_jsonl(run / "measurements.jsonl") if row["purpose"] == "winner") == [
         "mean", "worst"
@@ -107,7 +115,7 @@ def slowed(measure: Callable[..., dict[str, Times]]) -> Callable[..., dict[str, 
     return time
 
 
-@pytest.mark.parametrize("instant", ["before the choice", "before the test"])
+@pytest.mark.parametrize("instant", shortly(["before the choice", "before the test"]))
 def test_attempts_are_as_many_as_without_the_kill(
     instant: str, run: Path, nas: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

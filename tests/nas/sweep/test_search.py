@@ -113,7 +113,7 @@ def test_what_was_found_decides_where_it_is_looked(tmp_path: Path) -> None:
     assert not again.begun and len(names(files)) == 24
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_a_search_that_is_killed_at_any_instant_goes_on_with_the_same_cells(seed: int, tmp_path: Path) -> None:
     """A trial that was running is the same cell again, and the whole chooses as if nobody had killed it."""
     file = write_search(tmp_path)
