@@ -73,7 +73,7 @@ class Shown:
         """A cell began or ended."""
         state = self._look()
         cell = next(each for each in state.cells if each.cell.name == event.name)
-        place = f"{state.count(*COMPLETE)} of {len(state.cells)} complete"
+        place = f"{state.count(*COMPLETE)} of {state.planned} complete"
         if event.kind == "begin":
             what = "goes on" if cell.progress.spent_s else "begins"
         else:
@@ -127,14 +127,24 @@ def table(state: SweepState, most: int | None = None, workers: int = 1) -> Table
 
 def summary(state: SweepState, workers: int) -> str:
     """A sweep in a line: how many cells are complete, and about how long the others take."""
-    counts = [f"{state.count(*COMPLETE)} of {len(state.cells)} cells complete", f"{state.count('kept')} kept"]
+    counts = [f"{state.count(*COMPLETE)} of {state.planned} cells complete", f"{state.count('kept')} kept"]
     counts += [f"{count} {name}" for name in ("failed", "interrupted", "running") if (count := state.count(name))]
     left_s = state.left_s
     if left_s and state.running:
         counts.append(f"about {duration(left_s / workers)} left")
-    if not state.running and state.count("waiting", "interrupted", "failed"):
+    if not state.running and (state.planned > len(state.cells) or state.count("waiting", "interrupted", "failed")):
         counts.append("nobody is at it: `nas sweep ... --resume` goes on")
-    return ", ".join(counts)
+    return ", ".join(counts) + best(state)
+
+
+def best(state: SweepState) -> str:
+    """What a search has found by now, behind a semicolon; empty where nothing is searched for."""
+    if state.search is None:
+        return ""
+    if state.best is None:
+        return f"; searched is {state.search.said}: none kept it yet"
+    cell, value = state.best
+    return f"; searched is {state.search.said}: {cell.cell.name} has {state.search.figure.said(value)}"
 
 
 def doing(cell: CellState) -> str:

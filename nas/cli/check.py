@@ -104,17 +104,27 @@ def _sweep(args: argparse.Namespace) -> None:
     from nas.sweep import folder, sweep_file
     from nas.sweep.cells import cells_of
     from nas.sweep.estimate import outlook
+    from nas.sweep.search import prepared
     from nas.sweep.sharing import planned
 
     if args.kind:
         raise InputError(f"{args.subject} is no name and no `module:name`; --kind is for these")
     sweep = sweep_file.load(Path(args.subject), args.set)
-    cells = planned(cells_of(sweep, options.granted(args)))
+    if sweep.search is not None:
+        sweep, some = prepared(sweep, options.granted(args))
+        cells = planned(some)
+    else:
+        cells = planned(cells_of(sweep, options.granted(args)))
     console = open_console()
     with console.status(f"checking {len(cells)} cells"):
         found = outlook(sweep.path, cells)
-    console.print(_ok(f"{args.subject}: {len(cells)} cells of {sweep.experiment}, each of which can be carried out"))
-    show_sweep(console, cells, found)
+    if sweep.search is not None:
+        how = f"chosen by {sweep.search.by} for {sweep.search.said}"
+        console.print(_ok(f"{args.subject}: {sweep.search.samples} cells of {sweep.experiment}, {how}, such as these"))
+    else:
+        how = "each of which can be carried out"
+        console.print(_ok(f"{args.subject}: {len(cells)} cells of {sweep.experiment}, {how}"))
+    show_sweep(console, cells, found, None if sweep.search is None else sweep.search.samples)
     for line in dict.fromkeys(line for _, kind in found.kinds for line in forecasts(kind)):
         console.print(line)
     out = folder.path_of(None, sweep.name)

@@ -53,8 +53,12 @@ def show(console: Console, found: Rehearsed) -> None:
     console.print(_costs(effort_of(found)))
 
 
-def show_sweep(console: Console, cells: Sequence[Planned], found: Outlook) -> None:
-    """Print what a sweep means: its cells, the weights that they share, and about what all of it takes."""
+def show_sweep(console: Console, cells: Sequence[Planned], found: Outlook, planned: int | None = None) -> None:
+    """Print what a sweep means: its cells, the weights that they share, and about what all of it takes.
+
+    Where there will be so many `planned`, these are examples of them.
+    """
+    times = 1.0 if planned is None else planned / len(cells)
     table = _table("cell", "weights", *cells[0].cell.values)
     for each in cells[:_MOST_CELLS]:
         beside = f", {' and '.join(each.kept_aside)} kept aside" if each.kept_aside else ""
@@ -64,17 +68,18 @@ def show_sweep(console: Console, cells: Sequence[Planned], found: Outlook) -> No
     if len(cells) > _MOST_CELLS:
         console.print(f"and {len(cells) - _MOST_CELLS} more cells")
     groups = {each.group for each in cells if each.group is not None}
-    console.print(f"{len(cells)} cells, {len(groups)} trainings of shared weights")
+    if planned is None:
+        console.print(f"{len(cells)} cells, {len(groups)} trainings of shared weights")
     rate, effort = training_rate(), _table("cost of all cells", "about")
     spent: dict[str, float] = {}
     for one in found.efforts:
         for training in one.trainings:
-            spent[training.what] = spent.get(training.what, 0.0) + training.seconds(rate.flops_per_s)
-        spent["compiling"] = spent.get("compiling", 0.0) + one.compiling_s
-        spent["measuring"] = spent.get("measuring", 0.0) + one.measuring_s
+            spent[training.what] = spent.get(training.what, 0.0) + times * training.seconds(rate.flops_per_s)
+        spent["compiling"] = spent.get("compiling", 0.0) + times * one.compiling_s
+        spent["measuring"] = spent.get("measuring", 0.0) + times * one.measuring_s
     for what, seconds in spent.items():
         effort.add_row(what, _duration(seconds))
-    seconds, cores = found.seconds(rate.flops_per_s), len(cores_used())
+    seconds, cores = times * found.seconds(rate.flops_per_s), len(cores_used())
     effort.add_row("all of it, one after the other", _duration(seconds))
     effort.add_row("processor-hours", f"{seconds * cores / 3600:,.2g}")
     effort.add_row("memory of a cell", f"{max(one.memory_bytes for one in found.efforts) / 2**30:,.1f} GiB")

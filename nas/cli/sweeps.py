@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from nas.config.plugins import Plugins
     from nas.sweep.layout import SweepFiles
+    from nas.sweep.running import Supply
     from nas.sweep.sharing import Planned
+    from nas.sweep.sweep_file import Sweep
     from nas.sweep.workers import Workers
 
 #: Where cells can run.
@@ -62,6 +64,8 @@ def _sweep(args: argparse.Namespace) -> int:
 
     plugins = options.granted(args)
     found = sweep_file.load(Path(args.sweep), args.set)
+    if found.search is not None:
+        return _search(args, found, plugins)
     cells = planned(cells_of(found, plugins))
     files = SweepFiles(folder.path_of(args.out, found.name))
     folder.require_usable(files, args.resume)
@@ -75,6 +79,29 @@ def _sweep(args: argparse.Namespace) -> int:
         folder.write(files, found.name, cells)
         folder.require_as_planned(files, cells, plugins)
         return _carry_out(files, cells, workers, console)
+
+
+def _search(args: argparse.Namespace, found: Sweep, plugins: Plugins) -> int:
+    """A sweep whose cells follow from each other."""
+    from nas.process.lock import locked
+    from nas.sweep import folder
+    from nas.sweep.estimate import outlook
+    from nas.sweep.layout import SweepFiles
+    from nas.sweep.search import RecipeSearch, prepared
+    from nas.sweep.sharing import planned
+
+    found, some = prepared(found, plugins)
+    examples, files = planned(some), SweepFiles(folder.path_of(args.out, found.name))
+    folder.require_usable(files, args.resume)
+    workers = _workers(args.workers, found.path, examples, plugins)
+    console = open_console()
+    with console.status(f"checking {len(examples)} cells such as will be chosen"):
+        outlook(found.path, examples)
+    with locked(files.root):
+        folder.require_usable(files, args.resume)
+        search = RecipeSearch(files, found, plugins)
+        folder.require_as_planned(files, search.cells, plugins)
+        return _carry_out(files, search.cells, workers, console, search)
 
 
 def _workers(count: int | None, path: Path, cells: tuple[Planned, ...], plugins: Plugins) -> Workers:
@@ -91,7 +118,9 @@ def _workers(count: int | None, path: Path, cells: tuple[Planned, ...], plugins:
     return made
 
 
-def _carry_out(files: SweepFiles, cells: tuple[Planned, ...], workers: Workers, console: Console) -> int:
+def _carry_out(
+    files: SweepFiles, cells: tuple[Planned, ...], workers: Workers, console: Console, supply: Supply | None = None
+) -> int:
     from rich.text import Text
 
     from nas.cli.cells import Shown, summary
@@ -101,13 +130,15 @@ def _carry_out(files: SweepFiles, cells: tuple[Planned, ...], workers: Workers, 
 
     watcher = Watcher(files)
     with Shown(console, watcher, max(1, workers.free())) as shown:
-        carry_out(files, cells, workers, shown.happened)
+        carry_out(files, cells, workers, shown.happened, supply)
     state = watcher.look()
     for cell in state.cells:
         if cell.state not in COMPLETE:
             console.print(Text.assemble((cell.cell.name, "red"), f": {cell.state}; {cell.cause}"))
     console.print(Text(summary(state, 1)))
     console.print(Text(f"report: {write_page(files)}"))
+    if state.search is not None:
+        return OK if state.best is not None and state.best[0].state == "kept" else NOT_KEPT
     return OK if state.count("kept") == len(state.cells) else NOT_KEPT
 
 

@@ -94,7 +94,7 @@ def append_jsonl(path: Path, records: Iterable[Mapping[str, object]]) -> None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            end = _end_of_lines(descriptor)
+            end = end_of_lines(descriptor)
             numbered = enumerate(records, start=1 + _lines(descriptor, end))
             data = "".join(to_line(sealed({**record, LINE: number})) + "\n" for number, record in numbered).encode()
             if end == 0:
@@ -243,7 +243,7 @@ def _lines(descriptor: int, end: int, block: int = 1 << 20) -> int:
     return sum(os.pread(descriptor, min(block, end - at), at).count(b"\n") for at in range(0, end, block))
 
 
-def _end_of_lines(descriptor: int, block: int = 1 << 16) -> int:
+def end_of_lines(descriptor: int, block: int = 1 << 16) -> int:
     """The position after the last newline, 0 if there is none: whatever follows it is a torn line."""
     end = os.lseek(descriptor, 0, os.SEEK_END)
     while end > 0:

@@ -19,6 +19,7 @@ TRIALS: Final = "trials.jsonl"
 FRONT: Final = "front.json"
 UNMET: Final = "unmet.json"
 VERIFY: Final = "verify.json"
+VERIFYING: Final = "verifying.json"
 TEST: Final = "test.json"
 REPORT: Final = "report.html"
 ELSEWHERE: Final = "elsewhere.json"
@@ -172,6 +173,11 @@ class RunFiles:
     def verify(self) -> Path:
         """What was measured of the exported winners."""
         return self.root / VERIFY
+
+    @property
+    def verifying(self) -> Path:
+        """What was read of winners and is not judged yet; goes when it is."""
+        return self.root / VERIFYING
 
     @property
     def test(self) -> Path:

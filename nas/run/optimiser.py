@@ -50,10 +50,15 @@ def is_found(context: Context, budget: Budget) -> bool:
     return context.files.optimiser(budget.name).exists()
 
 
+def forget_checkpoint(context: Context, budget: Budget) -> None:
+    """Take away the checkpoint of a search that has come to its end."""
+    context.files.optimiser_checkpoint(budget.name).unlink(missing_ok=True)
+
+
 def write_found(context: Context, budget: Budget, record: Mapping[str, Any]) -> None:
     """Write down how the search for a budget ended; its checkpoint goes away."""
     atomic_write_json(context.files.optimiser(budget.name), {"schema": SCHEMA, "budget": budget.name, **record})
-    context.files.optimiser_checkpoint(budget.name).unlink(missing_ok=True)
+    forget_checkpoint(context, budget)
 
 
 def write_checkpoint(context: Context, budget: Budget, step: int, state: Mapping[str, NDArray[np.float64]]) -> None:

@@ -18,7 +18,7 @@ from nas.config import dump, parse, plain_yaml
 from nas.config.settings import Experiment
 from nas.errors import InputError
 from nas.nn.weights import from_bytes
-from nas.process.files import atomic_write_bytes, read_json, sha256_file, understood
+from nas.process.files import atomic_write_bytes, read_json, read_jsonl, sha256_file, understood
 from nas.run.folder import RunFolder
 from nas.run.layout import ENVIRONMENT, EXPERIMENT, SUPERNET, SUPERNET_IMAGES, RunFiles
 from nas.tasks.image_classification.dataset import Labels
@@ -31,6 +31,8 @@ _SAME = ("seed", *_COMPONENTS, "supernet")
 _CUT = "splits"
 #: The parts on which something is chosen or judged.
 _JUDGED: Final[tuple[Part, ...]] = ("val", "arch", "cert", "test")
+#: The event of the log that says so.
+_TAKEN: Final = "reused"
 _LEAVE_OUT = "leave the key out"
 _REMEDY = f"make them the same, or {_LEAVE_OUT}"
 
@@ -149,9 +151,16 @@ def _name(section: Any) -> Any:
 def take_weights(experiment: Experiment, run: RunFolder, data: Dataset) -> None:
     """Copy the weights into a run, with what is known of the images they have seen; raises as `check_reuse`."""
     check_reuse(experiment, data)
-    source, own = RunFiles(Path(experiment.supernet.reuse or "")), RunFiles(run.path)
-    copy_weights(source, own)
-    run.log("reused", supernet=str(source.root), sha256=sha256_file(own.supernet))
+    copy_weights(RunFiles(Path(experiment.supernet.reuse or "")), RunFiles(run.path))
+    note_taken(experiment, run)
+
+
+def note_taken(experiment: Experiment, run: RunFolder) -> None:
+    """Write to the log whose weights a run has, unless it says so: it may have been killed before it did."""
+    own = RunFiles(run.path)
+    if not any(row.get("event") == _TAKEN for row in read_jsonl(own.log)):
+        source = Path(experiment.supernet.reuse or "")
+        run.log(_TAKEN, supernet=str(source), sha256=sha256_file(own.supernet))
 
 
 def copy_weights(source: RunFiles, own: RunFiles) -> None:

@@ -25,6 +25,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
     layout.FRONT: "delete it, and the search ends again",
     layout.UNMET: "delete it, and the winners are chosen again",
     layout.VERIFY: "delete it and give `nas verify` again",
+    layout.VERIFYING: "delete it, and the winners are measured again",
     layout.ELSEWHERE: "delete it, and what was measured elsewhere is forgotten",
     layout.TEST: "delete it and give `nas verify` again",
     layout.PLANS: "delete it, and the steps are counted again",

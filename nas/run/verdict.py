@@ -193,6 +193,7 @@ class Verdicts:
 
     `looks` is how often the winners were measured; `tested`: whether test has settled what was measured last; `kept`:
     whether every budget was kept, by a network that was tested. `found` is false where nothing was verified yet.
+    `tried` is how many choices were verified since test has settled something the last time.
     """
 
     winners: tuple[Verdict, ...]
@@ -201,6 +202,7 @@ class Verdicts:
     tested: bool = False
     kept: bool = False
     found: bool = True
+    tried: int = 0
 
 
 def likely(probability: float) -> str:

@@ -27,7 +27,8 @@ def write_measured(files: RunFiles, verdicts: Verdicts) -> None:
     """Write verify.json."""
     unmet = [{"budget": budget_record(budget), "statement": statement} for budget, statement in verdicts.unmet]
     winners = [_measured_record(verdict) for verdict in verdicts.winners]
-    atomic_write_json(files.verify, {"schema": SCHEMA, "looks": verdicts.looks, "winners": winners, "unmet": unmet})
+    counts = {"looks": verdicts.looks, "tried": verdicts.tried}
+    atomic_write_json(files.verify, {"schema": SCHEMA, **counts, "winners": winners, "unmet": unmet})
 
 
 def write_tested(files: RunFiles, verdicts: Verdicts) -> None:
@@ -61,9 +62,9 @@ def read_verdicts(measured: LenientJson, tested: LenientJson, measured_sha256: s
         read_verdict(record, about.get(record["name"].text, LenientJson())) for record in measured["winners"].items
     )
     unmet = tuple((read_budget(record["budget"]), record["statement"].text) for record in measured["unmet"].items)
-    looks = int(measured["looks"].number or 0)
+    looks, tried = (int(measured[name].number or 0) for name in ("looks", "tried"))
     kept = (tested["kept"].flag or False) and not unmet and all(verdict.kept is True for verdict in winners)
-    return Verdicts(winners, unmet, looks, bool(tested), kept)
+    return Verdicts(winners, unmet, looks, bool(tested), kept, tried=tried)
 
 
 def read_budget(record: LenientJson, target: str = "") -> BudgetRow:

@@ -97,11 +97,15 @@ def deciding(budget: Budget, taken: Taken) -> tuple[float, float, str]:
     An expected latency has two estimates, the mean over images and the exits' times weighed by the rates at which
     images leave; the larger bound counts, because where they differ the machine was not the same all the while.
     """
-    times = taken.times
+    return decided(budget, taken.times, taken.rates)
+
+
+def decided(budget: Budget, times: Times, rates: NDArray[np.float64]) -> tuple[float, float, str]:
+    """The same of seconds, and of the shares of samples that left at each exit."""
     last = times.to_exits[-1]
     if budget.percentile is not None:
         return *last.percentile(budget.percentile), _refused_single(last)
-    left = [(float(rate), time) for rate, time in zip(taken.rates, times.to_exits, strict=True) if rate > 0]
+    left = [(float(rate), time) for rate, time in zip(rates, times.to_exits, strict=True) if rate > 0]
     weighed_s = sum(rate * time.upper_95_s for rate, time in left)
     both = [time for _, time in left] if times.stream is None else [times.stream, *(time for _, time in left)]
     refused = next((time.refused for time in both if time.refused), "")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: Proposals drawn per genome wanted in each round of the filter.
 _OVERSAMPLE = 2
+_NEEDED_BY = "the searchers optuna_…"
 
 
 class OptunaSearch:
@@ -35,7 +36,7 @@ class OptunaSearch:
     wants_prior = False
 
     def __init__(self, problem: Problem, sampler: Callable[[int], optuna.samplers.BaseSampler]) -> None:
-        self._optuna = _optuna()
+        self._optuna = library(_NEEDED_BY)
         self._sizes = np.asarray(problem.sizes, dtype=np.int64)
         self._seed = problem.seed
         self._sampler = sampler
@@ -100,7 +101,7 @@ class TPE(OptunaSearch):
     """Optuna's tree-structured Parzen estimator; the first `startup` genomes are random."""
 
     def __init__(self, problem: Problem, *, startup: int = 10) -> None:
-        samplers = _optuna().samplers
+        samplers = library(_NEEDED_BY).samplers
         super().__init__(problem, lambda seed: samplers.TPESampler(seed=seed, n_startup_trials=startup))
 
 
@@ -110,17 +111,15 @@ class NSGA3(OptunaSearch):
     def __init__(self, problem: Problem, *, population: int = 50) -> None:
         if population < 2:
             raise InputError(f"optuna_nsga3: a population of {population} cannot breed; it takes at least 2")
-        samplers = _optuna().samplers
+        samplers = library(_NEEDED_BY).samplers
         super().__init__(problem, lambda seed: samplers.NSGAIIISampler(seed=seed, population_size=population))
 
 
-def _optuna() -> Any:
-    """The library, quiet; raises InputError where it is not installed."""
+def library(needed_by: str) -> Any:
+    """The library, quiet; raises InputError, naming what it is needed by, where it is not installed."""
     try:
         import optuna
     except ImportError as error:
-        raise InputError(
-            "the searchers optuna_… need Optuna, which is not installed: pip install hwnas[optuna]"
-        ) from error
+        raise InputError(f"{needed_by} need Optuna, which is not installed: pip install hwnas[optuna]") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

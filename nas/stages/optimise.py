@@ -19,7 +19,7 @@ from nas.config.budget import Budget
 from nas.errors import NothingFits
 from nas.process.machine import computing
 from nas.run.context import Context
-from nas.run.optimiser import is_found, read_checkpoint, write_checkpoint, write_found
+from nas.run.optimiser import forget_checkpoint, is_found, read_checkpoint, write_checkpoint, write_found
 from nas.run.supernet import searches_in_turns, shared_weights
 from nas.run.training import steps_progress
 from nas.search.problem import BudgetProblem
@@ -36,7 +36,13 @@ _CHECKPOINTS: Final = 20
 def optimise(context: Context, problem: BudgetProblem) -> None:
     """Search for every budget that has no result yet; nothing to do where the experiment has no optimiser."""
     spec = context.experiment.search.optimiser
-    if spec is None or all(is_found(context, budget) for budget in context.experiment.budgets):
+    if spec is None:
+        return
+    found = [budget for budget in context.experiment.budgets if is_found(context, budget)]
+    for budget in found:
+        # Of a run that was killed when the result was written.
+        forget_checkpoint(context, budget)
+    if len(found) == len(context.experiment.budgets):
         return
     from nas.optimisers.searches import Networks
 

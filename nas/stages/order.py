@@ -75,8 +75,10 @@ def run(context: Context) -> Ended:
         with context.timed("report"):
             _report(context)
         raise
-    chosen: Mapping[str, str | None] | None = None
-    for _ in range(0 if test.is_settled(context) else context.experiment.winners.attempts):
+    verify.judge_what_was_read(context)
+    # What a run that was killed had tried counts as it would have in the same process.
+    chosen, tried = test.verified_before(context)
+    for _ in range(0 if test.is_settled(context) else context.experiment.winners.attempts - tried):
         before = chosen
         with context.timed("train"):
             context.with_devices(lambda: train.train_winners(context))
@@ -105,8 +107,9 @@ def one_stage(name: str, context: Context) -> Ended:
 
 
 def _train(context: Context) -> Ended:
-    from nas.stages import train
+    from nas.stages import train, verify
 
+    verify.judge_what_was_read(context)
     context.with_devices(lambda: train.train_winners(context))
     return Ended()
 

@@ -18,7 +18,7 @@ from nas.outlook.rate import learn
 from nas.process.files import atomic_write_bytes
 from nas.process.machine import computing
 from nas.run.context import Context
-from nas.run.reuse import take_weights, write_seen
+from nas.run.reuse import note_taken, take_weights, write_seen
 from nas.run.supernet import planned_supernet, searches_in_turns
 from nas.run.training import load_checkpoint, require_same_kernels, steps_progress
 from nas.search.problem import problem_of
@@ -40,7 +40,9 @@ def _train(context: Context) -> None:
     require_same_kernels(context)
     path = context.files.supernet
     if context.experiment.supernet.reuse is not None:
-        if not path.exists():
+        if path.exists():
+            note_taken(context.experiment, context.run)
+        else:
             take_weights(context.experiment, context.run, context.data)
             context.voice.note(f"shared weights of {context.experiment.supernet.reuse}")
         return

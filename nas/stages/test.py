@@ -6,7 +6,7 @@ test.json.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -42,15 +42,29 @@ _HERE: Final = "onnxruntime"
 
 
 def is_settled(context: Context) -> bool:
-    """Whether this run was verified and tested to the end, with the networks that are chosen now, and their files.
+    """Whether this run was verified to the end, with the networks that are chosen now, and their files.
 
-    What could not be measured the last time leaves it open.
+    What could not be measured the last time leaves it open, and so does a broken budget until that was tested.
     """
     verdicts = load_verdicts(context.files)
     known = {verdict.name: verdict for verdict in verdicts.winners}
-    return verdicts.tested and all(
+    kept = verdicts.tried > 0 and all(verdict.within_budget for verdict in verdicts.winners)
+    return (verdicts.tested or kept) and all(
         _is_settled(context, budget, known.get(budget.name)) for budget in context.experiment.budgets
     )
+
+
+def verified_before(context: Context) -> tuple[Mapping[str, str | None] | None, int]:
+    """The choices that were verified last and not tested yet, by budget, and how many were verified since a test.
+
+    None and 0 where the run begins to choose, and where some winner could not be measured, which it may be now.
+    """
+    verdicts = load_verdicts(context.files)
+    if verdicts.tested or not verdicts.tried or any(each.within_budget is None for each in verdicts.winners):
+        return None, 0
+    keys = {verdict.name: verdict.key for verdict in verdicts.winners}
+    chosen = {budget.name: keys.get(budget.name) for budget in context.experiment.budgets}
+    return chosen, verdicts.tried
 
 
 def _is_settled(context: Context, budget: Budget, verdict: Verdict | None) -> bool:

@@ -53,6 +53,8 @@ def train_winners(context: Context) -> None:
                     _train(context, winner)
             else:
                 write_weights(files, winner, trained_weights(trained))
+        # Of a run that was killed when the weights were written.
+        files.checkpoint.unlink(missing_ok=True)
         if not files.scores.exists():
             with computing():
                 _score(context, winner)
@@ -98,7 +100,6 @@ def _train(context: Context, winner: Winner) -> None:
             progress=report,
         )
     write_weights(files, winner, finish(network, state, data, seed))
-    path.unlink(missing_ok=True)
 
 
 def _with_statistics(network: Network, context: Context) -> dict[str, NDArray[np.float32]]:

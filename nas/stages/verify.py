@@ -23,23 +23,25 @@ from nas.exits.thresholds import evaluate
 from nas.run.artefacts import measured_files, require_exported
 from nas.run.context import Context
 from nas.run.latency import load_model
-from nas.run.measurements import append_measurements, candidate_rows, measured, readings_needed
+from nas.run.measurements import candidate_rows, measured, readings_needed
 from nas.run.tails import tail_of
 from nas.run.verdict import Attempt, BudgetRow, ExitRow, Verdict, Verdicts
 from nas.run.verdict_files import load_verdicts, write_measured
+from nas.run.verifying import Read, forget_read, note_read, read_before
 from nas.run.winners import Winner, files_of, standing, val_scores
 from nas.search.settling import exit_seconds, settle_thresholds, val_accuracy_of
-from nas.search.winner_readings import Taken, as_decided, deciding, taken_where_they_run
+from nas.search.winner_readings import Taken, as_decided, decided, deciding, taken_where_they_run
 
 
 def measure_winners(context: Context) -> bool:
     """Time every winner; True when all of them keep their budgets.
 
     All are measured together, in interleaved blocks. A winner that breaks its budget is written to the measurements as
-    having broken it, so that the next choice is another one.
+    having broken it, so that the next choice is another one. What a run that was killed had measured is judged first.
     """
-    winners, unmet = standing(context)
-    looks = load_verdicts(context.files).looks + 1
+    if (settled := judge_what_was_read(context)) is not None:
+        return settled
+    winners, _ = standing(context)
     for winner in winners.values():
         require_exported(context, winner)
     allowed_s = {}
@@ -48,13 +50,29 @@ def measure_winners(context: Context) -> bool:
             allowed_s[name] = settle_thresholds(context, winner)
     with context.voice.doing("measuring the winners"):
         taken = taken_where_they_run(context, list(winners.values()))
-    found = [_judged(context, winner, taken.get(name), allowed_s[name]) for name, winner in winners.items()]
+    read = {name: _read(context, winner, taken.get(name), allowed_s[name]) for name, winner in winners.items()}
+    note_read(context, read)
+    return _judge(context, read)
+
+
+def judge_what_was_read(context: Context) -> bool | None:
+    """Judge the winners by readings that a run which was killed had taken; None where there are none of those now."""
+    read = read_before(context)
+    return None if read is None else _judge(context, read)
+
+
+def _judge(context: Context, read: Mapping[str, Read]) -> bool:
+    winners, unmet = standing(context)
+    before = load_verdicts(context.files)
+    found = [_judged(context, winner, read[name]) for name, winner in winners.items()]
     statements = [
         (BudgetRow.of_budget(budget, context.experiment.target_of(budget).key), unmet[budget.name])
         for budget in context.experiment.budgets
         if budget.name in unmet
     ]
-    write_measured(context.files, Verdicts(tuple(found), tuple(statements), looks))
+    tried = before.tried + 1 if before.found and not before.tested else 1
+    write_measured(context.files, Verdicts(tuple(found), tuple(statements), before.looks + 1, tried=tried))
+    forget_read(context)
     return all(verdict.within_budget is not False for verdict in found)
 
 
@@ -72,20 +90,29 @@ def measure_again(context: Context) -> bool:
     return settled
 
 
-def _judged(context: Context, winner: Winner, taken: Taken | None, allowed_s: float) -> Verdict:
-    """What was found of a winner; its readings, if any, go to the measurements."""
+def _read(context: Context, winner: Winner, taken: Taken | None, allowed_s: float) -> Read:
+    """What was read of a winner; readings that were refused break no budget and keep none."""
     if taken is None:
+        return Read(allowed_s)
+    budget = winner.budget
+    _, upper_s, refused = deciding(budget, taken)
+    broken = () if upper_s <= budget.latency_s or refused else (budget.name,)
+    row = replace(_row(context, winner, taken), broken=broken)
+    return Read(allowed_s, row, taken.rates, taken.times.single_s)
+
+
+def _judged(context: Context, winner: Winner, read: Read) -> Verdict:
+    """What was found of a winner."""
+    row, times, allowed_s = read.row, read.times, read.allowed_s
+    if row is None or times is None or read.rates is None:
         target, seconds = context.experiment.target_of(winner.budget), exit_seconds(context, winner)
         return replace(
             _described(context, winner, seconds, allowed_s),
             reason=_why_not_measured(context, target),
         )
-    budget, times = winner.budget, taken.times
-    measured_s, upper_s, refused = deciding(budget, taken)
+    budget = winner.budget
+    measured_s, upper_s, refused = decided(budget, times, read.rates)
     within = upper_s <= budget.latency_s
-    row = _row(context, winner, taken)
-    # Readings that were refused break no budget and keep none.
-    append_measurements(context, [replace(row, broken=() if within or refused else (budget.name,))])
     before = budget.name in measured(context, budget)[winner.trial.key].broken
     decisive: ExitTime = times.to_exits[-1] if times.stream is None else times.stream
     if refused and not before:

@@ -58,7 +58,13 @@ class Drawn:
             value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
         else:
             value = rng.uniform(self.low, self.high)
-        value = min(max(float(f"{value:.{_DIGITS}g}"), self.low), self.high)
+        return self.at(value)
+
+    def at(self, number: float) -> Any:
+        """A number of the range as a cell has it: with few digits, and the unit."""
+        if self.kind == "int":
+            return int(number)
+        value = min(max(float(f"{number:.{_DIGITS}g}"), self.low), self.high)
         return f"{value:g} {self.unit}" if self.unit else value
 
 

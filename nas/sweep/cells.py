@@ -48,16 +48,22 @@ def cells_of(sweep: Sweep, plugins: Plugins = NO_PLUGINS) -> tuple[Cell, ...]:
         every = list(chosen)
     except InputError as error:
         raise InputError(f"{sweep.path}: {error}") from error
-    called, names = labels(_telling(sweep)), dict[str, Values]()
+    names = dict[str, Values]()
     for values in every:
-        name = cell_name({key: values[key] for key in called}, called)
+        name = name_of(sweep, values)
         if name in names:
             raise InputError(
                 f"{sweep.path}: two cells have the same folder {name!r}: {said(names[name])}; and {said(values)}; "
                 "leave one of them out, or write their values so that they differ in letters or digits"
             )
         names[name] = values
-    return tuple(_cell(sweep, name, values, plugins) for name, values in names.items())
+    return tuple(cell_of(sweep, name, values, plugins) for name, values in names.items())
+
+
+def name_of(sweep: Sweep, values: Values) -> str:
+    """What the cell of some values is called."""
+    called = labels(_telling(sweep))
+    return cell_name({key: values[key] for key in called}, called)
 
 
 def _telling(sweep: Sweep) -> list[str]:
@@ -66,7 +72,8 @@ def _telling(sweep: Sweep) -> list[str]:
     return several or list(sweep.axes)
 
 
-def _cell(sweep: Sweep, name: str, values: Values, plugins: Plugins) -> Cell:
+def cell_of(sweep: Sweep, name: str, values: Values, plugins: Plugins = NO_PLUGINS) -> Cell:
+    """The cell of some values; raises InputError as `cells_of` does."""
     try:
         return Cell(name, values, _experiment(sweep, values, name, plugins))
     except ValueError as error:

@@ -27,9 +27,12 @@ from nas.process.files import (
 from nas.run.opening import differences
 from nas.run.soundness import sealed
 from nas.sweep.layout import SweepFiles
+from nas.sweep.objective import Search
 from nas.sweep.sharing import Planned, reusing
 
 SCHEMA: Final = 1
+_SEARCH: Final = "search"
+_REMEDY: Final = "restore it, or start anew with another --out"
 _ANEW: Final = "start anew with another --out, or resume with the same files and options"
 
 
@@ -41,15 +44,17 @@ class Listed:
     values: Mapping[str, Any]
     group: int | None
     experiment: Mapping[str, Any]
+    trial: int | None = None
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a sweep's folder says of it."""
+    """What a sweep's folder says of it, and how its cells are chosen: None where all were known beforehand."""
 
     name: str
     axes: tuple[str, ...]
     cells: tuple[Listed, ...]
+    search: Search | None = None
 
 
 def write(files: SweepFiles, name: str, cells: Sequence[Planned]) -> None:
@@ -57,16 +62,7 @@ def write(files: SweepFiles, name: str, cells: Sequence[Planned]) -> None:
 
     Raises InputError naming the cell and the key that differ.
     """
-    rows = [
-        {
-            "name": each.name,
-            "values": each.cell.values,
-            "group": each.group,
-            "kept_aside": each.kept_aside,
-            "experiment": dump.plain(each.cell.experiment),
-        }
-        for each in cells
-    ]
+    rows = [_row(each) for each in cells]
     if files.cells.exists():
         _require_same(files, [plain(row) for row in rows])
     else:
@@ -74,14 +70,54 @@ def write(files: SweepFiles, name: str, cells: Sequence[Planned]) -> None:
         atomic_write_json(files.cells, {"schema": SCHEMA, "name": name, "axes": axes, "cells": rows})
 
 
+def begin_search(files: SweepFiles, name: str, axes: Sequence[str], search: Mapping[str, Any]) -> Known:
+    """Write down a sweep whose cells are chosen as it goes, or check that it is the one that was begun.
+
+    Raises InputError naming what differs.
+    """
+    if not files.cells.exists():
+        atomic_write_json(files.cells, {"schema": SCHEMA, "name": name, "axes": axes, "cells": [], _SEARCH: search})
+        return read(files)
+    before = read_json(files.cells, _REMEDY).get(_SEARCH, {})
+    for key, was, value in differences(before, plain(search)):
+        raise InputError(
+            f"{files.root} was begun with another sweep: {key} was {was!r:.80} and is {value!r:.80}; {_ANEW}"
+        )
+    return read(files)
+
+
+def write_chosen(files: SweepFiles, cells: Sequence[Planned], trials: Mapping[str, int]) -> None:
+    """Write down the cells that were chosen by now, and of which trial each is."""
+    record = read_json(files.cells, _REMEDY)
+    atomic_write_json(files.cells, {**record, "cells": [{**_row(each), "trial": trials[each.name]} for each in cells]})
+
+
+def _row(cell: Planned) -> dict[str, Any]:
+    return {
+        "name": cell.name,
+        "values": cell.cell.values,
+        "group": cell.group,
+        "kept_aside": cell.kept_aside,
+        "experiment": dump.plain(cell.cell.experiment),
+    }
+
+
 def read(files: SweepFiles) -> Known:
     """What stands in a sweep's folder; raises InputError where it is none, or cannot be read."""
     if not files.cells.is_file():
         raise InputError(f"{files.root} is not a sweep: it has no {files.cells.name}; start one with `nas sweep`")
-    record = read_json(files.cells, "restore it, or start anew with another --out")
-    with understood(files.cells, "restore it, or start anew with another --out"):
-        cells = (Listed(row["name"], row["values"], row["group"], row["experiment"]) for row in record["cells"])
-        return Known(record["name"], tuple(record["axes"]), tuple(cells))
+    record = read_json(files.cells, _REMEDY)
+    with understood(files.cells, _REMEDY):
+        search = record.get(_SEARCH)
+        return Known(
+            record["name"],
+            tuple(record["axes"]),
+            tuple(
+                Listed(row["name"], row["values"], row["group"], row["experiment"], row.get("trial"))
+                for row in record["cells"]
+            ),
+            search and Search(*(search[key] for key in ("by", "objective", "budget", "samples"))),
+        )
 
 
 def _require_same(files: SweepFiles, rows: Sequence[Mapping[str, Any]]) -> None:

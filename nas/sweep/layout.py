@@ -10,6 +10,8 @@ from nas.run import layout
 from nas.run.layout import RunFiles
 
 CELLS: Final = "sweep.json"
+#: The journal of Optuna, of a sweep whose cells are searched for.
+STUDY: Final = "study.log"
 _RUNS: Final = "cells"
 
 
@@ -28,6 +30,11 @@ class SweepFiles:
     def log(self) -> Path:
         """When cells began and ended, and how."""
         return self.root / layout.LOG
+
+    @property
+    def study(self) -> Path:
+        """What Optuna asked and was told."""
+        return self.root / STUDY
 
     @property
     def report(self) -> Path:

@@ -74,6 +74,7 @@ class SweepView:
     trainings: int
     sharing: int
     spent_s: float
+    searched: str
 
 
 def write_page(files: SweepFiles) -> Path:
@@ -108,7 +109,7 @@ def build(files: SweepFiles) -> SweepView:
         groups=groups,
         keys=tuple(figures.key(group.number) for group in groups),
         budgets=budgets[0] if len(budgets) == 1 else (),
-        shapes=tuple(map(figures.shape, range(len(budgets[0])))),
+        shapes=tuple(map(figures.shape, range(max(map(len, budgets), default=0)))),
         rows=views,
         repeats=any(len(group.cells) > 1 for group in groups),
         wide=figures.fronts(fronts, *_WIDE) if fronts else None,
@@ -117,11 +118,22 @@ def build(files: SweepFiles) -> SweepView:
         trainings=len(trained),
         sharing=sum(cell.cell.group in trained for cell in state.cells),
         spent_s=sum(cell.progress.spent_s for cell in state.cells),
+        searched=_searched(state),
     )
 
 
+def _searched(state: SweepState) -> str:
+    """What was searched for, and which cell has it; empty where cells were not chosen by what others found."""
+    if state.search is None:
+        return ""
+    what = f"Each cell was chosen by what those before it found, in search of {state.search.said}"
+    if state.best is None:
+        return f"{what}; none that is complete keeps that budget."
+    return f"{what}: {state.best[0].cell.name} has it, {state.search.figure.said(state.best[1])}."
+
+
 def _answer(state: SweepState) -> Answer:
-    total, kept = len(state.cells), state.count("kept")
+    total, kept = state.planned, state.count("kept")
     broken, failed, left = state.count("not kept"), state.count("failed"), total - state.count(*COMPLETE)
     open_ = state.count("not measured")
     if kept == total:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -14,8 +15,8 @@ from typing import Final
 from nas.config.plugins import Plugins
 from nas.errors import InputError
 from nas.process.facts import cores_used
+from nas.process.files import write_bytes
 from nas.process.interrupt import GRACE_S
-from nas.run.layout import RunFiles
 from nas.sweep.workers import Ended, Task
 
 _BEGIN: Final = Path(__file__).with_name("begin.py")
@@ -25,6 +26,10 @@ _STOPPED_WITHIN_S: Final = GRACE_S + 5.0
 #: Libraries that count the cores of the machine are told how many are theirs.
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LAST_WORDS: Final = 4096
+#: So often a cell is begun whose process is killed: whoever did that, or a lack of memory, may be gone.
+_STARTS: Final = 3
+#: These ask a process to stop; it is not begun again.
+_ASKED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Processes:
@@ -34,7 +39,8 @@ class Processes:
         shares = shares_of(cores_used(), workers)
         self._plugins = plugins
         self._idle = list(reversed(shares))
-        self._running: dict[str, tuple[subprocess.Popen[bytes], Sequence[int], RunFiles]] = {}
+        self._running: dict[str, tuple[subprocess.Popen[bytes], Sequence[int], Task]] = {}
+        self._starts: Counter[str] = Counter()
 
     def free(self) -> int:
         """How many shares of the cores nobody has."""
@@ -42,7 +48,11 @@ class Processes:
 
     def begin(self, task: Task) -> None:
         """Start a process, whose output goes to the cell's folder."""
-        cores = self._idle.pop()
+        self._starts[task.name] = 0
+        self._start(task, self._idle.pop())
+
+    def _start(self, task: Task, cores: Sequence[int]) -> None:
+        self._starts[task.name] += 1
         command = [sys.executable, "-P", "-m", "nas", "run", str(task.files.experiment)]
         command += ["--out", str(task.files.root), "--resume"]
         command += ["--plugins", ",".join(self._plugins.named)] if self._plugins.named else []
@@ -59,13 +69,14 @@ class Processes:
             )  # fmt: skip
         finally:
             os.close(output)
-        self._running[task.name] = process, cores, task.files
+        self._running[task.name] = process, cores, task
 
     def ended(self, patience_s: float) -> list[Ended]:
         """The processes that have ended, and why."""
         end = time.monotonic() + patience_s
         while True:
             gone = [name for name, (process, _, _) in self._running.items() if process.poll() is not None]
+            gone = [name for name in gone if not self._goes_on(name)]
             if gone or not self._running or time.monotonic() > end:
                 return [self._taken_off(name) for name in gone]
             time.sleep(_POLL_S)
@@ -83,12 +94,29 @@ class Processes:
                 process.wait()
         self._running.clear()
 
+    def _goes_on(self, name: str) -> bool:
+        """Begin a cell again whose process was killed, unless that happened too often: it goes on from its folder."""
+        process, cores, task = self._running[name]
+        killed = process.returncode < 0 and -process.returncode not in _ASKED
+        if not killed or self._starts[name] >= _STARTS:
+            return False
+        with task.files.output.open("ab", buffering=0) as output:
+            write_bytes(output.fileno(), f"its process was ended by {_named(process)}, and it goes on\n".encode())
+        self._start(task, cores)
+        return True
+
     def _taken_off(self, name: str) -> Ended:
-        process, cores, files = self._running.pop(name)
+        process, cores, task = self._running.pop(name)
         self._idle.append(cores)
         if process.returncode < 0:
-            return Ended(name, f"its process was ended by {signal.Signals(-process.returncode).name}")
-        return Ended(name, _last_words(files.output) or f"its process ended with {process.returncode}")
+            times = f" {self._starts[name]} times" if self._starts[name] > 1 else ""
+            return Ended(name, f"its process was ended by {_named(process)}{times}")
+        return Ended(name, _last_words(task.files.output) or f"its process ended with {process.returncode}")
+
+
+def _named(process: subprocess.Popen[bytes]) -> str:
+    """The signal that ended a process."""
+    return signal.Signals(-process.returncode).name
 
 
 def shares_of(cores: Sequence[int], workers: int) -> list[Sequence[int]]:

@@ -82,7 +82,9 @@ class Front:
 
 
 def telling(cells: Sequence[CellState]) -> tuple[str, ...]:
-    """The axes in which cells differ, or all of them where they differ in none."""
+    """The axes in which cells differ, or all of them where they differ in none; () where no cell was chosen yet."""
+    if not cells:
+        return ()
     first = cells[0].cell.values
     return tuple(key for key in first if any(cell.cell.values[key] != first[key] for cell in cells)) or tuple(first)
 

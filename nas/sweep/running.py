@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from nas.process import lock
 from nas.process.interrupt import stop_if_asked
@@ -36,17 +36,35 @@ class Happened:
 Watch = Callable[[Happened], None]
 
 
-def carry_out(files: SweepFiles, cells: Sequence[Planned], workers: Workers, watch: Watch) -> None:
+class Supply(Protocol):
+    """Chooses cells while a sweep is carried out, by what those before found."""
+
+    @property
+    def left(self) -> int:
+        """How many are yet to be chosen."""
+
+    def next(self) -> Planned | None:
+        """One more cell, None where none is left."""
+
+    def ended(self, name: str) -> None:
+        """Hear that a cell runs no more, complete or not."""
+
+
+def carry_out(
+    files: SweepFiles, cells: Sequence[Planned], workers: Workers, watch: Watch, supply: Supply | None = None
+) -> None:
     """Run every cell that is not complete, and tell; a cell that fails is told of, and the others go on.
+
+    With a `supply` cells are chosen when there is room for them, beside those that are there.
 
     Raises KeyboardInterrupt where this process was asked to stop; cells that ran then have stopped where they can go
     on from.
     """
     with closing(workers):
         queue = _Queue(files, cells)
-        while queue.waiting or queue.running:
+        while queue.waiting or queue.running or (supply is not None and supply.left):
             stop_if_asked()
-            while workers.free() and (chosen := queue.next()) is not None:
+            while workers.free() and (chosen := _next(queue, supply)) is not None:
                 cell, source = chosen
                 if not has_begun(files, cell.name):
                     folder.begin(files, cell, source)
@@ -59,6 +77,17 @@ def carry_out(files: SweepFiles, cells: Sequence[Planned], workers: Workers, wat
             for ended in workers.ended(_PATIENCE_S):
                 watch(Happened("end", ended.name, _noted(files, ended)))
                 del queue.running[ended.name]
+                if supply is not None:
+                    supply.ended(ended.name)
+
+
+def _next(queue: _Queue, supply: Supply | None) -> tuple[Planned, str | None] | None:
+    """The cell that begins now; one more is chosen where none waits."""
+    chosen = queue.next()
+    if chosen is None and supply is not None and not queue.waiting and (cell := supply.next()) is not None:
+        queue.add(cell)
+        chosen = queue.next()
+    return chosen
 
 
 def is_over(files: SweepFiles, name: str) -> bool:
@@ -86,12 +115,18 @@ class _Queue:
     def __init__(self, files: SweepFiles, cells: Sequence[Planned]) -> None:
         self._files = files
         self._members: dict[int, list[str]] = {}
-        for cell in cells:
-            if cell.group is not None:
-                self._members.setdefault(cell.group, []).append(cell.name)
-        self.waiting = {cell.name: cell for cell in cells if not is_over(files, cell.name)}
+        self.waiting: dict[str, Planned] = {}
         self.running: dict[str, Planned] = {}
         self._sources: dict[int, str] = {}
+        for cell in cells:
+            self.add(cell)
+
+    def add(self, cell: Planned) -> None:
+        """Let a cell wait, unless it is complete."""
+        if cell.group is not None:
+            self._members.setdefault(cell.group, []).append(cell.name)
+        if not is_over(self._files, cell.name):
+            self.waiting[cell.name] = cell
 
     def begins(self, cell: Planned) -> None:
         """Note that a cell runs."""

@@ -41,14 +41,31 @@ def planned(cells: Sequence[Cell]) -> tuple[Planned, ...]:
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
         if trains(cell.experiment):
-            alone = f"{cell.name}: " if _in_turns(cell) else ""
-            groups.setdefault(alone + weights_depend_on(cell.experiment), []).append(cell)
+            groups.setdefault(_weights_of(cell), []).append(cell)
     found = {}
     for number, members in enumerate(groups.values(), start=1):
         aside = {part for cell in members for part in cell.experiment.parts_aside}
         for cell in members:
             found[cell.name] = _cut_for(cell, number, aside)
     return tuple(found.get(cell.name, Planned(cell)) for cell in cells)
+
+
+def joined(cell: Cell, before: Sequence[Planned]) -> Planned:
+    """A cell that comes to others, which may run or be complete: it shares their weights where all is the same.
+
+    That is the parts of the images too: what the others were trained on is settled.
+    """
+    if not trains(cell.experiment):
+        return Planned(cell)
+    own = _weights_of(cell), cell.experiment.parts_aside
+    same = (each.group for each in before if (_weights_of(each.cell), each.cell.experiment.parts_aside) == own)
+    last = max((each.group for each in before if each.group is not None), default=0)
+    return Planned(cell, next((group for group in same if group is not None), last + 1))
+
+
+def _weights_of(cell: Cell) -> str:
+    """What the shared weights of a cell depend on, as a text to be compared."""
+    return (f"{cell.name}: " if _in_turns(cell) else "") + weights_depend_on(cell.experiment)
 
 
 def trains(experiment: Experiment) -> bool:

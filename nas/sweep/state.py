@@ -17,6 +17,7 @@ from nas.run.verdict_files import read_budget
 from nas.sweep import folder
 from nas.sweep.folder import Listed
 from nas.sweep.layout import SweepFiles
+from nas.sweep.objective import Search, found_in
 
 State = Literal["waiting", "running", "interrupted", "failed", "kept", "not kept", "not measured"]
 #: Those of cells that came to their end: "not measured" where no budget is known to be broken.
@@ -38,12 +39,31 @@ class CellState:
 
 @dataclass(frozen=True)
 class SweepState:
-    """Every cell; `running` says whether a process carries the sweep out at this moment."""
+    """Every cell; `running` says whether a process carries the sweep out at this moment.
+
+    Where cells are searched for, those that were chosen by now.
+    """
 
     name: str
     axes: tuple[str, ...]
     cells: tuple[CellState, ...]
     running: bool
+    search: Search | None = None
+
+    @property
+    def planned(self) -> int:
+        """How many cells there will be."""
+        return len(self.cells) if self.search is None else self.search.samples
+
+    @property
+    def best(self) -> tuple[CellState, float] | None:
+        """The best cell of a search of those that are complete and kept the budget, and its figure."""
+        if self.search is None:
+            return None
+        found = [(cell, found_in(self.search, cell.progress.verdicts)) for cell in self.cells if cell.state in COMPLETE]
+        known = [(cell, each.value) for cell, each in found if each.value is not None and each.violation == 0]
+        sign = -1 if self.search.figure.direction == "maximize" else 1
+        return min(known, key=lambda pair: sign * pair[1], default=None)
 
     def count(self, *states: State) -> int:
         """How many cells are in one of some states."""
@@ -55,7 +75,8 @@ class SweepState:
         done = [cell for cell in self.cells if cell.state in COMPLETE]
         if not done:
             return None
-        left = 0.0
+        mean = sum(cell.progress.spent_s for cell in done) / len(done)
+        left = mean * (self.planned - len(self.cells))
         for cell in self.cells:
             if cell.state not in COMPLETE:
                 alike = [other for other in done if other.progress.reused == _will_take(cell, self.cells)] or done
@@ -73,15 +94,15 @@ class Watcher:
     def __init__(self, files: SweepFiles) -> None:
         self._files = files
         self._known = folder.read(files)
-        self._budgets = {
-            cell.name: tuple(read_budget(each).name for each in LenientJson(cell.experiment)["budgets"].items)
-            for cell in self._known.cells
-        }
+        self._known_at = _changed_at(files.cells)
+        self._budgets: dict[str, tuple[str, ...]] = {}
         self._complete: dict[str, CellState] = {}
         self._read: dict[str, tuple[Signature, Progress]] = {}
 
     def look(self) -> SweepState:
         """What has become of it by now."""
+        if (now := _changed_at(self._files.cells)) != self._known_at:  # one more was chosen
+            self._known, self._known_at = folder.read(self._files), now
         running = lock.holder(self._files.root) is not None
         last = _last_events(self._files)
         cells = []
@@ -90,12 +111,14 @@ class Watcher:
             if found.state in COMPLETE:
                 self._complete[listed.name] = found
             cells.append(found)
-        return SweepState(self._known.name, self._known.axes, tuple(cells), running)
+        return SweepState(self._known.name, self._known.axes, tuple(cells), running, self._known.search)
 
     def _cell(self, listed: Listed, sweep_runs: bool, last: LenientJson | None) -> CellState:
         files = self._files.cell(listed.name)
         progress, cause = self._progress(listed.name), "" if last is None else last["cause"].text
-        begun_here = last is not None and last["event"].text == "begin"
+        # Of one that is complete the end may not be noted: whoever began it was killed before.
+        over = progress.ended and not progress.lost
+        begun_here = last is not None and last["event"].text == "begin" and not over
         if lock.holder(files.root) is not None or (begun_here and sweep_runs):
             state: State = "running"
         elif progress.ended:
@@ -105,9 +128,16 @@ class Watcher:
         else:
             state = "interrupted" if progress.begun else "waiting"
         return CellState(
-            listed, state, progress, cause if state == "failed" else "", self._budgets[listed.name],
+            listed, state, progress, cause if state == "failed" else "", self._names(listed),
             int(LenientJson(listed.experiment)["search"]["evaluations"].number or 0),
         )  # fmt: skip
+
+    def _names(self, listed: Listed) -> tuple[str, ...]:
+        """The budgets of a cell."""
+        if listed.name not in self._budgets:
+            budgets = LenientJson(listed.experiment)["budgets"].items
+            self._budgets[listed.name] = tuple(read_budget(each).name for each in budgets)
+        return self._budgets[listed.name]
 
     def _progress(self, name: str) -> Progress:
         files = self._files.cell(name)

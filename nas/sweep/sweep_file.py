@@ -12,7 +12,8 @@ from nas.config.kinds import Example
 from nas.config.settings import require_folder_name
 from nas.errors import InputError
 from nas.sweep import axes as axes_
-from nas.sweep.axes import Axis
+from nas.sweep.axes import Axis, Drawn
+from nas.sweep.objective import WAYS, Search, require_known
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,17 @@ class SweepSettings:
     name: str | None = None
     samples: int | None = None
     seed: int = 0
+    search_by: str | None = None
+    objective: str | None = None
+    budget: str | None = None
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep file says: an experiment's plain data, and axes; a grid where `samples` is None."""
+    """What a sweep file says: an experiment's plain data, and axes; a grid where `samples` is None.
+
+    Cells that are searched for follow from each other; without `search` all are known beforehand.
+    """
 
     path: Path
     name: str
@@ -37,6 +44,7 @@ class Sweep:
     axes: Mapping[str, Axis]
     samples: int | None = None
     seed: int = 0
+    search: Search | None = None
 
 
 def is_sweep_file(path: Path) -> bool:
@@ -61,6 +69,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         name = path.stem if settings.name is None else settings.name
         require_folder_name("the sweep's name", name)
         axes = _axes(data["axes"], settings.samples)
+        search = _search(settings, axes)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     experiment = path.parent / settings.experiment
@@ -74,7 +83,27 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         key = override.partition("=")[0]
         if clash := next((axis for axis in axes if axis == key or key.startswith(f"{axis}.")), None):
             raise InputError(f"--set {override!r}: the axis {clash} sets that key in every cell; leave one of them out")
-    return Sweep(path, name, experiment, base, axes, settings.samples, settings.seed)
+    return Sweep(path, name, experiment, base, axes, settings.samples, settings.seed, search)
+
+
+def _search(settings: SweepSettings, axes: Mapping[str, Axis]) -> Search | None:
+    """How cells are searched for; None where they are not."""
+    if settings.search_by is None:
+        if lonely := next((key for key in ("objective", "budget") if getattr(settings, key) is not None), None):
+            raise InputError(f"{lonely}: nothing is searched for; give `search_by: {WAYS[0]}`, or leave it out")
+        return None
+    objective = settings.objective or "accuracy"
+    require_known(settings.search_by, objective)
+    if settings.samples is None:
+        raise InputError("search_by: it is not said how many cells to search; give `samples`, or leave search_by out")
+    if not any(isinstance(axis, Drawn) for axis in axes.values()):
+        raise InputError(
+            "search_by: every axis is a list, and combinations of lists are a grid, of which nothing is to be "
+            "searched; give ranges such as {log: [0.02, 0.3]}, or leave search_by out"
+        )
+    if not 1 <= settings.samples <= axes_.MOST_CELLS:
+        raise InputError(f"samples is {settings.samples}; it must be from 1 to {axes_.MOST_CELLS:,}")
+    return Search(settings.search_by, objective, settings.budget, settings.samples)
 
 
 def _axes(written: Mapping[str, Any], samples: int | None) -> dict[str, Axis]:

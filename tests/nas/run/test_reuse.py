@@ -16,6 +16,7 @@ import pytest
 from nas.nn.weights import from_bytes, to_bytes
 from nas.process.files import atomic_write_json, read_jsonl
 from nas.run.reuse import take_weights
+from nas.stages import supernet
 from tests.nas.opened_runs import opened
 from tests.nas.small_runs import SMALL, Command, small, write
 
@@ -130,6 +131,16 @@ def test_they_are_looked_at_again_when_the_weights_are_taken(
         _change_seen(source, images=lambda seen: ~seen)
         with pytest.raises(ValueError, match="was trained on other images than the data hold now"):
             take_weights(context.experiment, context.run, context.data)
+
+
+def test_whose_weights_they_are_is_noted_after_a_kill(source: Path, run: Path) -> None:
+    """Between the weights and the line of the log that says so."""
+    write(run, _reusing(source))
+    log = run / "log.jsonl"
+    with opened(run) as context:
+        for _ in range(2):
+            supernet.train_supernet(context)
+    assert [row["supernet"] for row in read_jsonl(log) if row["event"] == "reused"] == [str(source)]
 
 
 def _older(run: Path, changed: str = "") -> None:

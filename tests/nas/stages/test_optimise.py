@@ -203,3 +203,13 @@ def test_a_damaged_checkpoint_is_named(content: bytes, run: Path, nas: Command) 
         path.write_bytes(content)
     error = nas("run", str(run / EXPERIMENT), "--out", str(run), "--resume").error
     assert str(path) in error and "delete it, and the optimiser looks again" in error
+
+
+def test_a_checkpoint_that_outlived_its_search_goes(run: Path) -> None:
+    """As where the run was killed when the result was written."""
+    with opened(run) as context:
+        optimise.optimise(context, problem_of(context))
+        rest = context.files.optimiser_checkpoint("worst")
+        rest.write_bytes(b"rest")
+        optimise.optimise(context, problem_of(context))
+        assert not rest.exists() and context.files.optimiser("worst").exists()

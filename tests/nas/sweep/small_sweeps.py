@@ -17,3 +17,19 @@ def write_sweep(folder: Path, axes: Any, base: dict[str, Any] | None = None, **k
     path = folder / "sweep.yaml"
     path.write_text(yaml.safe_dump({"experiment": "base.yaml", "axes": axes, **keys}, sort_keys=False))
     return path
+
+
+#: Axes of a search: a rate, a list and a number.
+SEARCHED: dict[str, Any] = {
+    "supernet.learning_rate": {"log": [0.02, 0.3]},
+    "winners.epochs": [1, 2],
+    "seed": {"int": [0, 99]},
+}
+
+
+def write_search(folder: Path, axes: Any = None, **keys: Any) -> Path:
+    """Write a sweep of 14 cells that are searched for; a key that is None is left out."""
+    base = small(budgets=[{"name": "worst", "latency": "200 ms"}])
+    how = {"samples": 14, "search_by": "optuna_tpe", **keys}
+    given = {key: value for key, value in how.items() if value is not None}
+    return write_sweep(folder, axes or SEARCHED, base, **given)

@@ -212,6 +212,7 @@ def test_sweeps_that_are_shown_are_sweeps(tmp_path: Path) -> None:
     write(tmp_path, small(target={"device": "host", "runner": "onnxruntime"}), "door_camera.yaml")
     write_files("sweep.md", tmp_path)
     assert len(cells(tmp_path / "my_sweep.yaml")) == 18 and len(cells(tmp_path / "my_draws.yaml")) == 24
+    assert sweep_file.load(tmp_path / "my_search.yaml").search is not None
     assert len(cells(ROOT / "experiments" / "sweep.yaml")) == 4
 
 

@@ -70,7 +70,7 @@ def test_a_process_ends_with_the_one_that_began_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "cause"),
     [
-        ("import os; os.kill(os.getpid(), 9)", "its process was ended by SIGKILL"),
+        ("import os; os.kill(os.getpid(), 9)", "its process was ended by SIGKILL 3 times"),
         ("print('one'); print('nas: error: two\\n\\n')", "two"),
         ("import sys; sys.exit(7)", "its process ended with 7"),
     ],
@@ -104,3 +104,40 @@ def test_processes_are_asked_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert workers.ended(0.01) == []
     workers.close()
     assert made[0].returncode == -15
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, program: str) -> list[list[str]]:
+    """Start a program in the place of each cell; gives the commands."""
+    start, commands = subprocess.Popen, list[list[str]]()
+
+    def popen(command: list[str], **how: object) -> subprocess.Popen[bytes]:
+        commands.append(command)
+        return start([sys.executable, "-c", program, str(len(commands))], **how)
+
+    monkeypatch.setattr(processes.subprocess, "Popen", popen)
+    return commands
+
+
+@pytest.mark.parametrize(("deaths", "starts", "cause"), [(1, 2, "done"), (2, 3, "done"), (9, 3, "SIGKILL 3 times")])
+def test_a_cell_whose_process_is_killed_goes_on(
+    deaths: int, starts: int, cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the same cores, from its folder: as where there was no memory left. Three times are enough."""
+    program = f"import os, sys\nint(sys.argv[1]) <= {deaths} and os.kill(os.getpid(), 9)\nprint('done')"
+    commands = counting(monkeypatch, program)
+    workers = Processes(1, NO_PLUGINS)
+    workers.begin(Task("cell", RunFiles(tmp_path)))
+    (ended,) = workers.ended(30)
+    assert ended.cause.endswith(cause) and workers.free() == 1
+    assert commands == commands[:1] * starts
+    # One that is begun again later may be killed as often again.
+    workers.begin(Task("cell", RunFiles(tmp_path)))
+    assert len(workers.ended(30)) == 1
+
+
+def test_a_cell_that_was_asked_to_stop_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = counting(monkeypatch, "import os; os.kill(os.getpid(), 15)")
+    workers = Processes(1, NO_PLUGINS)
+    workers.begin(Task("cell", RunFiles(tmp_path)))
+    (ended,) = workers.ended(30)
+    assert ended.cause == "its process was ended by SIGTERM" and len(commands) == 1

@@ -191,3 +191,15 @@ def test_an_experiment_that_was_changed_meanwhile_is_named_with_its_key(tmp_path
     own.write_text(own.read_text().partition("\n")[2].replace("evaluations: 12", "evaluations: 13"))
     with pytest.raises(InputError, match=r"is not that of the cell: search.evaluations is 13, not 12"):
         folder.require_as_planned(files, cells, cells[0].cell.experiment.plugins)
+
+
+def test_a_cell_is_complete_whether_or_not_somebody_noted_its_end(tmp_path: Path) -> None:
+    """Whoever began it was killed before it ended: it does not run any more, although the sweep does."""
+    files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
+    carried_out(files, cells, Pretended())
+    *lines, last = files.log.read_text().splitlines(keepends=True)
+    assert '"event":"end"' in last
+    files.log.write_text("".join(lines))
+    with locked(files.root):
+        state = Watcher(files).look()
+        assert state.running and state.count("not kept") == len(cells)

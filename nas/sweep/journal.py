@@ -1,0 +1,52 @@
+"""Optuna's journal of a study in a file that may be killed over: whole lines, and a lock that ends with its process.
+
+The file is Optuna's own format, which `optuna.load_study` and optuna-dashboard read. Optuna's own way of writing it
+leaves a lock behind where its process is killed, and a torn line that no line may follow.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.process.files import RunFolderError, end_of_lines, write_bytes
+
+
+class Journal:
+    """Satisfies `optuna.storages.journal.BaseJournalBackend`, in any number of processes of this machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The records from a number on; a torn line at the end was never written."""
+        lines = self._path.read_bytes().split(b"\n")[:-1] if self._path.exists() else []
+        yield from map(json.loads, lines[log_number_from:])
+
+    def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
+        """Add records, on disk when it returns; raises RunFolderError where the disk refuses."""
+        data = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                end = end_of_lines(descriptor)
+                os.ftruncate(descriptor, end)
+                os.lseek(descriptor, end, os.SEEK_SET)
+                try:
+                    write_bytes(descriptor, data)
+                    os.fsync(descriptor)
+                except OSError:
+                    os.ftruncate(descriptor, end)
+                    raise
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot write {self._path}: {error.strerror or error}; the lines before are intact: make room or give "
+                "access, then continue with --resume"
+            ) from error
