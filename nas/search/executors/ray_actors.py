@@ -29,7 +29,7 @@ class Ray:
     """Satisfies `base.Executor`: up to `workers` actors with `threads_per_worker` cores each, as room allows.
 
     `address` is that of a cluster, as HOST:PORT, or `auto`; without it and RAY_ADDRESS there is one of this machine
-    alone, which ends with the executor. Raises InputError for numbers that cannot be and where there is no Ray.
+    alone, which ends with the process. Raises InputError for numbers that cannot be and where there is no Ray.
     """
 
     elsewhere: Final = True
@@ -60,11 +60,16 @@ class Ray:
 class _Worker:
     """What an actor is: it opens tasks in its own process."""
 
-    def __init__(self, folder: str, path: list[str]) -> None:
+    def __init__(self, threads: int, folder: str, path: list[str]) -> None:
+        from threadpoolctl import threadpool_limits
+
         from nas.process.heap import keep_heap
         from nas.search.executors.work import Work
 
         keep_heap()
+        # Here, and not by Ray, which takes long to make an environment; what Ray itself has loaded is told too.
+        os.environ.update(limited_to(threads))
+        threadpool_limits(threads)
         # Relative paths of experiments, and modules that a person named, are looked for where the run was begun.
         os.chdir(folder)
         sys.path[:] = path
@@ -92,13 +97,8 @@ class _Actors:
 
     def begin(self) -> int | None:
         """Have Ray start an actor; the first comes to a cluster. Raises InputError where there is none, or no room."""
-        import ray
-
-        from nas.process.ray_cluster import Cluster, connected
-
         if self._cluster is None:
-            self._borrowed = ray.is_initialized()
-            self._cluster = Cluster("that of this process", None) if self._borrowed else connected(self._address)
+            self._cluster, self._borrowed = _joined(self._address)
         room = sum(int(node.resources.get("CPU", 0.0) // self._cores) for node in self._cluster.nodes())
         if not room and not self._actors:
             raise InputError(
@@ -107,10 +107,10 @@ class _Actors:
             )
         if len(self._actors) >= room:
             return None
-        environment = {"env_vars": limited_to(self._threads)}
-        kind = ray.remote(_Worker).options(num_cpus=self._cores, runtime_env=environment)
+        import ray
+
         self._last += 1
-        actor = kind.remote(os.getcwd(), sys.path)
+        actor = ray.remote(_Worker).options(num_cpus=self._cores).remote(self._threads, os.getcwd(), sys.path)
         self._actors[self._last], self._asked[actor.begun.remote()] = actor, self._last
         return self._last
 
@@ -150,3 +150,15 @@ class _Actors:
         if self._cluster is not None and not self._borrowed:
             self._cluster.close()
         self._cluster = None
+
+
+def _joined(address: str | None) -> tuple[Any, bool]:
+    """A cluster, and whether this process has come to it for something else."""
+    from nas.process import ray_alone
+    from nas.process.ray_cluster import Cluster, connected
+
+    # Not imported here: how Ray is used, with a token, is settled when it is.
+    loaded: Any = sys.modules.get("ray")
+    if loaded is not None and loaded.is_initialized():
+        return Cluster("that of this process", None), True
+    return connected(address or os.environ.get(_ADDRESS) or ray_alone.address()), False
