@@ -16,6 +16,7 @@ from nas.outlook.effort import Effort, effort_of
 from nas.outlook.latencies import Believed, spans_of
 from nas.outlook.rate import training_rate
 from nas.process.facts import cores_used
+from nas.search.executors.base import HasWorkers
 from nas.tasks.image_classification.prepared import Labelled
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ def show(console: Console, found: Rehearsed) -> None:
     spans = spans_of(found)
     console.print(_latencies(found, spans))
     console.print(_budgets(found, spans))
-    console.print(_costs(effort_of(found)))
+    workers = _executor(found)
+    console.print(_costs(effort_of(found), workers))
+    if workers is not None and workers.remark:
+        console.print(Text(workers.remark, "yellow"))
 
 
 def show_sweep(console: Console, cells: Sequence[Planned], found: Outlook, planned: int | None = None) -> None:
@@ -164,7 +168,14 @@ def _budgets(found: Rehearsed, spans: dict[Target, Span]) -> Table:
     return table
 
 
-def _costs(effort: Effort) -> Table:
+def _executor(found: Rehearsed) -> HasWorkers | None:
+    """What judges networks in other processes, if that is known of it."""
+    spec = found.context.experiment.search.executor
+    made = spec.load()(**spec.arguments)
+    return made if isinstance(made, HasWorkers) and made.elsewhere else None
+
+
+def _costs(effort: Effort, workers: HasWorkers | None) -> Table:
     rate = training_rate()
     table = _table("cost", "about")
     for training in effort.trainings:
@@ -173,6 +184,11 @@ def _costs(effort: Effort) -> Table:
     table.add_row("measuring", _duration(effort.measuring_s))
     table.add_row("all of it", _duration(effort.seconds(rate.flops_per_s)))
     table.add_row("memory", f"{effort.memory_bytes / 2**30:,.1f} GiB")
+    if workers is not None:
+        table.add_row(
+            f"beside it, memory of {workers.workers} workers",
+            f"{workers.workers * effort.memory_bytes / 2**30:,.1f} GiB",
+        )
     beside = f"; not in it: {', '.join(effort.left_out)}" if effort.left_out else ""
     table.caption = f"An estimate, from {rate.basis}{beside}."
     table.caption_justify = "left"

@@ -61,7 +61,20 @@ def load(path: Path, overrides: tuple[str, ...] = (), plugins: Plugins = NO_PLUG
 
 def experiment(data: Mapping[str, Any], plugins: Plugins = NO_PLUGINS) -> Experiment:
     """The experiment that a mapping describes; raises InputError naming key, value, reason and what to do."""
-    return typing.cast(Experiment, build(Experiment, data, "", plugins))
+    return typing.cast(Experiment, build(Experiment, _executor_in_search(data), "", plugins))
+
+
+def _executor_in_search(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same, with an `executor` that stands at the top in its section; raises InputError where it stands in both."""
+    if not isinstance(data, Mapping) or "executor" not in data:
+        return data
+    rest = {key: value for key, value in data.items() if key != "executor"}
+    search = rest.get("search", {})
+    if not isinstance(search, dict):
+        return rest  # which is not what a section looks like, and will be refused
+    if "executor" in search:
+        raise InputError("executor stands at the top and in search, where it means the same; write it once")
+    return {**rest, "search": {**search, "executor": data["executor"]}}
 
 
 def component(data: Any, kind: Kind, where: str, plugins: Plugins = NO_PLUGINS) -> ComponentSpec:

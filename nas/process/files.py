@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import math
@@ -89,11 +90,12 @@ def append_jsonl(path: Path, records: Iterable[Mapping[str, object]]) -> None:
     """Append one line of JSON (see `sealed`) per record in a single write, after removing a torn last line.
 
     Each has its number, so that lines that are lost are seen. On disk when it returns. Raises RunFolderError when the
-    disk refuses; the file then ends where it ended before.
+    disk refuses; the file then ends where it ended before. Several processes may append: one at a time does.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # until it is closed
             end = end_of_lines(descriptor)
             numbered = enumerate(records, start=1 + _lines(descriptor, end))
             data = "".join(to_line(sealed({**record, LINE: number})) + "\n" for number, record in numbered).encode()

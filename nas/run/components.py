@@ -52,7 +52,10 @@ def make_parts(experiment: Experiment, begun: bool) -> None:
         prove(policy, experiment.exit_policy.name, experiment.exit_policy.arguments)
     executor = experiment.search.executor
     with making("search.executor", executor.name):
-        executor.load()(**executor.arguments).close()
+        made = executor.load()(**executor.arguments)
+        made.close()
+    if getattr(made, "elsewhere", False):
+        _require_modules(experiment)
     for target in experiment.targets:
         kind: Any = runner_class(target.runner, experiment.plugins)
         if objection := RUNNER.objection(kind):
@@ -64,6 +67,20 @@ def make_parts(experiment: Experiment, begun: bool) -> None:
             "winners.training is 'finetune', which begins with shared weights, and search.evaluator "
             f"{experiment.search.evaluator.name!r} has none trained; write `winners: {{training: scratch}}`"
         )
+
+
+def _require_modules(experiment: Experiment) -> None:
+    """Refuse parts that other processes cannot import: those of the program that is running here."""
+    search = experiment.search
+    parts = [experiment.data, experiment.space, experiment.latency_model, experiment.exit_policy, search.searcher]
+    parts += filter(None, (search.evaluator, search.optimiser))
+    for name in (*(part.reference for part in parts), *(target.runner for target in experiment.targets)):
+        if name.partition(":")[0] == "__main__":
+            raise InputError(
+                f"search.executor: {search.executor.name} works in other processes, and none of them can import "
+                f"{name}: it stands in the program that is running here; put it into a module, or write "
+                "`executor: serial`"
+            )
 
 
 def _make_runner(kind: Any, target: Target) -> None:

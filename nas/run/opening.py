@@ -22,6 +22,7 @@ from nas.devices.finding import find_device
 from nas.errors import InputError
 from nas.process import versions
 from nas.process.events import Voice
+from nas.process.facts import cores_used
 from nas.process.files import atomic_write_json, atomic_write_text, read_json, sha256_file, understood
 from nas.run import components
 from nas.run.context import Context
@@ -85,7 +86,7 @@ def open_context(
         environment = read_json(files.environment, _REMEDY)
         if missing := [key for key in ("splits", "machine", "profiles") if key not in environment]:
             raise InputError(f"{files.environment} lacks {missing[0]!r}; {_REMEDY}")
-        _same_experiment(files.experiment, experiment)
+        before = _same_experiment(files.experiment, experiment)
         data = _cut_as_begun(data, experiment, files, environment)
         if environment["splits"] != data.splits.record():
             raise InputError(f"{run.path}: the data are not those this run began with; start anew with another --out")
@@ -97,6 +98,10 @@ def open_context(
             )
         if environment["machine"] != machine():
             voice.warning(f"This run began on {environment['machine']}; results may differ from here on.")
+        with understood(files.environment, _REMEDY):
+            warning = _other_threads(before, experiment, environment["machine"])
+        if warning:
+            voice.warning(warning)
         profiles = _recorded(files, environment)
     elif files.trials.exists() or files.measurements.exists():
         raise InputError(
@@ -160,11 +165,11 @@ def _recorded(files: RunFiles, environment: Mapping[str, Any]) -> dict[str, Devi
         return {name: parse_profile(record) for name, record in environment["profiles"].items()}
 
 
-def _same_experiment(path: Path, experiment: Experiment) -> None:
-    """Refuse another experiment than a run was begun with; where networks are judged changes no result."""
+def _same_experiment(path: Path, experiment: Experiment) -> Experiment:
+    """What a run was begun with; refuses another experiment: only where networks are judged changes no result."""
     # Compared as experiments, not as texts: what an older release did not write has its default.
-    before = dump.plain(parse.load(path, plugins=experiment.plugins))
-    now = dump.plain(experiment)
+    begun_with = parse.load(path, plugins=experiment.plugins)
+    before, now = dump.plain(begun_with), dump.plain(experiment)
     for written in (before, now):
         del written["search"]["executor"]
     for key, was, value in differences(before, now):
@@ -172,6 +177,26 @@ def _same_experiment(path: Path, experiment: Experiment) -> None:
             f"{path.parent} was begun with another experiment: {key} was {was!r:.80} and is {value!r:.80}; "
             "start anew with another --out, or resume with the same file and options"
         )
+    return begun_with
+
+
+def _other_threads(before: Experiment, now: Experiment, machine: Any) -> str | None:
+    """A sentence where networks were judged with another number of threads than they will be, else None."""
+    was, will = (each.search.executor.arguments.get("threads_per_worker") for each in (before, now))
+    if was == will:
+        return None
+    # Without a number there are as many as the process may use cores.
+    was, will = was or machine["cores"], will or len(cores_used())
+    if was == will:
+        return None
+    return (
+        f"Networks were judged with {_threads(was)} at a time when this run began, and will be with {_threads(will)}: "
+        "what is found from here on may differ in its last digits."
+    )
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count != 1)}"
 
 
 def differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -27,16 +27,16 @@ class Evaluation:
     """Turns genomes into trials by the experiment's evaluator, which is made when first needed."""
 
     def __init__(self, context: Context, problem: BudgetProblem) -> None:
-        self._context = context
-        self._problem = problem
+        self.context = context
+        self.problem = problem
         self._labels = context.data.labels("val")[context.order("val")]
 
     @cached_property
     def evaluator(self) -> Evaluator | Ranking:
         """What judges the networks."""
-        spec = self._context.experiment.search.evaluator
-        made: Evaluator | Ranking = spec.load()(self._context, **spec.arguments)
-        if isinstance(made, KnowsEveryNetwork) and self._context.experiment.search.balanced:
+        spec = self.context.experiment.search.evaluator
+        made: Evaluator | Ranking = spec.load()(self.context, **spec.arguments)
+        if isinstance(made, KnowsEveryNetwork) and self.context.experiment.search.balanced:
             raise InputError(
                 f"search.objectives: evaluator {spec.name} knows the accuracy of networks and not of their classes; "
                 "write accuracy for balanced_accuracy"
@@ -46,14 +46,14 @@ class Evaluation:
     @property
     def weights(self) -> NDArray[np.float64] | None:
         """What each validation image counts [images] where networks are chosen by balanced accuracy; else None."""
-        return class_weights(self._labels) if self._context.experiment.search.balanced else None
+        return class_weights(self._labels) if self.context.experiment.search.balanced else None
 
     def trial(self, genome: NDArray[np.int64], batch: int, slot: int, of: int, images: int | None = None) -> Trial:
         """One genome judged on `images` validation images, by default as many as the search uses."""
-        problem, experiment = self._problem, self._context.experiment
+        problem, experiment = self.problem, self.context.experiment
         cumulative = {target: table.cumulative_s(genome[None]) for target, table in problem.tables.items()}
         violation = problem.violation(cumulative)[0]
-        network = self._context.space.decode(genome)
+        network = self.context.space.decode(genome)
         base = Trial(batch, slot, of, tuple(genome.tolist()), network.key, "infeasible", violation=tuple(violation),
                      budgets=(None,) * len(experiment.budgets), model_version=MODEL_VERSION)  # fmt: skip
         if violation.min() > 0:
@@ -109,26 +109,34 @@ class Asked:
     images: int | None = None
 
 
-class Judge:
-    """What an executor is given: turns what was asked into trials, wherever it is called.
+class OnRun:
+    """What tasks of a search have in common: the run's evaluation, wherever they are called.
 
-    Pickled it is the run's path and whose code may run; in another process it opens the run there, once.
+    Pickled it is the run's path and whose code may run; in another process the run is opened there, once.
     """
 
-    def __init__(self, evaluation: Evaluation, run: Path, plugins: Plugins) -> None:
+    def __init__(self, evaluation: Evaluation) -> None:
         self._evaluation: Evaluation | None = evaluation
-        self._run, self._plugins = run.resolve(), plugins
+        self._run, self._plugins = evaluation.context.run.path.resolve(), evaluation.context.experiment.plugins
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """That of the run, opened where that was not done yet."""
+        return self._evaluation or _opened(self._run, self._plugins)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_evaluation": None}
+
+
+class Judge(OnRun):
+    """What an executor is given: turns what was asked into trials."""
 
     def __call__(self, asked: Asked) -> Trial:
         """The trial of a genome."""
         # Whichever process it is, it computes.
         with computing():
-            evaluation = self._evaluation or _opened(self._run, self._plugins)
             genome = np.array(asked.genome, np.int64)
-            return evaluation.trial(genome, asked.batch, asked.slot, asked.of, asked.images)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_evaluation": None, "_run": self._run, "_plugins": self._plugins}
+            return self.evaluation.trial(genome, asked.batch, asked.slot, asked.of, asked.images)
 
 
 @lru_cache(maxsize=1)

@@ -21,8 +21,8 @@ from nas.run.latency import MODEL_VERSION
 from nas.run.optimiser import load_found
 from nas.run.training import require_same_kernels
 from nas.run.trial import Trial, load_batches
+from nas.search.asking import Asking
 from nas.search.evaluation import Asked, Evaluation, Judge
-from nas.search.executors import Executor, Failure
 from nas.search.feasibility import impossible
 from nas.search.front import front_of
 from nas.search.problem import BudgetProblem, objective_columns, problem_of
@@ -63,11 +63,11 @@ def search(context: Context) -> None:
         _tell(searcher, problem, logged)
     require_same_kernels(context)
     evaluation = Evaluation(context, problem)
-    judge = Judge(evaluation, context.run.path, context.experiment.plugins)
+    judge = Judge(evaluation)
     if settings.by_score:
         context.voice.note(f"Networks are ranked by {settings.evaluator.name}, a score that is no accuracy.")
-    executor: Executor = settings.executor.load()(**settings.executor.arguments)
-    with closing(executor), context.voice.steps("networks judged", settings.evaluations, len(trials)) as tell:
+    steps = context.voice.steps("networks judged", settings.evaluations, len(trials))
+    with closing(Asking(context)) as asking, steps as tell:
         while len(trials) < settings.evaluations:
             genomes = searcher.ask(min(settings.batch, settings.evaluations - len(trials)))
             if not len(genomes):
@@ -77,7 +77,7 @@ def search(context: Context) -> None:
             rows = [tuple(row) for row in genomes.tolist()]
             items = [Asked(row, number, slot, len(rows)) for slot, row in enumerate(rows)]
             batch = []
-            for trial in _judged(context, executor, judge, problem, items):
+            for trial in _judged(asking, judge, problem, items):
                 batch.append(trial)
                 tell(len(trials) + len(batch), None)
                 stop_if_asked()
@@ -85,32 +85,25 @@ def search(context: Context) -> None:
             append_jsonl(context.files.trials, [asdict(trial) for trial in batch])
             trials += batch
             _tell(searcher, problem, tuple(batch))
-        again = partial(_judged, context, executor, judge, problem)
-        atomic_write_json(context.files.front, front_of(context, problem, evaluation, trials, again))
+        again = partial(_judged, asking, judge, problem)
+        atomic_write_json(context.files.front, front_of(evaluation, trials, again, asking))
 
 
-def _judged(
-    context: Context, executor: Executor, judge: Judge, problem: BudgetProblem, asked: Sequence[Asked]
-) -> Iterator[Trial]:
-    """The trials of what was asked, in that order; one that cannot be judged is a trial that failed.
-
-    Raises InputError where an executor does not answer what it was asked.
-    """
-    name, answered = context.experiment.search.executor.name, executor.map(judge, asked)
-    for each in asked:
-        outcome = next(answered, None)
-        if isinstance(outcome, Trial) and (outcome.genome, outcome.slot) == (each.genome, each.slot):
+def _judged(asking: Asking, judge: Judge, problem: BudgetProblem, asked: Sequence[Asked]) -> Iterator[Trial]:
+    """The trials of what was asked, in that order; one that cannot be judged is a trial that failed."""
+    for each, outcome in zip(asked, asking(judge, asked, _is_of), strict=True):
+        if isinstance(outcome, Trial):
             yield outcome
-        elif isinstance(outcome, Failure):
-            key = problem.space.decode(each.genome).key
-            nowhere: tuple[None, ...] = (None,) * len(problem.experiment.budgets)
-            yield Trial(each.batch, each.slot, each.of, each.genome, key, "failed", error=outcome.cause,
-                        violation=(math.inf,) * len(nowhere), budgets=nowhere, model_version=MODEL_VERSION)  # fmt: skip
-        else:
-            raise InputError(
-                f"search.executor: {name} answered network {each.slot} of {len(asked)} with {outcome!r:.80}; it has to "
-                "yield one answer per item, in the order of the items: see `nas check` on it"
-            )
+            continue
+        key = problem.space.decode(each.genome).key
+        nowhere: tuple[None, ...] = (None,) * len(problem.experiment.budgets)
+        yield Trial(each.batch, each.slot, each.of, each.genome, key, "failed", error=outcome.cause,
+                    violation=(math.inf,) * len(nowhere), budgets=nowhere, model_version=MODEL_VERSION)  # fmt: skip
+
+
+def _is_of(trial: Trial, asked: Asked) -> bool:
+    """Whether a trial is that of what was asked."""
+    return isinstance(trial, Trial) and (trial.genome, trial.slot) == (asked.genome, asked.slot)
 
 
 def _require_answers(before: Sequence[Trial], batch: Sequence[Trial]) -> None:

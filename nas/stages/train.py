@@ -6,13 +6,22 @@ validation images, which is what thresholds are solved on), and unmet.json.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.config.plugins import Plugins
+from nas.errors import InputError
 from nas.exits.scores import scores
+from nas.process.events import Event, Voice
 from nas.process.files import atomic_write_bytes
+from nas.process.interrupt import stop_if_asked
 from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.supernet import shared_weights
@@ -21,12 +30,14 @@ from nas.run.winners import (
     Winner,
     files_of,
     is_trained,
-    is_trained_for,
     load_network,
+    trained_key,
     trained_weights,
     write_scores,
     write_weights,
 )
+from nas.search.asking import Asking
+from nas.search.executors.base import Failure
 from nas.search.selection import choose
 from nas.seeds import derive_seed
 from search_spaces.ir import Network
@@ -42,22 +53,91 @@ def train_winners(context: Context) -> None:
     winners, unmet = choose(context)
     for statement in unmet.values():
         context.voice.warning(statement)
+    untrained: list[Winner] = []
     for winner in winners.values():
-        files = files_of(context, winner)
-        if not is_trained(files, winner):
-            # One network may win several budgets, or have been set aside; trained again it would become the same.
-            places = (*(files_of(context, other) for other in winners.values()), *context.files.all_not_kept())
-            trained = next((place for place in places if is_trained_for(place, winner.trial.key)), None)
-            if trained is None:
-                with computing():
-                    _train(context, winner)
+        if is_trained(files_of(context, winner), winner):
+            # Of a run that was killed when the weights were written.
+            files_of(context, winner).checkpoint.unlink(missing_ok=True)
+        else:
+            untrained.append(winner)
+    if not untrained and all(files_of(context, winner).scores.exists() for winner in winners.values()):
+        return
+    # One network may win several budgets, or have been set aside; trained again it would become the same. Its weights
+    # are read before others take their place.
+    places = (*(files_of(context, winner) for winner in winners.values()), *context.files.all_not_kept())
+    lying = {trained_key(place): place for place in places}
+    known = {w.trial.key: trained_weights(lying[w.trial.key]) for w in untrained if w.trial.key in lying}
+    first: dict[str, Winner] = {}
+    for winner in untrained:
+        if winner.trial.key not in known:
+            first.setdefault(winner.trial.key, winner)
+    with closing(Asking(context)) as asking:
+        _done(context, asking, "winners trained", _train_and_score, tuple(first.values()))
+        known |= {key: trained_weights(files_of(context, winner)) for key, winner in first.items()}
+        for winner in untrained:
+            if not is_trained(files := files_of(context, winner), winner):
+                write_weights(files, winner, known[winner.trial.key])
+        unscored = [winner for winner in winners.values() if not files_of(context, winner).scores.exists()]
+        _done(context, asking, "winners scored", _score, unscored)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What was done for the winner of a budget, and what was said meanwhile, where nobody hears it."""
+
+    budget: str
+    said: tuple[Event, ...] = ()
+
+
+class _OnWinner:
+    """What an executor is given: work on a winner, with the run of this process or with one opened there."""
+
+    def __init__(self, context: Context, work: Callable[[Context, Winner], None]) -> None:
+        self._context: Context | None = context
+        self._run, self._plugins, self._work = context.run.path.resolve(), context.experiment.plugins, work
+
+    def __call__(self, winner: Winner) -> _Answer:
+        """Do the work, and tell what was said."""
+        said: list[Event] = []
+        context = self._context or replace(_opened(self._run, self._plugins), voice=Voice(said.append))
+        with computing():
+            self._work(context, winner)
+        return _Answer(winner.budget.name, tuple(event for event in said if event.kind in ("note", "warning")))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_context": None}
+
+
+@lru_cache(maxsize=1)
+def _opened(run: Path, plugins: Plugins) -> Context:
+    from nas.run.opening import reopen
+
+    return reopen(run, plugins)
+
+
+def _done(
+    context: Context, asking: Asking, what: str, work: Callable[[Context, Winner], None], winners: Sequence[Winner]
+) -> None:
+    """Have something done for winners; raises InputError for the first that it could not be done for, at the end."""
+    voice = context.voice if asking.elsewhere and winners else Voice()
+    failed = ""
+    with voice.steps(what, len(winners)) as tell:
+        answers = asking(_OnWinner(context, work), winners, lambda answer, winner: answer.budget == winner.budget.name)
+        for number, (winner, answer) in enumerate(zip(winners, answers, strict=True), start=1):
+            if isinstance(answer, Failure):
+                failed = failed or f"winner {winner.budget.name} could not be trained: {answer.cause}"
             else:
-                write_weights(files, winner, trained_weights(trained))
-        # Of a run that was killed when the weights were written.
-        files.checkpoint.unlink(missing_ok=True)
-        if not files.scores.exists():
-            with computing():
-                _score(context, winner)
+                for event in answer.said:
+                    (context.voice.warning if event.kind == "warning" else context.voice.note)(event.text)
+            tell(number, None)
+            stop_if_asked()
+    if failed:
+        raise InputError(f"{failed}; what the others have come to is kept, and the same command goes on from there")
+
+
+def _train_and_score(context: Context, winner: Winner) -> None:
+    _train(context, winner)
+    _score(context, winner)
 
 
 def _train(context: Context, winner: Winner) -> None:
@@ -100,6 +180,7 @@ def _train(context: Context, winner: Winner) -> None:
             progress=report,
         )
     write_weights(files, winner, finish(network, state, data, seed))
+    path.unlink(missing_ok=True)
 
 
 def _with_statistics(network: Network, context: Context) -> dict[str, NDArray[np.float32]]:

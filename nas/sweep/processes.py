@@ -14,12 +14,13 @@ from typing import Final
 
 from nas.config.plugins import Plugins
 from nas.errors import InputError
+from nas.process import begin
 from nas.process.facts import cores_used
 from nas.process.files import write_bytes
 from nas.process.interrupt import GRACE_S
 from nas.sweep.workers import Ended, Task
 
-_BEGIN: Final = Path(__file__).with_name("begin.py")
+_BEGIN: Final = Path(begin.__file__)
 _POLL_S: Final = 0.05
 #: Beyond what a run takes to stop where it is asked to, a process may be slow.
 _STOPPED_WITHIN_S: Final = GRACE_S + 5.0

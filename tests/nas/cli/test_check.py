@@ -116,3 +116,10 @@ def test_a_run_that_is_there_already_is_said(nas: Command, tmp_path: Path) -> No
     assert "--resume" not in nas("check", file).out
     (tmp_path / "runs" / "small" / "front.json").touch()
     assert "runs/small is not empty: `nas run` goes on there with --resume" in nas("check", file).out
+
+
+def test_what_workers_take_is_printed(nas: Command, tmp_path: Path) -> None:
+    file = write(tmp_path, small())
+    assert "memory of" not in nas("check", file).out
+    out = nas("check", file, "--set", "executor={name: processes, workers: 64, threads_per_worker: 4}").out
+    assert "beside it, memory of 64 workers" in out and "search.executor: 64 workers of 4 threads each are more" in out

@@ -144,6 +144,24 @@ CASES: Mapping[str, tuple[Changes, str]] = {
         "search.searcher: regularised cannot be made: regularised: 40 of a population of 30 cannot be drawn",
     ),
     "candidates": (search(searcher={"name": "predictor", "candidates": 10**10}), "1 to 1,000,000 to choose from"),
+    # Workers; the same section may stand at the top of the file.
+    "no_worker": (
+        search(executor={"name": "processes", "workers": 0}),
+        "search.executor: processes cannot be made: workers is 0",
+    ),
+    "less_than_no_worker": ({"executor": {"name": "processes", "workers": -3}}, "workers is -3; give at least 1"),
+    "no_thread": (
+        {"executor": {"name": "processes", "threads_per_worker": 0}},
+        "threads_per_worker is 0; give at least",
+    ),
+    "many_workers_one_by_one": ({"executor": {"name": "serial", "workers": 2}}, "workers is 2, and serial has one"),
+    "executor_misspelt": ({"executor": "proceses"}, "did you mean 'processes'?"),
+    "executor_twice": (
+        {**search(executor="serial"), "executor": "processes"},
+        "executor stands at the top and in search, where it means the same",
+    ),
+    "executor_of_numbers": ({"executor": 2}, "search.executor: expected `name:` and its arguments, got 2"),
+    "key_of_an_executor": ({"executor": {"name": "processes", "worker": 2}}, "did you mean 'workers'?"),
     "optimiser": (search(optimiser={"name": "differentiable", "steps": 0}), "must be at least 1, got 0"),
     "evaluator": (
         {**search(evaluator={"name": "train", "epochs": 10**15}), "winners": {"training": "scratch"}},

@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
+from nas.api import load_experiment, run_experiment
+from nas.errors import InputError
 from nas.nn import native
 from nas.process.files import atomic_write_json, read_jsonl
+from nas.run.opening import materials
+from nas.search.evaluators.by_weights import SharedWeights
 from tests.nas.opened_runs import rewind
 from tests.nas.small_runs import SMALL, Command, small, write
 
@@ -223,3 +227,16 @@ def test_a_run_does_not_go_on_on_another_backend(begun: Path, nas: Command) -> N
     atomic_write_json(path, noted | {"backend": "gpu"})
     error = nas("run", str(begun / "experiment.yaml"), "--out", str(begun), "--resume").error
     assert "was begun on JAX's backend gpu, and this process computes on cpu" in error
+
+
+def test_what_stands_in_the_program_that_runs_cannot_be_judged_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is judged here."""
+    monkeypatch.setattr(sys.modules["__main__"], "Mine", SharedWeights, raising=False)
+    for executor in ({"name": "processes"}, {"name": "serial", "threads_per_worker": 1}):
+        data = small(**search(evaluator="__main__:Mine", executor=executor))
+        experiment = load_experiment(data, plugins=["__main__"])
+        with pytest.raises(InputError, match="none of them can import __main__:Mine: it stands in the program"):
+            run_experiment(experiment, "run")
+    assert not Path("run").exists()
+    here = load_experiment(small(**search(evaluator="__main__:Mine")), plugins=["__main__"])
+    assert materials(here).space.genes

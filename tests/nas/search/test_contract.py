@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,15 @@ from nas.search.evaluators.by_training import Trained
 from nas.search.evaluators.by_weights import SharedWeights
 from nas.search.evaluators.by_zero_cost import ZeroCostScore
 from nas.search.executors import EXECUTORS, Failure, Serial, attempted
+from nas.search.executors.processes import Processes
+from nas.search.executors.ray_actors import Ray
 from nas.testing import BrokenLaw, Law, laws_of
+
+#: Starting a cluster takes longest.
+WITH_RAY = (
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed"),
+)
 
 
 @pytest.mark.parametrize("law", laws_of("evaluator"), ids=str)
@@ -28,12 +37,17 @@ def test_evaluators(make: Any, law: Law[Any], accuracies: Path) -> None:
 
 
 @pytest.mark.parametrize("law", laws_of("executor"), ids=str)
-def test_executors(law: Law[Any]) -> None:
-    law(Serial)
+@pytest.mark.parametrize("make", [Serial, partial(Processes, workers=2), pytest.param(Ray, marks=WITH_RAY)])
+def test_executors(make: Any, law: Law[Any]) -> None:
+    law(make)
 
 
 def test_all_of_ours_are_tried() -> None:
-    assert set(EVALUATORS) == {"supernet", "table", "train", "zero_cost"} and set(EXECUTORS) == {"serial"}
+    assert set(EVALUATORS) == {"supernet", "table", "train", "zero_cost"} and set(EXECUTORS) == {
+        "serial",
+        "processes",
+        "ray",
+    }
 
 
 class Forgetful(SharedWeights):

@@ -18,7 +18,7 @@ from nas.sweep import processes
 from nas.sweep.processes import Processes, shares_of
 from nas.sweep.workers import Task
 
-BEGIN = str(Path(processes.__file__).with_name("begin.py"))
+BEGIN = str(processes._BEGIN)
 
 
 @pytest.mark.parametrize(
