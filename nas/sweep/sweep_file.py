@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -13,6 +13,7 @@ from nas.config.settings import require_folder_name
 from nas.errors import InputError
 from nas.sweep import axes as axes_
 from nas.sweep.axes import Axis
+from nas.sweep.executor import Executor
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class SweepSettings:
     name: str | None = None
     samples: int | None = None
     seed: int = 0
+    executor: Executor = field(default_factory=Executor)
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Sweep:
     axes: Mapping[str, Axis]
     samples: int | None = None
     seed: int = 0
+    executor: Executor = field(default_factory=Executor)
 
 
 def is_sweep_file(path: Path) -> bool:
@@ -74,7 +77,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         key = override.partition("=")[0]
         if clash := next((axis for axis in axes if axis == key or key.startswith(f"{axis}.")), None):
             raise InputError(f"--set {override!r}: the axis {clash} sets that key in every cell; leave one of them out")
-    return Sweep(path, name, experiment, base, axes, settings.samples, settings.seed)
+    return Sweep(path, name, experiment, base, axes, settings.samples, settings.seed, settings.executor)
 
 
 def _axes(written: Mapping[str, Any], samples: int | None) -> dict[str, Axis]:

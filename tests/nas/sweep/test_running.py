@@ -148,6 +148,11 @@ def test_who_has_a_folder_is_known_without_locking_it(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text("1\n")
     os.utime(tmp_path / ".lock", (0, 0))
     assert holder(tmp_path) is None
+    # A process of another machine, or of a container, that sees the folder too: the number is somebody else's here.
+    (tmp_path / ".lock").write_text(f"{os.getpid()} elsewhere\n")
+    assert holder(tmp_path) is None
+    (tmp_path / ".lock").write_text(f"{os.getpid()}\n")  # as older releases wrote it
+    assert holder(tmp_path) == os.getpid()
 
 
 def test_temporary_files_of_who_works_within_a_folder_are_left_alone(tmp_path: Path) -> None:
