@@ -29,6 +29,7 @@ from nas.sweep.workers import Ended, Task
 
 #: A machine that answers this late is loaded beyond use.
 _LOOKS_WITHIN_S: Final = 120.0
+_LATE: Final = f"does not answer within {_LOOKS_WITHIN_S:.0f} s; see to it, or take it out"
 #: Machines come and go: so often they are counted.
 _COUNTED_EVERY_S: Final = 1.0
 #: Without any machine for its cells a sweep ends after this long: Ray would wait for ever.
@@ -128,7 +129,8 @@ def on_cluster(executor: Executor, plugins: Plugins, root: Path) -> RayWorkers:
     cluster = connected(executor.address)
     try:
         nodes = _require_room(cluster, executor)
-        _require_storage(nodes, root.resolve())
+        _require_storage(cluster, nodes, root.resolve())
+        _require_room(cluster, executor)
         return RayWorkers(cluster, executor, plugins)
     except BaseException:
         cluster.close()
@@ -159,8 +161,11 @@ def _named(node: Node) -> str:
     return ", ".join(f"{name}: {count:g}" for name, count in sorted(has.items()) if ":" not in name) or "nothing"
 
 
-def _require_storage(nodes: Sequence[Node], root: Path) -> None:
-    """Raise InputError for a machine that does not see the sweep's folder: each looks for a file, and leaves one."""
+def _require_storage(cluster: Cluster, nodes: Sequence[Node], root: Path) -> None:
+    """Raise InputError for a machine that does not see the sweep's folder: each looks for a file, and leaves one.
+
+    Those that leave the cluster meanwhile are none of its machines any more.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -182,15 +187,12 @@ def _require_storage(nodes: Sequence[Node], root: Path) -> None:
             for node in nodes
         }
         done, late = ray.wait(list(asked), num_returns=len(asked), timeout=_LOOKS_WITHIN_S)
-        for ref in done:
-            node = asked[ref]
-            if problem := _answer(ref) or _unseen(folder / node.id, probe):
+        answers = [(asked[ref], _answer(ref) or _unseen(folder / asked[ref].id, probe)) for ref in done]
+        answers += [(asked[ref], _LATE) for ref in late]
+        there = {node.id for node in cluster.nodes()}
+        for node, problem in answers:
+            if problem and node.id in there:
                 raise InputError(f"the machine {node.name} of the Ray cluster {problem}")
-        for ref in late:
-            raise InputError(
-                f"the machine {asked[ref].name} of the Ray cluster does not answer within {_LOOKS_WITHIN_S:.0f} s; see "
-                "to it, or take it out"
-            )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

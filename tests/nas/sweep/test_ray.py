@@ -5,14 +5,16 @@ Readings follow from genomes, so that cells that are run again, elsewhere or by 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import pytest
 
 from nas.process.facts import cores_used
 from nas.process.files import read_json, read_jsonl
+from nas.process.lock import holder
 from nas.sweep import results
 from nas.sweep.layout import SweepFiles
 from nas.sweep.state import Watcher
@@ -43,6 +46,8 @@ MEASURED = small(
     budgets=[{"name": "worst", "latency": "1 ms"}],
 )  # fmt: skip
 CELLS = 12
+#: 127.0.0.1, the same as an address of IPv6, and ::1.
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
 def sweeping(place: Path, file: Path, out: str, *options: str, **environment: str) -> subprocess.Popen[str]:
@@ -87,15 +92,16 @@ def names(files: SweepFiles) -> list[str]:
     return sorted(path.name for path in files.cell("x").root.parent.iterdir())
 
 
-def wait_for_complete(files: SweepFiles, count: int, process: subprocess.Popen[str]) -> None:
-    """Wait until so many cells of a sweep are complete, and another one is under way."""
+def wait_for(files: SweepFiles, complete: int, process: subprocess.Popen[str], of: int) -> list[str]:
+    """Wait until so many cells are complete and others under way in processes that `of` has begun; returns these."""
     end = time.monotonic() + 300
     while time.monotonic() < end and process.poll() is None:
-        begun = names(files) if files.cells.is_file() and files.cell("x").root.parent.is_dir() else []
-        complete = sum(ends(files, name) for name in begun)
-        if complete >= count and sum(beginnings(files, name) for name in begun) > complete:
-            return
-        time.sleep(0.1)
+        begun = names(files) if files.cell("x").root.parent.is_dir() else []
+        workers = descendants(of)
+        there = [name for name in begun if holder(files.cell(name).root) in workers and beginnings(files, name)]
+        if there and sum(ends(files, name) for name in begun) >= complete:
+            return there
+        time.sleep(0.05)
     raise AssertionError(process.communicate()[0])
 
 
@@ -131,12 +137,12 @@ def test_a_node_that_is_killed_midway_costs_nothing(local: SweepFiles, tmp_path:
         process = sweeping(
             tmp_path, written(tmp_path), "out", "--executor", "ray", "--address", rays.address, **rays.environment
         )
-        wait_for_complete(files, 3, process)
+        (cut,) = wait_for(files, 3, process, rays.nodes[1].process.pid)
         rays.nodes[1].kill()
         said, _ = process.communicate(timeout=600)
     assert process.returncode in (0, 3) and f"{CELLS} of {CELLS} cells complete" in said, said
     require_equal(files, local)
-    assert sum(beginnings(files, name) for name in names(files)) > CELLS, "no cell ran on the node that was killed"
+    assert beginnings(files, cut) == 2 and sum(beginnings(files, name) for name in names(files)) == CELLS + 1
     for name in names(files):
         assert files.cell(name).output.is_file()
         assert read_json(files.cell(name).environment, "")["facts"]["cores_used"] == 1
@@ -152,13 +158,14 @@ def test_a_driver_that_is_killed_midway_costs_nothing(begun_here: bool, local: S
         options = ("--executor", "ray", "--resume", *(() if begun_here else ("--address", rays.address)))
         environment = {} if begun_here else rays.environment
         process = sweeping(tmp_path, path, "out", *options, **environment)
-        wait_for_complete(files, 3, process)
+        cut = wait_for(files, 3, process, process.pid if begun_here else rays.nodes[1].process.pid)
         process.kill()
         process.communicate()
         process = sweeping(tmp_path, path, "out", *options, **environment)
         said, _ = process.communicate(timeout=600)
     assert process.returncode in (0, 3) and f"{CELLS} of {CELLS} cells complete" in said, said
     require_equal(files, local)
+    assert all(beginnings(files, name) == 2 for name in cut)
 
 
 @pytest.fixture(scope="module")
@@ -188,8 +195,6 @@ def test_a_cluster_that_is_not_for_this_sweep_is_refused(
 
 @pytest.mark.parametrize("listens", ["nobody", "somebody else"])
 def test_a_cluster_that_is_not_there_is_said_to_be_so(listens: str, tmp_path: Path) -> None:
-    import socket
-
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         if listens != "nobody":
@@ -239,16 +244,27 @@ def test_cells_go_where_the_board_is(rays: Rays, tmp_path: Path) -> None:
     assert process.returncode == 3 and "2 of 2 cells complete" in said, said
 
 
-def test_a_sweep_begins_a_cluster_and_ends_it(tmp_path: Path) -> None:
+def listening(processes: Iterable[int]) -> set[str]:
+    """The addresses, as the kernel writes them, at which some processes wait for others."""
+    sockets = set[str]()
+    for number in processes:
+        with contextlib.suppress(OSError):
+            sockets |= {os.readlink(path) for path in Path(f"/proc/{number}/fd").iterdir()}
+    rows = (line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines())
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
+
+
+def test_a_sweep_begins_a_cluster_that_others_cannot_reach_and_ends_it(tmp_path: Path) -> None:
     path = written(tmp_path, {"seed": [0, 1, 2]}, HOPELESS)
     process = sweeping(tmp_path, path, "out", "--executor", "ray")
-    others: Sequence[int] = []
+    others, reached = set[int](), set[str]()
     while process.poll() is None:
-        others = descendants(process.pid) or others
+        others |= {*descendants(process.pid)}
+        reached |= listening(others)
         time.sleep(0.1)
     said, _ = process.communicate()
     assert process.returncode == 3 and "3 of 3 cells complete" in said, said
-    assert len(others) > 2
+    assert len(others) > 2 and reached and reached <= LOOPBACK
     end = time.monotonic() + 30
     while left := [number for number in others if Path(f"/proc/{number}/exe").exists()]:
         assert time.monotonic() < end, left
