@@ -12,11 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from tests.nas.small_runs import small
+from tests.nas.sweep.small_sweeps import write_sweep
 
 ROOT = Path(__file__).parents[3]
 #: Ray's own command, which is installed beside Python.
@@ -28,6 +31,11 @@ _HEALTH = {
     "RAY_health_check_failure_threshold": "3",
 }
 _STARTS_WITHIN_S = 120.0
+#: Cells whose readings follow from genomes.
+MEASURED = small(
+    data={"name": "made_up:digits"}, target={"device": "rpi4b", "runner": "onnxruntime", "threads": 1},
+    budgets=[{"name": "worst", "latency": "1 ms"}],
+)  # fmt: skip
 
 
 @dataclass
@@ -48,7 +56,6 @@ class Node:
 class Rays:
     """A cluster that nodes are added to; its token, its address and its folder are its own."""
 
-    resources: Mapping[str, int] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -79,7 +86,7 @@ class Rays:
             place.append(f"--temp-dir={self._folder}")
         command = [RAY, "start", "--block", "--num-cpus=1", "--node-ip-address=127.0.0.1", "--disable-usage-stats"]
         command += ["--object-store-memory=80000000", *place, *options]
-        said = self._folder.with_suffix(f".{len(self.nodes)}.txt").open("wb")
+        said = (self._folder / f"{len(self.nodes)}.txt").open("wb")
         with said:
             process = subprocess.Popen(
                 [*within, *command], cwd="/", env=self.environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
@@ -118,3 +125,19 @@ def cluster(nodes: int) -> Iterator[Rays]:
         for _ in range(nodes):
             made.add()
         yield made
+
+
+def sweeping(place: Path, file: Path, out: str, *options: str, **environment: str) -> subprocess.Popen[str]:
+    """Start `nas sweep` in a folder with the device that is made up."""
+    command = [sys.executable, "-P", "-m", "nas", "sweep", str(file), "--out", out, "--plugins", "made_up", *options]
+    return subprocess.Popen(
+        command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )  # fmt: skip
+
+
+def written(place: Path, axes: Any, base: dict[str, Any] = MEASURED, **keys: Any) -> Path:
+    """A sweep, and the device beside it."""
+    path = write_sweep(place, axes, base, **keys)
+    shutil.copy(Path(__file__).with_name("made_up.py"), place / "made_up.py")
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import socket
@@ -143,6 +144,33 @@ def test_a_cluster_that_is_not_there_is_waited_for_and_then_named(
         error = nas("sweep", str(path), "--out", "out", "--executor", "ray", *options).error
     assert f"the Ray cluster at {address} is not there (Connection refused): start it" in error
     assert not Path("out").exists()
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
+def test_somebody_else_who_listens_there_is_told_from_ray(
+    answer: bytes | None, nas: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None: who listens says nothing."""
+    monkeypatch.setattr(ray_cluster, "_LISTENS_WITHIN_S", 0.3)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x" * 32)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # until it is closed
+            while True:
+                accepted.append(server.accept()[0])
+                if answer is not None:
+                    accepted[-1].sendall(answer)
+                    accepted[-1].close()
+
+    accepted: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        assert f"the Ray cluster at {address} is not there (" in refused(nas, tmp_path, "--address", address)
+        server.shutdown(socket.SHUT_RDWR)
+    for each in accepted:
+        each.close()
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,25 @@ def test_a_sweep_that_is_killed_at_any_instant_loses_nothing(seed: int, tmp_path
     assert carried_out(files, cells, last) == {} and not last.begun
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_cell_whose_end_was_not_noted_has_ended(lost: bool, tmp_path: Path) -> None:
+    """The sweep was killed before it heard of it; a cell that lacked a board runs again, and may come to more."""
+    files, cells = begun(write_sweep(tmp_path, {"seed": [0]}), tmp_path / "out")
+    carried_out(files, cells, Pretended())
+    log = files.log.read_text().splitlines(keepends=True)
+    files.log.write_text("".join(log[:-1]))
+    if lost:
+        run = files.cell(cells[0].name).log
+        run.write_text(run.read_text() + '{"event":"device lost"}\n')
+    watcher = Watcher(files)
+    with locked(files.root):
+        (cell,) = watcher.look().cells
+        assert cell.state == ("running" if lost else "not kept")
+    assert watcher.look().cells[0].state == "not kept"
+    with locked(files.cell(cell.cell.name).root):
+        assert watcher.look().cells[0].state == ("running" if lost else "not kept")
+
+
 def test_a_cell_that_somebody_else_goes_on_with_is_waited_for(tmp_path: Path) -> None:
     """Such as a process of this sweep whose parent was killed: its weights are not trained a second time."""
     files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
