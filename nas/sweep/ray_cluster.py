@@ -46,8 +46,9 @@ _POLL_S: Final = 0.2
 _ASKED: Final = Path(__file__).with_name("ray_asked.py")
 #: How Ray tries to reach a cluster when it is asked whether it answers: by itself, it takes minutes to give up.
 _BRIEFLY: Final = {"RAY_NUM_REDIS_GET_RETRIES": "3", "RAY_gcs_server_request_timeout_seconds": "10"}
-#: A cluster of this machine alone listens on the loopback interface alone, as Ray does where it knows no clusters.
-_LOOPBACK: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+#: A cluster of this machine alone listens on the loopback interface alone, as Ray does where it knows no clusters. Its
+#: cells do not come after all else that runs here, as Ray would have it, since that disturbs what they measure.
+_ALONE: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
 #: Cells go by files: Ray's store of objects is as small as it may be.
 _STORE_BYTES: Final = 80 * 2**20
 #: What Ray says where something is wrong, and what that means.
@@ -118,7 +119,7 @@ def connected(address: str | None) -> Cluster:
 
 
 def _begun() -> Cluster:
-    os.environ.update({_MODE: "token", _TOKEN: secrets.token_hex(32), **_LOOPBACK})
+    os.environ.update({_MODE: "token", _TOKEN: secrets.token_hex(32), **_ALONE})
     # A short path: sockets lie in it, whose paths have an end. Ray keeps its own log there.
     folder = Path(tempfile.mkdtemp(prefix="nas-ray-", dir=machine.FOLDER))
     try:

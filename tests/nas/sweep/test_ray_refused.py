@@ -102,17 +102,27 @@ def listening(processes: Iterable[int]) -> set[str]:
     return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets}
 
 
+def priorities(processes: Iterable[int]) -> Iterator[int]:
+    """How far workers of Ray that have a cell come after other processes."""
+    for number in processes:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{number}/cmdline").read_bytes().startswith(b"ray::nas cell"):
+                yield os.getpriority(os.PRIO_PROCESS, number)
+
+
 def test_a_sweep_begins_a_cluster_that_others_cannot_reach_and_ends_it(tmp_path: Path) -> None:
     path = written(tmp_path, {"seed": [0, 1, 2]}, HOPELESS)
     process = sweeping(tmp_path, path, "out", "--executor", "ray")
-    others, reached = set[int](), set[str]()
+    others, reached, niceness = set[int](), set[str](), set[int]()
     while process.poll() is None:
         others |= {*descendants(process.pid)}
         reached |= listening(others)
+        niceness |= {*priorities(others)}
         time.sleep(0.1)
     said, _ = process.communicate()
     assert process.returncode == 3 and "3 of 3 cells complete" in said, said
     assert len(others) > 2 and reached and reached <= LOOPBACK
+    assert niceness == {os.getpriority(os.PRIO_PROCESS, 0)}, "cells come after what else runs here"
     end = time.monotonic() + 30
     while left := [number for number in others if Path(f"/proc/{number}/exe").exists()]:
         assert time.monotonic() < end, left
