@@ -22,13 +22,17 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(PIP) --editable '.[dev]'
 	touch $@
 
+$(VENV)/.ray: $(VENV)/.dev
+	$(PIP) --editable '.[dev,ray]'
+	touch $@
+
 demo: install
 	$(BIN)/nas run experiments/quickstart.yaml --out $(DEMO) --resume
 
 test: dev
 	$(BIN)/python -m pytest
 
-test-slow: dev
+test-slow: $(VENV)/.ray
 	$(BIN)/python -m pytest -m "slow or not slow"
 
 check: dev

@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nas.config.plugins import Plugins
+    from nas.sweep.executor import Executor
     from nas.sweep.layout import SweepFiles
     from nas.sweep.running import Supply
     from nas.sweep.sharing import Planned
     from nas.sweep.sweep_file import Sweep
     from nas.sweep.workers import Workers
 
-#: Where cells can run.
-EXECUTORS = ("local",)
-#: What a process of a cell may take to stop, and to be gone.
+#: Where cells can run, as `nas.sweep.executor` has it.
+EXECUTORS = ("local", "ray")
+#: What a process of a cell may take to stop, and to be gone; a cluster that ends with its sweep takes longer.
 _GRACE_S = interrupt.GRACE_S + 8.0
+_CLUSTER_S = 10.0
 
 
 def add(commands: options.Commands) -> None:
@@ -33,7 +35,11 @@ def add(commands: options.Commands) -> None:
     text = "carry out an experiment for every combination of the values that a file gives to its keys"
     command = commands.add_parser("sweep", help=text, description=text)
     command.add_argument("sweep", metavar="SWEEP.yaml", help="the sweep file")
-    command.add_argument("--executor", choices=EXECUTORS, default=EXECUTORS[0], help="where cells run (default: local)")
+    command.add_argument(
+        "--executor", choices=EXECUTORS, help="where cells run (default: what the file says, or local)"
+    )
+    text = "a Ray cluster that runs: auto for the one of this machine, or of its head (default: one begun here)"
+    command.add_argument("--address", metavar="auto|HOST:PORT", help=text)
     text = "run so many cells at a time, each as a process with a share of the cores (default: one, in this process)"
     command.add_argument("--workers", type=int, metavar="N", help=text)
     options.add_out(command, "FOLDER", "folder of the sweep (default: runs/NAME)")
@@ -49,13 +55,20 @@ def add(commands: options.Commands) -> None:
 
 def sweep(args: argparse.Namespace) -> int:
     """`nas sweep`: every cell; 0 where all kept their budgets."""
-    with interrupt.deferred(INTERRUPTED, grace_s=interrupt.GRACE_S if args.workers is None else _GRACE_S):
-        return _sweep(args)
+    from nas.sweep import executor, sweep_file
+
+    found = sweep_file.load(Path(args.sweep), args.set)
+    place = executor.chosen(found.executor, args.executor, args.workers, args.address)
+    grace_s = interrupt.GRACE_S if place.name == "local" and place.workers is None else _GRACE_S
+    with interrupt.deferred(INTERRUPTED, grace_s=grace_s + _CLUSTER_S * (place.name == "ray")):
+        return _sweep(args, found, place)
 
 
-def _sweep(args: argparse.Namespace) -> int:
+def _sweep(args: argparse.Namespace, found: Sweep, place: Executor) -> int:
+    from contextlib import closing
+
     from nas.process.lock import locked
-    from nas.sweep import folder, sweep_file
+    from nas.sweep import folder
     from nas.sweep.cells import cells_of
     from nas.sweep.estimate import outlook
     from nas.sweep.layout import SweepFiles
@@ -63,26 +76,29 @@ def _sweep(args: argparse.Namespace) -> int:
     from nas.sweep.sharing import planned
 
     plugins = options.granted(args)
-    found = sweep_file.load(Path(args.sweep), args.set)
     if found.search is not None:
-        return _search(args, found, plugins)
+        return _search(args, found, place, plugins)
     cells = planned(cells_of(found, plugins))
     files = SweepFiles(folder.path_of(args.out, found.name))
     folder.require_usable(files, args.resume)
-    workers = _workers(args.workers, found.path, cells, plugins)
     console = open_console()
-    waiting = [cell for cell in cells if not has_begun(files, cell.name)]
-    with console.status(f"checking {len(waiting)} cells"):
-        outlook(found.path, waiting)
-    with locked(files.root):
-        folder.require_usable(files, args.resume)
-        folder.write(files, found.name, cells)
-        folder.require_as_planned(files, cells, plugins)
-        return _carry_out(files, cells, workers, console)
+    with console.status(f"making room for {len(cells)} cells"):
+        workers = _workers(place, found.path, cells, plugins, files)
+    with closing(workers):
+        waiting = [cell for cell in cells if not has_begun(files, cell.name)]
+        with console.status(f"checking {len(waiting)} cells"):
+            outlook(found.path, waiting)
+        with locked(files.root):
+            folder.require_usable(files, args.resume)
+            folder.write(files, found.name, cells)
+            folder.require_as_planned(files, cells, plugins)
+            return _carry_out(files, cells, workers, console)
 
 
-def _search(args: argparse.Namespace, found: Sweep, plugins: Plugins) -> int:
+def _search(args: argparse.Namespace, found: Sweep, place: Executor, plugins: Plugins) -> int:
     """A sweep whose cells follow from each other."""
+    from contextlib import closing
+
     from nas.process.lock import locked
     from nas.sweep import folder
     from nas.sweep.estimate import outlook
@@ -93,28 +109,35 @@ def _search(args: argparse.Namespace, found: Sweep, plugins: Plugins) -> int:
     found, some = prepared(found, plugins)
     examples, files = planned(some), SweepFiles(folder.path_of(args.out, found.name))
     folder.require_usable(files, args.resume)
-    workers = _workers(args.workers, found.path, examples, plugins)
     console = open_console()
-    with console.status(f"checking {len(examples)} cells such as will be chosen"):
-        outlook(found.path, examples)
-    with locked(files.root):
-        folder.require_usable(files, args.resume)
-        search = RecipeSearch(files, found, plugins)
-        folder.require_as_planned(files, search.cells, plugins)
-        return _carry_out(files, search.cells, workers, console, search)
+    with console.status(f"making room for {len(examples)} cells"):
+        workers = _workers(place, found.path, examples, plugins, files)
+    with closing(workers):
+        with console.status(f"checking {len(examples)} cells such as will be chosen"):
+            outlook(found.path, examples)
+        with locked(files.root):
+            folder.require_usable(files, args.resume)
+            search = RecipeSearch(files, found, plugins)
+            folder.require_as_planned(files, search.cells, plugins)
+            return _carry_out(files, search.cells, workers, console, search)
 
 
-def _workers(count: int | None, path: Path, cells: tuple[Planned, ...], plugins: Plugins) -> Workers:
+def _workers(place: Executor, path: Path, cells: tuple[Planned, ...], plugins: Plugins, files: SweepFiles) -> Workers:
     """Where the cells run; raises InputError where there is no room for them."""
     from nas.process.facts import cores_used
     from nas.sweep.estimate import require_cores
     from nas.sweep.in_process import InThisProcess
     from nas.sweep.processes import Processes
 
-    if count is None:
+    if place.name == "ray":
+        from nas.sweep.ray_workers import on_cluster
+
+        require_cores(path, cells, place.cpus, "give each more with `executor: {resources: {cpus: ...}}`")
+        return on_cluster(place, plugins, files.root)
+    if place.workers is None:
         return InThisProcess(plugins)
-    made = Processes(count, plugins)
-    require_cores(path, cells, len(cores_used()) // count)
+    made = Processes(place.workers, plugins)
+    require_cores(path, cells, len(cores_used()) // place.workers, "give fewer --workers")
     return made
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,8 @@ from nas.process.files import TEMPORARY, RunFolderError
 LOCK: Final = ".lock"
 #: Two clocks of a machine tell the same moment so exactly.
 _CLOCK_S: Final = 1.0
+#: What a lock file holds of an owner at most.
+_OWNER_BYTES: Final = 128
 
 
 def lock(folder: Path, check: Callable[[], None] = lambda: None) -> int:
@@ -60,18 +63,32 @@ def locked(folder: Path) -> Iterator[None]:
 def holder(folder: Path) -> int | None:
     """The process of this machine that has a folder, None where none has; nothing is locked to find out.
 
-    A process that began after the folder was taken only has the number of the one that took it.
+    A process that began after the folder was taken only has the number of the one that took it, and so has one that
+    counts among others than that one did: on another machine that sees the folder too, or in a container.
     """
     try:
         taken_s = (folder / LOCK).stat().st_mtime
-        process = int((folder / LOCK).read_text(encoding="ascii"))
+        number, *among = (folder / LOCK).read_text(encoding="ascii").split()
+        process = int(number)
         fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         up_s = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
     except (OSError, ValueError):
         return None
     # The state stands third in /proc/PID/stat, the time since the machine started at which it began is the 22nd.
     began_s = time.time() - up_s + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return None if fields[0] in "ZX" or began_s > taken_s + _CLOCK_S else process
+    if fields[0] in "ZX" or began_s > taken_s + _CLOCK_S or among not in ([], [_numbering()]):
+        return None
+    return process
+
+
+@cache
+def _numbering() -> str:
+    """Among which processes this one has its number: those of this boot of the machine, and of this container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return os.uname().nodename
 
 
 def _is_used(path: Path, folder: Path) -> bool:
@@ -84,7 +101,7 @@ def _take(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        owner = next(iter(os.pread(descriptor, _OWNER_BYTES, 0).decode(errors="replace").split()), "unknown")
         raise RunFolderError(
             f"{folder} is in use by process {owner} or one that it started; "
             "wait until it has ended, end it, or choose another --out"
@@ -94,4 +111,4 @@ def _take(descriptor: int, folder: Path) -> None:
             f"{folder} cannot be locked ({error.strerror}); choose a folder on a local disk with --out"
         ) from error
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    os.pwrite(descriptor, f"{os.getpid()} {_numbering()}\n".encode(), 0)

@@ -38,8 +38,8 @@ class _Share:
 
     def __init__(self) -> None:
         self._files = contextlib.ExitStack()
-        self._turnstile = self._files.enter_context(_opened(_TURNSTILE))
-        self._machine = self._files.enter_context(_opened(_MACHINE))
+        self._turnstile = self._files.enter_context(opened(_TURNSTILE))
+        self._machine = self._files.enter_context(opened(_MACHINE))
         self._since = 0.0
 
     def take(self) -> None:
@@ -80,7 +80,7 @@ def measuring(ask: Callable[[], object] = stop_if_asked) -> Iterator[None]:
     if _measuring:
         yield
         return
-    with _opened(_TURNSTILE) as turnstile, _opened(_MACHINE) as machine:
+    with opened(_TURNSTILE) as turnstile, opened(_MACHINE) as machine:
         _lock(turnstile, fcntl.LOCK_EX, ask)
         _lock(machine, fcntl.LOCK_EX, ask)
         _measuring = True
@@ -133,7 +133,7 @@ def breathe() -> None:
 
 
 @contextlib.contextmanager
-def _opened(name: str) -> Iterator[int | None]:
+def opened(name: str) -> Iterator[int | None]:
     """A lock file, None where there can be none: then processes do not know of each other, which is said."""
     path = FOLDER / name
     try:

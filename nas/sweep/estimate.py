@@ -57,15 +57,15 @@ def outlook(sweep: Path, cells: Sequence[Planned]) -> Outlook:
     return Outlook(tuple(efforts), tuple((each, found) for each, found, _ in known.values()))
 
 
-def require_cores(sweep: Path, cells: Sequence[Planned], cores: int) -> None:
-    """Raise InputError for a cell that measures here with more threads than a worker has cores."""
+def require_cores(sweep: Path, cells: Sequence[Planned], cores: int, remedy: str) -> None:
+    """Raise InputError for a cell that measures where it runs with more threads than a worker has cores there."""
     for each in cells:
         for target in each.cell.experiment.targets:
             profile = profile_before(target)
             if target.threads > cores and profile.kind == "cpu" and runs_here(target, profile):
                 raise InputError(
                     f"{sweep}: {each.cell.said}: target.threads is {target.threads}, and each worker has {cores} "
-                    f"core{'s' * (cores != 1)}; give fewer --workers"
+                    f"core{'s' * (cores != 1)}; {remedy}"
                 )
 
 

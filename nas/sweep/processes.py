@@ -15,6 +15,7 @@ from typing import Final
 from nas.config.plugins import Plugins
 from nas.errors import InputError
 from nas.process import begin
+from nas.process.cores import THREADS
 from nas.process.facts import cores_used
 from nas.process.files import write_bytes
 from nas.process.interrupt import GRACE_S
@@ -24,8 +25,6 @@ _BEGIN: Final = Path(begin.__file__)
 _POLL_S: Final = 0.05
 #: Beyond what a run takes to stop where it is asked to, a process may be slow.
 _STOPPED_WITHIN_S: Final = GRACE_S + 5.0
-#: Libraries that count the cores of the machine are told how many are theirs.
-_THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LAST_WORDS: Final = 4096
 #: So often a cell is begun whose process is killed: whoever did that, or a lack of memory, may be gone.
 _STARTS: Final = 3
@@ -59,7 +58,7 @@ class Processes:
         command += ["--plugins", ",".join(self._plugins.named)] if self._plugins.named else []
         beginning = [sys.executable, "-IS", str(_BEGIN), ",".join(map(str, cores)), str(os.getpid())]
         packages = str(Path(__file__).parents[2])
-        environment = {**os.environ, **dict.fromkeys(_THREADS, str(len(cores)))}
+        environment = {**os.environ, **dict.fromkeys(THREADS, str(len(cores)))}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (packages, os.environ.get("PYTHONPATH"))))
         output = os.open(task.files.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:

@@ -108,7 +108,7 @@ class Watcher:
         cells = []
         for listed in self._known.cells:
             found = self._complete.get(listed.name) or self._cell(listed, running, last.get(listed.name))
-            if found.state in COMPLETE:
+            if found.state in COMPLETE and not found.progress.lost:
                 self._complete[listed.name] = found
             cells.append(found)
         return SweepState(self._known.name, self._known.axes, tuple(cells), running, self._known.search)
@@ -116,7 +116,7 @@ class Watcher:
     def _cell(self, listed: Listed, sweep_runs: bool, last: LenientJson | None) -> CellState:
         files = self._files.cell(listed.name)
         progress, cause = self._progress(listed.name), "" if last is None else last["cause"].text
-        # Of one that is complete the end may not be noted: whoever began it was killed before.
+        # That it ended is not said by a sweep that was killed before it heard of it; one that goes on leaves it alone.
         over = progress.ended and not progress.lost
         begun_here = last is not None and last["event"].text == "begin" and not over
         if lock.holder(files.root) is not None or (begun_here and sweep_runs):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -13,6 +13,7 @@ from nas.config.settings import require_folder_name
 from nas.errors import InputError
 from nas.sweep import axes as axes_
 from nas.sweep.axes import Axis, Drawn
+from nas.sweep.executor import Executor
 from nas.sweep.objective import WAYS, Search, require_known
 
 
@@ -28,6 +29,7 @@ class SweepSettings:
     search_by: str | None = None
     objective: str | None = None
     budget: str | None = None
+    executor: Executor = field(default_factory=Executor)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Sweep:
     samples: int | None = None
     seed: int = 0
     search: Search | None = None
+    executor: Executor = field(default_factory=Executor)
 
 
 def is_sweep_file(path: Path) -> bool:
@@ -83,7 +86,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         key = override.partition("=")[0]
         if clash := next((axis for axis in axes if axis == key or key.startswith(f"{axis}.")), None):
             raise InputError(f"--set {override!r}: the axis {clash} sets that key in every cell; leave one of them out")
-    return Sweep(path, name, experiment, base, axes, settings.samples, settings.seed, search)
+    return Sweep(path, name, experiment, base, axes, settings.samples, settings.seed, search, settings.executor)
 
 
 def _search(settings: SweepSettings, axes: Mapping[str, Axis]) -> Search | None:

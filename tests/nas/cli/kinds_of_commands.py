@@ -65,11 +65,12 @@ KINDS = (
     # Sweeps.
     Kind(r"nas check experiments/sweep\.yaml", "checkout"),
     Kind(
-        r"nas (sweep experiments/sweep\.yaml|status runs/\S+|report runs/sweep)",
+        r"nas (sweep experiments/sweep\.yaml( --executor ray( --address auto)?)?|status runs/\S+|report runs/sweep)",
         left_out="after a sweep of minutes; test_sweep_command.py does so with short ones",
     ),
+    Kind(r"(export RAY_AUTH_MODE=|ray (up|start)|ssh nas@).*", left_out="needs a cluster"),
     # Installing and developing.
-    Kind(r"pip install (\.|'\.\[optuna\]')", "checkout", leaves="site/bin/nas", environment=WITHOUT_NETWORK),
+    Kind(r"pip install (\.|'\.\[(optuna|ray)\]')", "checkout", leaves="site/bin/nas", environment=WITHOUT_NETWORK),
     Kind(r"make (dev|check|test|test-slow)", "checkout", environment=DRY_RUN),
     # Names of commands, and commands with a placeholder.
     Kind(r"nas (run|search|sweep|status|train|export|verify|report|check|profile|latency|latency fit)", name=True),

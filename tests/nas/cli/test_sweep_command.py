@@ -23,12 +23,8 @@ from nas.run.verdict_files import load_verdicts
 from nas.stages import calibrate
 from nas.sweep import estimate
 from tests.nas.small_runs import Command, hashes, small
-from tests.nas.sweep.small_sweeps import write_sweep
+from tests.nas.sweep.small_sweeps import HOPELESS, write_sweep
 
-#: No network keeps a nanosecond, which predictions say before anything is trained.
-HOPELESS: dict[str, Any] = small(
-    budgets=[{"name": "worst", "latency": "1 ns"}], calibration={"networks": 0}, space={"name": "toy", "width": 4}
-)
 NAMES = ["latency-1ns_seed-0", "latency-1ns_seed-1", "latency-2ns_seed-0", "latency-2ns_seed-1"]
 
 

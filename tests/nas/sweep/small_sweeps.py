@@ -9,6 +9,11 @@ import yaml
 
 from tests.nas.small_runs import small, write
 
+#: No network keeps a nanosecond, which predictions say before anything is trained.
+HOPELESS: dict[str, Any] = small(
+    budgets=[{"name": "worst", "latency": "1 ns"}], calibration={"networks": 0}, space={"name": "toy", "width": 4}
+)
+
 
 def write_sweep(folder: Path, axes: Any, base: dict[str, Any] | None = None, **keys: Any) -> Path:
     """Write a small experiment and a sweep of it; returns the sweep's path."""

@@ -113,6 +113,25 @@ def test_a_sweep_that_is_killed_at_any_instant_loses_nothing(seed: int, tmp_path
     assert carried_out(files, cells, last) == {} and not last.begun
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_cell_whose_end_was_not_noted_has_ended(lost: bool, tmp_path: Path) -> None:
+    """The sweep was killed before it heard of it; a cell that lacked a board runs again, and may come to more."""
+    files, cells = begun(write_sweep(tmp_path, {"seed": [0]}), tmp_path / "out")
+    carried_out(files, cells, Pretended())
+    log = files.log.read_text().splitlines(keepends=True)
+    files.log.write_text("".join(log[:-1]))
+    if lost:
+        run = files.cell(cells[0].name).log
+        run.write_text(run.read_text() + '{"event":"device lost"}\n')
+    watcher = Watcher(files)
+    with locked(files.root):
+        (cell,) = watcher.look().cells
+        assert cell.state == ("running" if lost else "not kept")
+    assert watcher.look().cells[0].state == "not kept"
+    with locked(files.cell(cell.cell.name).root):
+        assert watcher.look().cells[0].state == ("running" if lost else "not kept")
+
+
 def test_a_cell_that_somebody_else_goes_on_with_is_waited_for(tmp_path: Path) -> None:
     """Such as a process of this sweep whose parent was killed: its weights are not trained a second time."""
     files, cells = begun(write_sweep(tmp_path, AXES), tmp_path / "out")
@@ -148,6 +167,11 @@ def test_who_has_a_folder_is_known_without_locking_it(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text("1\n")
     os.utime(tmp_path / ".lock", (0, 0))
     assert holder(tmp_path) is None
+    # A process of another machine, or of a container, that sees the folder too: the number is somebody else's here.
+    (tmp_path / ".lock").write_text(f"{os.getpid()} elsewhere\n")
+    assert holder(tmp_path) is None
+    (tmp_path / ".lock").write_text(f"{os.getpid()}\n")  # as older releases wrote it
+    assert holder(tmp_path) == os.getpid()
 
 
 def test_temporary_files_of_who_works_within_a_folder_are_left_alone(tmp_path: Path) -> None:
