@@ -10,13 +10,9 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Final
 
 from nas.process import machine
 from nas.process.facts import cores_used
-
-#: Libraries that count the cores of the machine are told by these how many are theirs.
-THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @contextlib.contextmanager

@@ -15,10 +15,10 @@ from typing import Final
 from nas.config.plugins import Plugins
 from nas.errors import InputError
 from nas.process import begin
-from nas.process.cores import THREADS
 from nas.process.facts import cores_used
 from nas.process.files import write_bytes
 from nas.process.interrupt import GRACE_S
+from nas.process.threads import BLAS
 from nas.sweep.workers import Ended, Task
 
 _BEGIN: Final = Path(begin.__file__)
@@ -58,7 +58,7 @@ class Processes:
         command += ["--plugins", ",".join(self._plugins.named)] if self._plugins.named else []
         beginning = [sys.executable, "-IS", str(_BEGIN), ",".join(map(str, cores)), str(os.getpid())]
         packages = str(Path(__file__).parents[2])
-        environment = {**os.environ, **dict.fromkeys(THREADS, str(len(cores)))}
+        environment = {**os.environ, **dict.fromkeys(BLAS, str(len(cores)))}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (packages, os.environ.get("PYTHONPATH"))))
         output = os.open(task.files.output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:

@@ -17,6 +17,7 @@ from nas.process import cores, interrupt
 from nas.process.files import RunFolderError, atomic_write_bytes
 from nas.process.lock import lock, unlock
 from nas.process.release import VERSION
+from nas.process.threads import BLAS
 from nas.run.layout import RunFiles
 from nas.run.progress import progress_of
 
@@ -118,7 +119,7 @@ def _limit(order: Order) -> None:
 
     keep_heap()
     to_stderr("nas.process")
-    os.environ.update(dict.fromkeys(cores.THREADS, str(order.cpus)))
+    os.environ.update(dict.fromkeys(BLAS, str(order.cpus)))
     threadpool_limits(order.cpus)
     if not order.gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves them open to who asked for none
