@@ -21,6 +21,9 @@ _FILTERS = (
     "plural", "runtime", "value",
 )  # fmt: skip
 
+#: The head and the foot of all pages, which a template extends.
+_FRAME = "frame.html"
+
 
 def write_report(folder: Path, space: SearchSpace) -> Path:
     """Write the page of a run from whatever the run's folder holds, and return its path.
@@ -42,8 +45,9 @@ def render(content: view_model.ViewModel) -> str:
 def template(text: str) -> jinja2.Template:
     """A page's template, with the filters that all pages have; what it is given is escaped."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=jinja2.DictLoader({_FRAME: _resource(_FRAME)}), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
     environment.globals["exit_label"] = exit_label
     environment.filters |= {name: getattr(formatting, name) for name in _FILTERS}
     return environment.from_string(text)
