@@ -3,11 +3,12 @@
 `crash.py` puts this file on the path of the programs that it starts as their `sitecustomize`, which Python imports in
 each of them, cells of a sweep included: `nas` then finds this device wherever one is named. What is run instead of
 timed runs here. Some winners take longer than the candidates that they were, so that budgets are broken after the
-training, and other networks chosen.
+training, and other networks chosen. As nothing is measured, nobody on this machine is waited for.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
@@ -79,10 +80,12 @@ def device(target: Target, profile: DeviceProfile, plugins: Plugins) -> MadeUp:
 
 
 def install() -> None:
-    """Let `nas` find this device in the place of this machine."""
+    """Let `nas` find this device in the place of this machine, and take locks of its own."""
     from nas.devices import finding
+    from nas.process import machine
 
     vars(finding)["local_device"] = device
+    machine.FOLDER = Path(os.environ["XDG_CACHE_HOME"])
 
 
 if __name__ == "sitecustomize" and "nas" in sys.orig_argv:

@@ -106,6 +106,7 @@ def subjects(place: Path) -> tuple[Subject, ...]:
     """The run, the sweep with processes beside each other, and the one within a process; writes their files."""
     site = place / "site"
     site.mkdir(parents=True)
+    (place / "cache").mkdir()
     shutil.copy(_DEVICE, site / "sitecustomize.py")
     files = {"run": RUN, "cell": CELL, "sweep": {"experiment": "cell.yaml", "axes": AXES}}
     for name, content in files.items():
