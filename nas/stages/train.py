@@ -53,7 +53,13 @@ def train_winners(context: Context) -> None:
     winners, unmet = choose(context)
     for statement in unmet.values():
         context.voice.warning(statement)
-    untrained = [winner for winner in winners.values() if not is_trained(files_of(context, winner), winner)]
+    untrained = []
+    for winner in winners.values():
+        if is_trained(files_of(context, winner), winner):
+            # Of a run that was killed when the weights were written.
+            files_of(context, winner).checkpoint.unlink(missing_ok=True)
+        else:
+            untrained.append(winner)
     if not untrained and all(files_of(context, winner).scores.exists() for winner in winners.values()):
         return
     # One network may win several budgets, or have been set aside; trained again it would become the same. Its weights
@@ -71,6 +77,7 @@ def train_winners(context: Context) -> None:
         for winner in untrained:
             if not is_trained(files := files_of(context, winner), winner):
                 write_weights(files, winner, known[winner.trial.key])
+                files.checkpoint.unlink(missing_ok=True)
         unscored = [winner for winner in winners.values() if not files_of(context, winner).scores.exists()]
         _done(context, asking, "winners scored", _score, unscored)
 
