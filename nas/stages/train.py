@@ -77,6 +77,7 @@ def train_winners(context: Context) -> None:
         for winner in untrained:
             if not is_trained(files := files_of(context, winner), winner):
                 write_weights(files, winner, known[winner.trial.key])
+                files.checkpoint.unlink(missing_ok=True)
         unscored = [winner for winner in winners.values() if not files_of(context, winner).scores.exists()]
         _done(context, asking, "winners scored", _score, unscored)
 

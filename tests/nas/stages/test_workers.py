@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -171,7 +172,10 @@ def test_a_network_that_always_kills_its_worker_is_a_failed_trial(nas: Command, 
 
 
 @pytest.mark.slow
-def test_workers_end_with_a_run_that_is_killed_and_another_goes_on(nas: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 4)])
+def test_workers_end_with_a_run_that_is_ended_and_another_goes_on(
+    number: signal.Signals, code: int, nas: Command, tmp_path: Path
+) -> None:
     alone = trials(nas, deadly(tmp_path / "a", {"name": "serial"}), "alone")
     experiment = deadly(tmp_path / "b", TWO, wait_s=0.2)
     command = [sys.executable, "-m", "nas", "search", experiment, "--out", "two", "--plugins", "deadly"]
@@ -180,8 +184,8 @@ def test_workers_end_with_a_run_that_is_killed_and_another_goes_on(nas: Command,
     while not read_jsonl(Path("two/trials.jsonl")):
         assert run.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    run.kill()
-    run.wait()
+    run.send_signal(number)
+    assert run.wait() == code
     workers = [int(path.name.partition("-")[2]) for path in (tmp_path / "b").glob("process-*")]
     assert workers
     deadline = time.monotonic() + 5
