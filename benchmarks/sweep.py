@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any
 
 import figures
-import yaml
 
 from nas.config.plugins import NO_PLUGINS
 from nas.process.facts import cores_used
@@ -151,10 +150,10 @@ class Way:
     def taken(self) -> Taken:
         """Carry them out, in a new folder."""
         with tempfile.TemporaryDirectory() as place:
-            Path(place, "base.yaml").write_text(yaml.safe_dump(self.base))
+            Path(place, "base.yaml").write_text(json.dumps(self.base))
             path = Path(place, "sweep.yaml")
             sweep = {"experiment": "base.yaml", "axes": {"seed": list(range(self.cells))}}
-            path.write_text(yaml.safe_dump({**sweep, "executor": {"resources": {"cpus": self.cpus}}}))
+            path.write_text(json.dumps({**sweep, "executor": {"resources": {"cpus": self.cpus}}}))
             return self.take(path)
 
 
@@ -165,7 +164,7 @@ def repeated(ways: dict[str, Way], repeats: int) -> dict[str, list[Taken]]:
         for name, way in ways.items():
             last = way.taken()
             found[name].append(last)
-            print(f"{number + 1}: {name:28}{last.whole_s:8.2f} s{1e3 * last.overhead_s:9.1f} ms per cell", flush=True)
+            print(f"{number + 1}: {name:28}{way.cells:4} cells{last.whole_s:8.2f} s", flush=True)
     return found
 
 

@@ -15,6 +15,11 @@ from typing import Any
 
 import pytest
 
+from nas.config.plugins import NO_PLUGINS
+from nas.errors import InputError
+from nas.sweep import ray_workers
+from nas.sweep.executor import Executor
+from nas.sweep.ray_cluster import Cluster, Node
 from tests.nas.sweep.ray_clusters import Rays, cluster, descendants, sweeping, written
 from tests.nas.sweep.small_sweeps import HOPELESS
 
@@ -127,3 +132,23 @@ def test_a_sweep_begins_a_cluster_that_others_cannot_reach_and_ends_it(tmp_path:
     while left := [number for number in others if Path(f"/proc/{number}/exe").exists()]:
         assert time.monotonic() < end, left
         time.sleep(0.1)
+
+
+def test_a_cluster_that_lost_every_machine_for_its_cells_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many cells are begun as there is room for, and one; where there is none for long, that is said."""
+    have = {"a": 2.0, "b": 1.0, "head": 0.0}
+
+    class Shrinking(Cluster):
+        def nodes(self) -> list[Node]:
+            return [Node(name, name, {"CPU": count}) for name, count in have.items()]
+
+    monkeypatch.setattr(ray_workers, "_COUNTED_EVERY_S", -1.0)
+    workers = ray_workers.RayWorkers(Shrinking("here", None), Executor(), NO_PLUGINS)
+    assert workers.free() == 4
+    del have["a"], have["b"]
+    assert workers.free() == 1
+    monkeypatch.setattr(ray_workers, "_GONE_S", -1.0)
+    with pytest.raises(
+        InputError, match=r"no machine of the Ray cluster \(here\) has cpus: 1 any more; nothing is lost"
+    ):
+        workers.free()
