@@ -90,9 +90,10 @@ def test_times_and_facts_of_processes_are_no_difference(finished: Path, now: Pat
 
 
 @pytest.mark.slow
-def test_a_run_and_sweeps_that_are_killed_lose_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [(), ("--writes",)])
+def test_a_run_and_sweeps_that_are_killed_lose_nothing(how: tuple[str, ...], tmp_path: Path) -> None:
     out = tmp_path / "crash.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "crash.py"), "--kills", "12", "--json", str(out)]
+    command = [sys.executable, str(ROOT / "benchmarks" / "crash.py"), "--kills", "12", "--json", str(out), *how]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(out.read_text())
