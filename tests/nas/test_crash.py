@@ -39,9 +39,13 @@ def test_a_run_that_nobody_touched_has_no_fault(finished: Path, now: Path) -> No
     # A torn line was never written, nor what has another name yet.
     with (now / "log.jsonl").open("ab") as file:
         file.write(b'{"torn')
-    (now / ".tmp-1-front.json").write_text("{")
+    (now / "optimiser").mkdir()
+    rests = [now / ".tmp-1-front.json", now / "optimiser" / ".tmp-1-mean.json"]
+    for rest in rests:
+        rest.write_text("{")
     looks.look()
-    (now / ".tmp-1-front.json").unlink()
+    for rest in rests:
+        rest.unlink()
     looks.end(finished)
     assert (looks.unreadable, looks.lost, looks.doubled) == ([], [], [])
     assert not list(differences(now, finished))
