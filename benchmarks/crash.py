@@ -16,6 +16,9 @@ readings the conditions, of pages how long stages took. `unreadable`: files that
 are not at a later one. `doubled`: what was finished and was made again, readings and trials that stand more often than
 undisturbed, cells that were complete twice, weights trained by more cells.
 
+With `--writes` the run's processes kill themselves, each instead of one of its operations on a disk: between two of
+them there may be less than any drawn instant would hit.
+
 What was done is kept beside the JSON, and the same command goes on with it. Exits 1 where anything is wrong.
 """
 
@@ -25,6 +28,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -46,6 +50,8 @@ FAULTS: Final = ("unreadable", "lost", "doubled")
 _TURNS: Final = (0, 1, 0, 2, 0, 1)
 #: Kills of a chain at most, where they are spread over the stages and where they come at any time.
 _BY_STAGE, _AT_ANY_TIME = 14, 6
+#: Which of its operations on a disk a process does not live to do, from and to.
+_OPERATIONS: Final = (2, 90)
 #: How often a command that ends otherwise than undisturbed is given again.
 _TRIES: Final = 3
 
@@ -136,6 +142,27 @@ def chain(subject: Subject, usual: Undisturbed, planned: Sequence[Instant], draw
         if code == usual.code:
             break
         found.different.append(f"it ended with {code}: {_last_words(subject)}")
+    return _ended(found, looks, subject, begin)
+
+
+def chain_at_writes(subject: Subject, usual: Undisturbed, most: int, drawn: random.Random) -> Chain:
+    """The same, where each process kills itself instead of one of its operations on a disk, at most so often."""
+    shutil.rmtree(subject.now, ignore_errors=True)
+    found, looks, begin = Chain(subject.name, 0), Looks(subject.now), time.monotonic()
+    for _ in range(most + _TRIES):
+        life = Life.of(subject, drawn.randint(*_OPERATIONS) if len(found.kills) < most else 0)
+        code = life.process.wait()
+        if code == -signal.SIGKILL:
+            found.kills.append({"kind": "write", "stage": under_way(subject), "after_s": None})
+            looks.look()
+        elif code == usual.code:
+            break
+        else:
+            found.different.append(f"it ended with {code}: {_last_words(subject)}")
+    return _ended(found, looks, subject, begin)
+
+
+def _ended(found: Chain, looks: Looks, subject: Subject, begin: float) -> Chain:
     looks.end(subject.reference)
     found.different += differences(subject.now, subject.reference)
     found.unreadable, found.lost, found.doubled = looks.unreadable, looks.lost, looks.doubled
@@ -159,19 +186,24 @@ def _last_words(subject: Subject) -> str:
     return next((line for line in reversed(lines) if line.strip()), "")
 
 
-def crash(place: Path, kills: int, seed: int, kept: Path | None) -> tuple[list[Chain], dict[str, float]]:
+def crash(
+    place: Path, kills: int, seed: int, kept: Path | None, writes: bool = False
+) -> tuple[list[Chain], dict[str, float]]:
     """Kill so often in all; returns the chains, with those that were done before, and what undisturbed ones take."""
-    header = {"commit": figures._git("rev-parse", "HEAD"), "seed": seed}
+    header = {"commit": figures._git("rev-parse", "HEAD"), "seed": seed, "writes": writes}
     done = _kept(kept, header)
-    every = subjects(place)
+    every = subjects(place)[: 1 if writes else None]
     usual = {subject.name: undisturbed(subject) for subject in every}
     for name, known in usual.items():
         print(f"{name}: {known.seconds:.1f} s undisturbed, {len(known.stretches)} stages", flush=True)
     while (count := sum(len(each.kills) for each in done)) < kills:
         number = len(done)
-        drawn, subject = random.Random(f"{seed} {number}"), every[_TURNS[number % len(_TURNS)]]
-        planned = instants(usual[subject.name], number // 2, drawn)[: kills - count]
-        found = chain(subject, usual[subject.name], planned, drawn)
+        drawn, subject = random.Random(f"{seed} {number}"), every[_TURNS[number % len(_TURNS)] % len(every)]
+        if writes:
+            found = chain_at_writes(subject, usual[subject.name], min(_BY_STAGE, kills - count), drawn)
+        else:
+            planned = instants(usual[subject.name], number // 2, drawn)[: kills - count]
+            found = chain(subject, usual[subject.name], planned, drawn)
         found.number = number
         done.append(found)
         stages = ", ".join(f"{each['stage']} ({each['kind']})" for each in found.kills)
@@ -216,12 +248,14 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100, help="how many in all")
     parser.add_argument("--seed", type=int, default=0, help="of the instants")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    text = "the run alone, each process instead of one of its operations on a disk, however short they are"
+    parser.add_argument("--writes", action="store_true", help=text)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave the runs and sweeps there")
     arguments = parser.parse_args()
     kept = arguments.json.with_suffix(".jsonl") if arguments.json else None
     with TemporaryDirectory() as folder:
         place = (arguments.keep or Path(folder) / "crash").resolve()
-        done, undisturbed_s = crash(place, arguments.kills, arguments.seed, kept)
+        done, undisturbed_s = crash(place, arguments.kills, arguments.seed, kept, arguments.writes)
     figures_ = {**summary(done), "undisturbed_s": undisturbed_s, "seed": arguments.seed}
     print(json.dumps({key: figures_[key] for key in ("kills", "equal", *FAULTS)}))
     if arguments.json:

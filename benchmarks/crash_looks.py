@@ -98,7 +98,7 @@ class Looks:
         if trained(files):
             yield f"{name}: shared weights", _made(files.supernet)
         for path in (files.front, *sorted(files.root.glob(f"{layout.OPTIMISER}/*.json"))):
-            if path.is_file():
+            if path.is_file() and not path.name.startswith(TEMPORARY):
                 yield f"{name}: {path.name}", _made(path)
         for winner in _winners(files):
             if (key := trained_key(winner)) is None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from crash_device import DIES_AT
 
 from nas.process.facts import cores_used
 from nas.run.layout import RunFiles
@@ -127,13 +128,14 @@ class Life:
     process: subprocess.Popen[bytes]
 
     @staticmethod
-    def of(subject: Subject) -> Life:
-        """Start a subject, or go on with it."""
+    def of(subject: Subject, dies_at: int = 0) -> Life:
+        """Start a subject, or go on with it; it kills itself at its operation `dies_at` on a disk, if that is not 0."""
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join((str(subject.place / "site"), str(ROOT))),
             "XDG_CACHE_HOME": str(subject.place / "cache"),
             "XDG_CONFIG_HOME": str(subject.place / "config"),
+            DIES_AT: str(dies_at),
         }
         command = [sys.executable, "-P", "-m", "nas", *subject.command, "--out", str(subject.now), "--resume"]
         said = (subject.place / f"{subject.name}.txt").open("ab")

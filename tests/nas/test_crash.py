@@ -39,9 +39,13 @@ def test_a_run_that_nobody_touched_has_no_fault(finished: Path, now: Path) -> No
     # A torn line was never written, nor what has another name yet.
     with (now / "log.jsonl").open("ab") as file:
         file.write(b'{"torn')
-    (now / ".tmp-1-front.json").write_text("{")
+    (now / "optimiser").mkdir()
+    rests = [now / ".tmp-1-front.json", now / "optimiser" / ".tmp-1-mean.json"]
+    for rest in rests:
+        rest.write_text("{")
     looks.look()
-    (now / ".tmp-1-front.json").unlink()
+    for rest in rests:
+        rest.unlink()
     looks.end(finished)
     assert (looks.unreadable, looks.lost, looks.doubled) == ([], [], [])
     assert not list(differences(now, finished))
@@ -90,9 +94,10 @@ def test_times_and_facts_of_processes_are_no_difference(finished: Path, now: Pat
 
 
 @pytest.mark.slow
-def test_a_run_and_sweeps_that_are_killed_lose_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [(), ("--writes",)])
+def test_a_run_and_sweeps_that_are_killed_lose_nothing(how: tuple[str, ...], tmp_path: Path) -> None:
     out = tmp_path / "crash.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "crash.py"), "--kills", "12", "--json", str(out)]
+    command = [sys.executable, str(ROOT / "benchmarks" / "crash.py"), "--kills", "12", "--json", str(out), *how]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(out.read_text())
