@@ -35,14 +35,20 @@ _MODE, _TOKEN, _TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_
 _DEFAULT_TOKEN_PATH: Final = "~/.ray/auth_token"
 _ADDRESS: Final = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<plain>[^:/\s]+)):(?P<port>\d{1,5})")
 _LAST_PORT: Final = 65535
+#: What a client says first in HTTP/2 (RFC 9113, 3.4), with settings that are empty, and where a frame says its kind.
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_FRAME_BYTES, _FRAME_KIND, _SETTINGS = 9, 3, b"\x04"
+#: With it Ray speaks that within TLS.
+_TLS: Final = "RAY_USE_TLS"
 #: A cluster may be starting; whoever listens may be loaded.
 _LISTENS_WITHIN_S, _ANSWERS_WITHIN_S = 10.0, 60.0
 _POLL_S: Final = 0.2
 _ASKED: Final = Path(__file__).with_name("ray_asked.py")
 #: How Ray tries to reach a cluster when it is asked whether it answers: by itself, it takes minutes to give up.
 _BRIEFLY: Final = {"RAY_NUM_REDIS_GET_RETRIES": "3", "RAY_gcs_server_request_timeout_seconds": "10"}
-#: A cluster of this machine alone listens on the loopback interface alone, as Ray does where it knows no clusters.
-_LOOPBACK: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+#: A cluster of this machine alone listens on the loopback interface alone, as Ray does where it knows no clusters. Its
+#: cells do not come after all else that runs here, as Ray would have it, since that disturbs what they measure.
+_ALONE: Final = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
 #: Cells go by files: Ray's store of objects is as small as it may be.
 _STORE_BYTES: Final = 80 * 2**20
 #: What Ray says where something is wrong, and what that means.
@@ -113,7 +119,7 @@ def connected(address: str | None) -> Cluster:
 
 
 def _begun() -> Cluster:
-    os.environ.update({_MODE: "token", _TOKEN: secrets.token_hex(32), **_LOOPBACK})
+    os.environ.update({_MODE: "token", _TOKEN: secrets.token_hex(32), **_ALONE})
     # A short path: sockets lie in it, whose paths have an end. Ray keeps its own log there.
     folder = Path(tempfile.mkdtemp(prefix="nas-ray-", dir=machine.FOLDER))
     try:
@@ -163,15 +169,17 @@ def _require_token(address: str) -> None:
 
 
 def _require_listening(address: str) -> None:
-    """Raise InputError where nobody listens at an address, not even after a while."""
+    """Raise InputError where nobody listens at an address, not even after a while, or somebody who is not Ray."""
     found = _ADDRESS.fullmatch(address)
     assert found is not None
     host, port = found["bracketed"] or found["plain"], int(found["port"])
     end = time.monotonic() + _LISTENS_WITHIN_S
     while True:
         try:
-            with socket.create_connection((host, port), timeout=max(_POLL_S, end - time.monotonic())):
-                return
+            with socket.create_connection((host, port), timeout=max(_POLL_S, end - time.monotonic())) as listener:
+                if not os.environ.get(_TLS):
+                    _require_frames(listener)
+            return
         except OSError as error:
             if time.monotonic() + _POLL_S > end:
                 raise InputError(
@@ -180,6 +188,13 @@ def _require_listening(address: str) -> None:
                 ) from error
         stop_if_asked()
         time.sleep(_POLL_S)
+
+
+def _require_frames(listener: socket.socket) -> None:
+    """Raise OSError for a listener that does not speak HTTP/2, as Ray does: it answers with its settings."""
+    listener.sendall(_PREFACE)
+    if listener.recv(_FRAME_BYTES)[_FRAME_KIND:][:1] != _SETTINGS:
+        raise OSError("who listens there is not Ray")
 
 
 def _require_answer(address: str) -> None:

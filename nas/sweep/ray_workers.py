@@ -20,10 +20,10 @@ from nas.config.plugins import Plugins
 from nas.errors import InputError
 from nas.process.files import TEMPORARY, atomic_write_bytes
 from nas.process.interrupt import GRACE_S
+from nas.process.ray_cluster import Cluster, Node, connected
 from nas.process.release import VERSION
 from nas.sweep import ray_node
 from nas.sweep.executor import Executor
-from nas.sweep.ray_cluster import Cluster, Node, connected
 from nas.sweep.ray_node import FROM_DRIVER, Order, Probe
 from nas.sweep.workers import Ended, Task
 

@@ -17,9 +17,9 @@ import pytest
 
 from nas.config.plugins import NO_PLUGINS
 from nas.errors import InputError
+from nas.process.ray_cluster import Cluster, Node
 from nas.sweep import ray_workers
 from nas.sweep.executor import Executor
-from nas.sweep.ray_cluster import Cluster, Node
 from tests.nas.sweep.ray_clusters import Rays, cluster, descendants, sweeping, written
 from tests.nas.sweep.small_sweeps import HOPELESS
 
