@@ -68,6 +68,7 @@ KINDS = (
         r"nas (sweep experiments/sweep\.yaml( --executor ray( --address auto)?)?|status runs/\S+|report runs/sweep)",
         left_out="after a sweep of minutes; test_sweep_command.py does so with short ones",
     ),
+    Kind(r"optuna-dashboard runs/\S+", left_out="is a package of its own"),
     Kind(r"(export RAY_AUTH_MODE=|ray (up|start)|ssh nas@).*", left_out="needs a cluster"),
     # Installing and developing.
     Kind(r"pip install (\.|'\.\[(optuna|ray)\]')", "checkout", leaves="site/bin/nas", environment=WITHOUT_NETWORK),
