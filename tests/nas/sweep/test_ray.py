@@ -181,14 +181,15 @@ def test_a_cell_that_kills_its_process_is_begun_again_and_then_given_up(rays: Ra
 
 
 def test_an_interrupted_sweep_lets_its_cells_stop(rays: Rays, tmp_path: Path) -> None:
-    base = {**MEASURED, "supernet": {"epochs": 10_000}}
+    base = {**MEASURED, "supernet": {"epochs": 1000}}
     path = written(tmp_path, {"seed": [0]}, base)
     files = SweepFiles(tmp_path / "out")
     process = sweeping(
         tmp_path, path, "out", "--executor", "ray", "--address", rays.address, **rays.environment
     )  # fmt: skip
     end = time.monotonic() + 180
-    while not (files.cell("seed-0").log.exists() and '"supernet"' in files.cell("seed-0").log.read_text()):
+    # While programs are compiled a run comes to no safe place, and is left where it is.
+    while not files.cell("seed-0").supernet.exists():
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
