@@ -159,10 +159,16 @@ def save(state: State, identity: Mapping[str, Any], beside: Mapping[str, NDArray
     return to_bytes(arrays, {"step": state.step, **identity})
 
 
-def load(data: bytes, template: State, identity: Mapping[str, Any]) -> State:
-    """The state that `save` wrote; raises InputError if it belongs to another training, by `identity` or weights."""
+def load(data: bytes, template: State, identity: Mapping[str, Any], over: float = math.inf) -> State:
+    """The state that `save` wrote; raises InputError if it belongs to another training, by `identity` or weights.
+
+    From `over` steps on a training has ended, and only what its checkpoint says of itself has to agree.
+    """
     arrays, metadata = from_bytes(data)
-    other = [key for key, value in identity.items() if metadata.get(key) != value]
+    ended = metadata["step"] >= over
+    other = [
+        key for key, value in identity.items() if metadata.get(key) != value and not (ended and key not in metadata)
+    ]
     if other:
         raise InputError(
             f"the checkpoint belongs to another training: {other[0]} was {metadata.get(other[0])} and is "

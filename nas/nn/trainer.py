@@ -145,8 +145,11 @@ class Trainer:
         return loop.save(state, self.identity, beside)
 
     def load(self, data: bytes) -> State:
-        """The state of a checkpoint; raises InputError if it belongs to another training."""
-        return loop.load(data, self.start(), self.identity)
+        """The state of a checkpoint; raises InputError if it belongs to another training.
+
+        Of one that is over, as an older release left it, what that knew nothing of is not asked.
+        """
+        return loop.load(data, self.start(), self.identity, over=self.recipe.steps)
 
     def run(
         self,

@@ -180,11 +180,12 @@ def _require_listening(address: str) -> None:
                 if not os.environ.get(_TLS):
                     _require_frames(listener)
             return
-        except OSError as error:
-            if time.monotonic() + _POLL_S > end:
+        except (OSError, UnicodeError) as error:  # no name of a machine is spelled like that
+            if time.monotonic() + _POLL_S > end or isinstance(error, UnicodeError):
+                why = getattr(error, "strerror", None) or error
                 raise InputError(
-                    f"the Ray cluster at {address} is not there ({error.strerror or error}): start it, give the "
-                    "address of one that runs, or leave --address out for one of this machine alone"
+                    f"the Ray cluster at {address} is not there ({why}): start it, give the address of one "
+                    "that runs, or leave --address out for one of this machine alone"
                 ) from error
         stop_if_asked()
         time.sleep(_POLL_S)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nas.devices.base import Times
 from nas.devices.measurement import Measurement
-from nas.process.files import atomic_write_json, read_json, read_jsonl, understood
+from nas.process.files import atomic_write_json, read_json, read_jsonl, to_line, understood
 from nas.run.artefacts import measured_files
 from nas.run.context import Context
 from nas.run.measurements import append_measurements
@@ -68,12 +68,22 @@ def read_before(context: Context) -> dict[str, Read] | None:
     record = read_json(path, _REMEDY)
     with understood(path, _REMEDY):
         found = {name: _read(each) for name, each in record["winners"].items()}
-        logged = [Measurement.from_dict(row) for row in read_jsonl(context.files.measurements)[record["lines"] :]]
+        later = read_jsonl(context.files.measurements)[record["lines"] :]
+        # As lines: figures that there are none of are not a number, which equals nothing.
+        logged = [to_line(Measurement.from_dict(row).to_dict()) for row in later]
         rows = [each.row for each in found.values() if each.row is not None]
-        append_measurements(context, [row for row in rows if row not in logged])
+        append_measurements(context, [row for row in rows if to_line(row.to_dict()) not in logged])
         of_these = {name: (each["key"], each["sha256"]) for name, each in record["winners"].items()}
         next_look = record["look"] == load_verdicts(context.files).looks + 1
-    if not next_look or of_these != _standing(context):
+    # What did not answer then may do so now, and is asked.
+    back = [
+        budget.name
+        for budget in context.experiment.budgets
+        if budget.name in found
+        and found[budget.name].row is None
+        and context.device(context.experiment.target_of(budget)) is not None
+    ]
+    if not next_look or back or of_these != _standing(context):
         forget_read(context)
         return None
     return found

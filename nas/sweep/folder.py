@@ -64,7 +64,7 @@ def write(files: SweepFiles, name: str, cells: Sequence[Planned]) -> None:
     """
     rows = [_row(each) for each in cells]
     if files.cells.exists():
-        _require_same(files, [plain(row) for row in rows])
+        _require_same(files, [plain(row) for row in rows], cells[0].cell.experiment.plugins)
     else:
         axes = list(cells[0].cell.values)
         atomic_write_json(files.cells, {"schema": SCHEMA, "name": name, "axes": axes, "cells": rows})
@@ -120,14 +120,17 @@ def read(files: SweepFiles) -> Known:
         )
 
 
-def _require_same(files: SweepFiles, rows: Sequence[Mapping[str, Any]]) -> None:
+def _require_same(files: SweepFiles, rows: Sequence[Mapping[str, Any]], plugins: Plugins) -> None:
     before = {cell.name: cell for cell in read(files).cells}
     now = {row["name"]: row for row in rows}
     if odd := [*(set(now) - set(before)), *(set(before) - set(now))]:
         what = "has" if min(odd) in now else "lacks"
         raise InputError(f"{files.root} was begun with another sweep: this one {what} the cell {min(odd)}; {_ANEW}")
     for name, row in now.items():
-        for key, was, value in differences(before[name].experiment, row["experiment"]):
+        # Read and written anew: of what an older release did not know it has the default.
+        with understood(files.cells, _REMEDY):
+            known = plain(dump.plain(parse.experiment(before[name].experiment, plugins)))
+        for key, was, value in differences(known, row["experiment"]):
             raise InputError(
                 f"{files.root} was begun with another sweep: in the cell {name}, {key} was {was!r:.80} and is "
                 f"{value!r:.80}; {_ANEW}"

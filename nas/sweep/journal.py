@@ -11,9 +11,12 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from nas.process.files import RunFolderError, end_of_lines, write_bytes
+from nas.process.files import RunFolderError, end_of_lines, understood, write_bytes
+
+#: What to do without the study that cells were chosen by.
+ANEW: Final = "restore it, or start anew with another --out"
 
 
 class Journal:
@@ -25,7 +28,9 @@ class Journal:
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """The records from a number on; a torn line at the end was never written."""
         lines = self._path.read_bytes().split(b"\n")[:-1] if self._path.exists() else []
-        yield from map(json.loads, lines[log_number_from:])
+        with understood(self._path, ANEW):
+            records = [json.loads(line) for line in lines[log_number_from:]]
+        yield from records
 
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
         """Add records, on disk when it returns; raises RunFolderError where the disk refuses."""

@@ -73,10 +73,14 @@ class Search:
 
 @dataclass(frozen=True)
 class Found:
-    """What a complete cell gave: the figure, if there is one, and how far the budget is broken, 0 where it is kept."""
+    """What a complete cell gave: the figure, if there is one, and how far the budget is broken, 0 where it is kept.
+
+    Where it was not measured `kept` is False, and the prediction says how far it is broken.
+    """
 
     value: float | None
     violation: float
+    kept: bool = False
 
 
 def require_known(by: str, objective: str) -> None:
@@ -105,8 +109,11 @@ def found_in(search: Search, verdicts: Verdicts) -> Found:
     verdict = next((each for each in verdicts.winners if each.name == search.budget), None)
     if verdict is None:
         return Found(search.figure.without, _BROKEN)
-    if verdict.kept is not False:
-        return Found(search.figure.of(verdict), 0.0)
+    if verdict.kept:
+        return Found(search.figure.of(verdict), 0.0, kept=True)
     upper_s, limit_s = verdict.upper_95_s, verdict.budget_s
+    if verdict.kept is None:
+        predicted_s = verdict.predicted_s
+        return Found(search.figure.of(verdict), max(0.0, predicted_s / limit_s - 1) if predicted_s and limit_s else 0.0)
     over = upper_s / limit_s - 1 if upper_s and limit_s else 0.0
     return Found(search.figure.of(verdict), over if over > 0 else _BROKEN)

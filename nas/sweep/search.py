@@ -19,7 +19,7 @@ from nas.seeds import derive_seed
 from nas.sweep import axes, folder
 from nas.sweep.axes import Axis, Drawn, Values
 from nas.sweep.cells import Cell, cell_of, cells_of, name_of
-from nas.sweep.journal import Journal
+from nas.sweep.journal import ANEW, Journal
 from nas.sweep.layout import SweepFiles
 from nas.sweep.naming import short
 from nas.sweep.objective import Search, found_in, of_budget
@@ -83,6 +83,9 @@ class RecipeSearch:
                 storage=storage, study_name=sweep.name, direction=self._search.figure.direction
             )
         )
+        numbers = {trial.number for trial in self._study.get_trials(deepcopy=False)}
+        if lost := [name for name, number in self._trials.items() if number >= 0 and number not in numbers]:
+            raise InputError(f"{files.study} lacks the trial of the cell {lost[0]}; {ANEW}")
         for trial in self._running():
             if trial.number not in self._trials.values():
                 self._take(trial)

@@ -61,7 +61,7 @@ class SweepState:
         if self.search is None:
             return None
         found = [(cell, found_in(self.search, cell.progress.verdicts)) for cell in self.cells if cell.state in COMPLETE]
-        known = [(cell, each.value) for cell, each in found if each.value is not None and each.violation == 0]
+        known = [(cell, each.value) for cell, each in found if each.value is not None and each.kept]
         sign = -1 if self.search.figure.direction == "maximize" else 1
         return min(known, key=lambda pair: sign * pair[1], default=None)
 

@@ -1,14 +1,22 @@
 """The genomes of a training step."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from nas.errors import InputError
+from nas.nn import loop
+from nas.nn.batches import TrainingSet
+from nas.nn.loop import Recipe
 from nas.supernet.sampling import Sandwich, largest, operator_genes, smallest
+from nas.supernet.training import supernet_trainer
 from search_spaces.lightnas import lightnas
 from search_spaces.mobile import mobile
 from search_spaces.nasbench201 import nasbench201
 from search_spaces.slots import SearchSpace, random_genomes
 from search_spaces.toy import OPERATORS, toy
+from tests.nas.small_spaces import CLASSES
 
 
 def test_no_network_is_larger_or_smaller(tiny: SearchSpace) -> None:
@@ -74,6 +82,19 @@ def test_a_checkpoint_tells_where_a_step_trains_more_than_it_did() -> None:
     space = toy((1, 8, 8), 3)
     assert Sandwich(space, 2).identity == {"random_subnets": 2}
     assert Sandwich(space, 1).identity == {"random_subnets": 1, "networks": len(OPERATORS)}
+
+
+def test_one_that_an_older_release_ended_is_taken_and_one_in_training_is_not(pictures: TrainingSet) -> None:
+    space = toy((1, 8, 8), CLASSES)
+    trainer = supernet_trainer(space, pictures, Recipe(5, batch_size=16), seed=1, random_subnets=1)
+    told = {key: value for key, value in trainer.identity.items() if key != "networks"}
+    assert len(told) == len(trainer.identity) - 1
+    start = trainer.start()
+    assert trainer.load(loop.save(replace(start, step=5), told)).step == 5
+    with pytest.raises(InputError, match="another training: networks was None and is 4"):
+        trainer.load(loop.save(replace(start, step=4), told))
+    with pytest.raises(InputError, match="another training: seed"):
+        trainer.load(loop.save(replace(start, step=5), {**told, "seed": 2}))
 
 
 @pytest.mark.parametrize("space", [toy((1, 8, 8), 3), mobile((1, 8, 8), 3, "8x8")])

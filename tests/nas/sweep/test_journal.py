@@ -5,6 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
+from nas.errors import InputError
 from nas.sweep.journal import Journal
 
 
@@ -28,3 +31,12 @@ def test_a_journal_loses_no_line_and_goes_on_behind_a_torn_one(tmp_path: Path) -
     assert list(Journal(path).read_logs(0)) == rows
     Journal(path).append_logs([{"number": 0}])
     assert list(Journal(path).read_logs(0)) == [*rows, {"number": 0}]
+
+
+@pytest.mark.parametrize("damage", [b"\xff{}\n", b"{\n", b"nothing\n"])
+def test_a_damaged_line_is_said_to_be(damage: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "study.log"
+    Journal(path).append_logs([{"number": 0}])
+    path.write_bytes(path.read_bytes() + damage + b'{"number": 1}\n')
+    with pytest.raises(InputError, match=r"study\.log cannot be read .*restore it"):
+        list(Journal(path).read_logs(0))

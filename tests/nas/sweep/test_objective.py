@@ -56,16 +56,17 @@ def test_without_optuna_there_is_one_sentence(
 @pytest.mark.parametrize(
     ("objective", "measured", "kept", "found"),
     [
-        ("accuracy", {"accuracy": {"val": 0.9}, "upper_95_s": 0.1}, True, Found(0.9, 0.0)),
         ("accuracy", {"accuracy": {"val": 0.9}}, None, Found(0.9, 0.0)),
+        ("accuracy", {"accuracy": {"val": 0.9}, "predicted_s": 0.3}, None, Found(0.9, pytest.approx(0.5))),
+        ("accuracy", {"accuracy": {"val": 0.9}, "upper_95_s": 0.1}, True, Found(0.9, 0.0, kept=True)),
         ("accuracy", {"accuracy": {"val": 0.9}, "upper_95_s": 0.3}, False, Found(0.9, pytest.approx(0.5))),
         # Its answers are others than those of the network that was trained.
         ("accuracy", {"accuracy": {"val": 0.9}, "upper_95_s": 0.1}, False, Found(0.9, 1.0)),
         ("accuracy", None, None, Found(0.0, 1.0)),
-        ("latency", {"upper_95_s": 0.1}, True, Found(0.1, 0.0)),
+        ("latency", {"upper_95_s": 0.1}, True, Found(0.1, 0.0, kept=True)),
         ("latency", None, None, Found(None, 1.0)),
-        ("params", {"counts": {"params": 1200}}, True, Found(1200, 0.0)),
-        ("energy", {}, True, Found(None, 0.0)),
+        ("params", {"counts": {"params": 1200}}, True, Found(1200, 0.0, kept=True)),
+        ("energy", {}, True, Found(None, 0.0, kept=True)),
     ],
 )
 def test_what_a_verdict_is_worth(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from nas.config import parse
 from nas.errors import InputError
+from nas.process.files import atomic_write_json
 from nas.process.lock import holder, locked
 from nas.sweep import folder, running
 from nas.sweep.layout import SweepFiles
@@ -199,6 +201,16 @@ def test_another_sweep_is_not_carried_on_with(changed: dict[str, object], messag
     begun(write_sweep(tmp_path, AXES), tmp_path / "out")
     with pytest.raises(InputError, match=message):
         begun(write_sweep(tmp_path, changed["axes"]), tmp_path / "out")
+
+
+def test_a_sweep_of_an_older_release_that_knew_fewer_keys_goes_on(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path, AXES)
+    files, _ = begun(path, tmp_path / "out")
+    record = json.loads(files.cells.read_text())
+    for row in record["cells"]:
+        del row["experiment"]["supernet"]["averaging"], row["experiment"]["supernet"]["final_rate"]
+    atomic_write_json(files.cells, {key: value for key, value in record.items() if not key.startswith("@")})
+    begun(path, tmp_path / "out")
 
 
 def test_an_experiment_that_was_changed_meanwhile_is_named_with_its_key(tmp_path: Path) -> None:

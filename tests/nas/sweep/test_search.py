@@ -157,6 +157,16 @@ def test_a_trial_without_a_cell_becomes_one(drawn: tuple[str, ...], tmp_path: Pa
     assert RecipeSearch(files, prepared(load(file))[0]).cells[0].cell.values == values
 
 
+def test_a_search_without_its_study_is_refused(tmp_path: Path) -> None:
+    """Its trials would be counted from the beginning, and cells told of others' results."""
+    file, files = write_search(tmp_path), SweepFiles(tmp_path / "out")
+    files.root.mkdir()
+    RecipeSearch(files, prepared(load(file))[0]).next()
+    files.study.unlink()
+    with pytest.raises(InputError, match=r"study\.log lacks the trial of the cell .*restore it"):
+        RecipeSearch(files, prepared(load(file))[0])
+
+
 def test_several_workers_search_together(tmp_path: Path) -> None:
     workers = Answering(3)
     files = searched(write_search(tmp_path), tmp_path / "out", workers)
