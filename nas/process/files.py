@@ -16,7 +16,7 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,13 +92,25 @@ def append_jsonl(path: Path, records: Iterable[Mapping[str, object]]) -> None:
     Each has its number, so that lines that are lost are seen. On disk when it returns. Raises RunFolderError when the
     disk refuses; the file then ends where it ended before. Several processes may append: one at a time does.
     """
+
+    def lines(descriptor: int, end: int) -> bytes:
+        numbered = enumerate(records, start=1 + _lines(descriptor, end))
+        return "".join(to_line(sealed({**record, LINE: number})) + "\n" for number, record in numbered).encode()
+
+    append_lines(path, lines)
+
+
+def append_lines(path: Path, lines: Callable[[int, int], bytes]) -> None:
+    """Append in a single write what `lines` makes of the open file and the place where its whole lines end.
+
+    What follows that place is torn and goes. Safety and errors are those of `append_jsonl`.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # until it is closed
-            end = end_of_lines(descriptor)
-            numbered = enumerate(records, start=1 + _lines(descriptor, end))
-            data = "".join(to_line(sealed({**record, LINE: number})) + "\n" for number, record in numbered).encode()
+            end = _end_of_lines(descriptor)
+            data = lines(descriptor, end)
             if end == 0:
                 _sync(path.parent)  # the file may be new, and its name must survive as its lines do
             os.ftruncate(descriptor, end)
@@ -245,7 +257,7 @@ def _lines(descriptor: int, end: int, block: int = 1 << 20) -> int:
     return sum(os.pread(descriptor, min(block, end - at), at).count(b"\n") for at in range(0, end, block))
 
 
-def end_of_lines(descriptor: int, block: int = 1 << 16) -> int:
+def _end_of_lines(descriptor: int, block: int = 1 << 16) -> int:
     """The position after the last newline, 0 if there is none: whatever follows it is a torn line."""
     end = os.lseek(descriptor, 0, os.SEEK_END)
     while end > 0:

@@ -131,7 +131,7 @@ def _begun() -> Cluster:
             object_store_memory=_STORE_BYTES,
             _temp_dir=str(folder),
         )
-    except BaseException:
+    except BaseException:  # whatever ended the start is told on, and leaves no folder
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return Cluster("this machine", folder)

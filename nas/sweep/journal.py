@@ -6,14 +6,12 @@ leaves a lock behind where its process is killed, and a torn line that no line m
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from nas.process.files import RunFolderError, end_of_lines, understood, write_bytes
+from nas.process.files import append_lines, understood
 
 #: What to do without the study that cells were chosen by.
 ANEW: Final = "restore it, or start anew with another --out"
@@ -35,23 +33,4 @@ class Journal:
     def append_logs(self, logs: Sequence[dict[str, Any]]) -> None:
         """Add records, on disk when it returns; raises RunFolderError where the disk refuses."""
         data = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-        try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                end = end_of_lines(descriptor)
-                os.ftruncate(descriptor, end)
-                os.lseek(descriptor, end, os.SEEK_SET)
-                try:
-                    write_bytes(descriptor, data)
-                    os.fsync(descriptor)
-                except OSError:
-                    os.ftruncate(descriptor, end)
-                    raise
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise RunFolderError(
-                f"cannot write {self._path}: {error.strerror or error}; the lines before are intact: make room or give "
-                "access, then continue with --resume"
-            ) from error
+        append_lines(self._path, lambda descriptor, end: data)

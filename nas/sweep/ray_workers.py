@@ -132,7 +132,7 @@ def on_cluster(executor: Executor, plugins: Plugins, root: Path) -> RayWorkers:
         _require_storage(cluster, nodes, root.resolve())
         _require_room(cluster, executor)
         return RayWorkers(cluster, executor, plugins)
-    except BaseException:
+    except BaseException:  # told on; a cluster that was begun for this ends
         cluster.close()
         raise
 
