@@ -16,8 +16,8 @@ from nas.run.rungs import AtRung
 from nas.sweep import folder
 from nas.sweep.cells import cells_of
 from nas.sweep.layout import SweepFiles
-from nas.sweep.running import Happened, carry_out
 from nas.sweep.rungs import rungs_of
+from nas.sweep.running import Happened, carry_out
 from nas.sweep.sharing import Planned, planned
 from nas.sweep.sweep_file import load
 from nas.sweep.workers import Ended, Task
@@ -83,10 +83,11 @@ class Pretended:
         with RunFolder.open(files.root, resume=True) as run:
             atomic_write_bytes(files.environment, b"{}")
             run.log("begin", stage=step)
-            if step == "supernet" and self._is_stopped(name, files, run):
-                return
             if step == "supernet":
-                taken = parse.load(files.experiment).supernet.reuse
+                experiment = parse.load(files.experiment)
+                taken = experiment.supernet.reuse
+                if taken is None and self._is_stopped(name, experiment, run):
+                    return
                 if taken is None:
                     self.trained[name] += 1
                 else:
@@ -99,11 +100,11 @@ class Pretended:
             self.tick()
             run.log("end", stage=step, seconds=1.0)
 
-    def _is_stopped(self, name: str, files: RunFiles, run: RunFolder) -> bool:
+    def _is_stopped(self, name: str, experiment: Experiment, run: RunFolder) -> bool:
         """Report and stop as the stage does, with an instant at which one can be killed between all that is written."""
-        experiment, sweep = parse.load(files.experiment), self.sweeps.get(name)
+        sweep = self.sweeps.get(name)
         rungs = None if sweep is None else rungs_of(sweep, name)
-        if rungs is None or self.worth is None or experiment.supernet.reuse is not None:
+        if rungs is None or self.worth is None:
             return False
         for epoch in rungs.epochs(experiment.supernet.epochs):
             self.tick()

@@ -116,7 +116,14 @@ def test_a_damaged_file_is_named_with_what_to_do(record: dict[str, Any], tmp_pat
 
 @pytest.mark.parametrize(
     ("least", "factor", "epochs", "rungs"),
-    [(2, 3, 20, (2, 6, 18)), (2, 3, 18, (2, 6)), (1, 2, 9, (1, 2, 4, 8)), (5, 4, 6, (5,)), (5, 4, 5, ()), (9, 2, 5, ())],
+    [
+        (2, 3, 20, (2, 6, 18)),
+        (2, 3, 18, (2, 6)),
+        (1, 2, 9, (1, 2, 4, 8)),
+        (5, 4, 6, (5,)),
+        (5, 4, 5, ()),
+        (9, 2, 5, ()),
+    ],
 )
 def test_rungs_are_before_the_end(least: int, factor: int, epochs: int, rungs: tuple[int, ...]) -> None:
     assert Scheduler(min_epochs=least, reduction_factor=factor).rungs(epochs) == rungs

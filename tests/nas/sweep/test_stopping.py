@@ -15,6 +15,7 @@ import pytest
 from nas.config.settings import Experiment
 from nas.process.files import read_json, read_jsonl
 from nas.process.lock import locked
+from nas.run.folder import RunFolder
 from nas.run.progress import progress_of
 from nas.sweep import running
 from nas.sweep.layout import SweepFiles
@@ -79,19 +80,21 @@ def test_cells_that_are_behind_are_stopped_and_over(tmp_path: Path, nas: Command
     assert "2 of 5 cells complete, 0 kept, 3 stopped\n" in told and "goes on" not in told
     assert re.search(r"^learning_rate-0.02 +stopped +after epoch 1, with 2.0%", told, re.MULTILINE)
     run = files.cell("learning_rate-0.02")
-    assert f"{run.root}: stopped by its sweep after epoch 1, with 2.0%: `nas run ... --resume`" in nas(
-        "status", str(run.root)
-    ).out
+    assert (
+        f"{run.root}: stopped by its sweep after epoch 1, with 2.0%: `nas run ... --resume`"
+        in nas("status", str(run.root)).out
+    )
     view = build(files)
-    assert view.answer.headline == "0 of 2 cells kept their budgets." and "3 of 5 were stopped early" in view.answer.text
+    assert (
+        view.answer.headline == "0 of 2 cells kept their budgets." and "3 of 5 were stopped early" in view.answer.text
+    )
     assert [(each.badge, each.cell.cause) for each in view.cells][3] == ("not-measured", "after epoch 1, with 2.0%")
 
 
 def test_cells_of_other_questions_are_not_compared(tmp_path: Path) -> None:
     """A cell with a tighter budget is not the worse one for it."""
-    axes = {RATE: [0.1, 0.01, 0.02], "budgets.0.latency": ["2 ms", "4 ms"], "target.threads": [1, 2]}
-    base = {**BASE, "winners": {"epochs": 1}}
-    files, cells = begun(write_sweep(tmp_path, axes, base, scheduler=ASHA), tmp_path / "out")
+    axes = {RATE: [0.1, 0.01], "budgets.0.latency": ["2 ms", "4 ms"], "target.threads": [1, 2]}
+    files, cells = begun(write_sweep(tmp_path, axes, BASE, scheduler=ASHA), tmp_path / "out")
     # Those of one rate share weights: of each question one training has to be there.
     alone = [replace(cell, group=number) for number, cell in enumerate(cells, start=1)]
     carried_out(files, alone, comparing())
@@ -101,7 +104,7 @@ def test_cells_of_other_questions_are_not_compared(tmp_path: Path) -> None:
     assert len(groups) == 4 and '{"budgets.0.latency": "2 ms", "target.threads": 1}' in groups
 
 
-SHARED = {RATE: [0.1, 0.01, 0.2], "winners.epochs": [1, 2, 3]}
+SHARED = {RATE: [0.1, 0.01], "winners.epochs": [1, 2, 3]}
 WITH = {f"learning_rate-0.01_epochs-{epochs}": "with learning_rate-0.01_epochs-1" for epochs in (2, 3)}
 
 
@@ -110,12 +113,12 @@ def test_who_waits_for_weights_is_stopped_with_their_training(room: int, tmp_pat
     files, cells = begun(write_sweep(tmp_path, SHARED, BASE, scheduler=ASHA), tmp_path / "out")
     workers = comparing(room)
     assert carried_out(files, cells, workers) == {}
-    assert {*WITH}.isdisjoint(workers.begun) and len(workers.begun) == 7
+    assert {*WITH}.isdisjoint(workers.begun) and len(workers.begun) == 4
     found = states(files)
     assert {name: cause for name, (state, cause) in found.items() if state == "stopped"} == {
         "learning_rate-0.01_epochs-1": "after epoch 1, with 1.0%", **WITH
     }  # fmt: skip
-    assert len(read_jsonl(files.rungs)) == 5, "only those that train are compared"
+    assert len(read_jsonl(files.rungs)) == 3, "only those that train are compared"
     again = comparing()
     assert carried_out(files, cells, again) == {} and not again.begun
 
@@ -126,6 +129,8 @@ def test_weights_that_are_trained_on_after_all_serve_those_that_waited(tmp_path:
     # Somebody goes on with the cell alone: no sweep, no rungs.
     trainer, alone = files.cell("learning_rate-0.01_epochs-1"), Pretended()
     alone.running[trainer.root.name] = trainer
+    with RunFolder.open(trainer.root, resume=True) as run:
+        run.log("begin", stage="calibrate")
     with locked(trainer.root):
         assert states(files)[trainer.root.name][0] == "running"
     for _ in range(4):
@@ -134,10 +139,12 @@ def test_weights_that_are_trained_on_after_all_serve_those_that_waited(tmp_path:
     assert {name: states(files)[name] for name in WITH} == dict.fromkeys(WITH, ("waiting", ""))
     again = comparing()
     assert carried_out(files, cells, again) == {} and sorted(again.begun) == sorted(WITH)
-    assert not again.trained and Watcher(files).look().count("not kept") == 9
+    assert not again.trained and Watcher(files).look().count("not kept") == 6
 
 
-def killed_on_and_on(rng: random.Random, attempt: Callable[[Pretended], object], most: int, made: Callable[[], Pretended]) -> int:
+def killed_on_and_on(
+    rng: random.Random, attempt: Callable[[Pretended], object], most: int, made: Callable[[], Pretended]
+) -> int:
     """Begin a sweep, kill it, and go on with it until it is over; returns how often it was killed."""
     kills = 0
     while True:
@@ -158,7 +165,7 @@ def killed_on_and_on(rng: random.Random, attempt: Callable[[Pretended], object],
             return kills
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_a_kill_at_any_instant_changes_no_decision(seed: int, tmp_path: Path) -> None:
     """Also between what a cell reports and its end: it reports once, and comes to the same."""
     path = write_sweep(tmp_path, SHARED, BASE, scheduler=ASHA)
@@ -182,19 +189,17 @@ def answering() -> Pretended:
 
 def told(files: SweepFiles) -> dict[str, tuple[str, dict[int, float]]]:
     """What the study knows of each cell: the state of its trial, and what it was worth while it trained."""
-    return {
-        trial.user_attrs["cell"]: (trial.state.name, trial.intermediate_values) for trial in study_of(files).trials
-    }
+    return {trial.user_attrs["cell"]: (trial.state.name, trial.intermediate_values) for trial in study_of(files).trials}
 
 
 def test_a_search_is_told_what_was_stopped(tmp_path: Path) -> None:
-    files = searched(write_search(tmp_path, scheduler=ASHA), tmp_path / "out", answering())
+    files = searched(write_search(tmp_path, scheduler=ASHA, samples=8), tmp_path / "out", answering())
     trials, found = told(files), states(files)
-    assert list(trials) == names(files) and len(trials) == 14
+    assert list(trials) == names(files) and len(trials) == 8
     assert {name: trial for name, (trial, _) in trials.items()} == {
         name: "PRUNED" if state == "stopped" else "COMPLETE" for name, (state, _) in found.items()
     }
-    assert 2 < sum(state == "stopped" for state, _ in found.values()) < 12
+    assert 1 < sum(state == "stopped" for state, _ in found.values()) < 7
     experiments = {row["name"]: row["experiment"] for row in read_json(files.cells, "")["cells"]}
     for name, (_, values) in trials.items():
         assert values == {1: pytest.approx(experiments[name]["supernet"]["learning_rate"])}
@@ -203,7 +208,7 @@ def test_a_search_is_told_what_was_stopped(tmp_path: Path) -> None:
 
 
 def test_a_search_that_is_killed_prunes_the_same_cells_and_those_that_wait_for_their_weights(tmp_path: Path) -> None:
-    file = write_search(tmp_path, DRAWN, scheduler=ASHA, samples=12)
+    file = write_search(tmp_path, DRAWN, scheduler=ASHA, samples=9)
     files = searched(file, tmp_path / "undisturbed", answering())
     trials, found = told(files), states(files)
     waited = [name for name, (_, cause) in found.items() if cause.startswith("with ")]
@@ -214,5 +219,5 @@ def test_a_search_that_is_killed_prunes_the_same_cells_and_those_that_wait_for_t
     def attempt(workers: Pretended) -> None:
         searched(file, out, workers)
 
-    assert killed_on_and_on(random.Random(0), attempt, 30, answering) > 1
+    assert killed_on_and_on(random.Random(0), attempt, 30, answering) > 0
     assert (told(SweepFiles(out)), states(SweepFiles(out))) == (trials, found)
