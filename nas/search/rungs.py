@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 from statistics import fmean
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,7 @@ class _ByWeights(Evaluation):
     @cached_property
     def evaluator(self) -> Evaluator | Ranking:
         """The judge."""
-        return SharedWeights(self.context)
+        return cast(Evaluator, SharedWeights(self.context))
 
 
 def ends(problem: BudgetProblem) -> tuple[int, Genomes] | None:
