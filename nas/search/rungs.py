@@ -13,6 +13,7 @@ from typing import Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.process.machine import breathe
 from nas.run.context import Context
 from nas.run.rungs import AtRung, Judged
 from nas.search.evaluation import Evaluation
@@ -50,6 +51,7 @@ class RungJudge:
         return AtRung(value, self._problem.experiment.budgets[number].name, networks)
 
     def _judged(self, evaluation: Evaluation, number: int, genome: NDArray[np.int64]) -> Judged:
+        breathe()
         at = evaluation.trial(genome, 0, 0, 1).budgets[number]
         # A network that no thresholds bring within its budget by these weights is worth what a search takes it for.
         accuracy = 0.0 if at is None or at.accuracy is None else at.accuracy

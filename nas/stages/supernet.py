@@ -2,7 +2,7 @@
 
 Writes supernet.safetensors, which is also the checkpoint: weights, optimiser and step together, and architecture
 searches that go on in turns with the training, so that a killed one goes on as if it had not stopped; and before it
-supernet_images.npz, which images they see.
+supernet_images.npz, which images they see. Where a sweep compares its cells, the run may be stopped at a checkpoint.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nas.errors import StoppedEarly
 from nas.outlook.effort import step_flops
 from nas.outlook.rate import learn
 from nas.process.files import atomic_write_bytes
-from nas.process.machine import breathe, computing
+from nas.process.machine import computing
 from nas.run.context import Context
 from nas.run.progress import STOPPED
 from nas.run.reuse import note_taken, take_weights, write_seen
@@ -86,7 +86,7 @@ def _train(context: Context) -> None:
             # One that went on by itself beyond a rung is not stopped there any more.
             if step >= state.step:
                 state, reached_s = go_on(state, step), time.perf_counter()
-                compare(reached_s - begun_s)
+                compare(begun_s)
                 judging_s += time.perf_counter() - reached_s
         go_on(state)
     # What `nas check` will expect of the next training.
@@ -122,12 +122,11 @@ def _rungs(context: Context, trainer: Trainer) -> Iterator[tuple[int, Callable[[
             yield step, partial(_compare, context, rungs, judge, epoch)
 
 
-def _compare(context: Context, rungs: Rungs, judge: RungJudge, epoch: int, spent_s: float) -> None:
+def _compare(context: Context, rungs: Rungs, judge: RungJudge, epoch: int, begun_s: float) -> None:
     """Report what the weights are worth, once, and raise StoppedEarly where others are worth more.
 
     The checkpoint is there: who is killed meanwhile comes to the same.
     """
-    breathe()
     value = rungs.reported(epoch)
     if value is None:
         found = judge()
@@ -137,7 +136,9 @@ def _compare(context: Context, rungs: Rungs, judge: RungJudge, epoch: int, spent
         value = found.value
     how = f"{value:.1%} on validation images after {epoch} of {context.experiment.supernet.epochs} epochs"
     if rungs.stops(epoch):
-        context.run.log(STOPPED, stage="supernet", epoch=epoch, value=value, seconds=round(spent_s, 3))
+        context.run.log(
+            STOPPED, stage="supernet", epoch=epoch, value=value, seconds=round(time.perf_counter() - begun_s, 3)
+        )
         raise StoppedEarly(
             f"stopped early: {how}, and others of its sweep had more; on its own it goes on with `nas run` and --resume"
         )

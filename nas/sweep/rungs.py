@@ -97,10 +97,11 @@ def reports(files: SweepFiles) -> tuple[Report, ...]:
     """All that was reported; raises InputError where the file is damaged."""
     rows = read_jsonl(files.rungs)
     with understood(files.rungs, _REMEDY):
-        return tuple(
-            Report(row["cell"], row["epoch"], math.nan if row["value"] is None else float(row["value"]), row["group"])
-            for row in rows
-        )
+        return tuple(Report(str(row["cell"]), int(row["epoch"]), _number(row["value"]), row["group"]) for row in rows)
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
 
 
 def decisions(reduction_factor: int, values: Iterable[float]) -> list[bool]:

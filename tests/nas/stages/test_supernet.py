@@ -50,7 +50,7 @@ def train(run: Path, rungs: Rungs | None) -> None:
             supernet.train_supernet(replace(context, rungs=rungs))
 
 
-@pytest.mark.parametrize("instant", ["report", "stops"])
+@pytest.mark.parametrize("instant", [pytest.param("report", marks=pytest.mark.slow), "stops"])
 def test_who_is_killed_at_a_rung_reports_once_and_stops_and_goes_on_alone(
     instant: str, run: Path, finished: Path, rungs: CellRungs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,7 +106,10 @@ def test_a_value_that_is_no_number_is_kept_as_such(tmp_path: Path) -> None:
     assert math.isnan(broken.reported(2) or 0.0) and broken.stops(2)
 
 
-@pytest.mark.parametrize("record", [{}, {"cell": "x", "epoch": 2, "value": "much", "group": {}}])
+@pytest.mark.parametrize(
+    "record",
+    [{}, {"cell": "x", "epoch": 2, "value": "much", "group": {}}, {"cell": "x", "epoch": [], "value": 1, "group": 0}],
+)
 def test_a_damaged_file_is_named_with_what_to_do(record: dict[str, Any], tmp_path: Path) -> None:
     files = SweepFiles(tmp_path)
     append_jsonl(files.rungs, [record])

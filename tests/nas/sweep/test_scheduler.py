@@ -16,6 +16,7 @@ from nas.run.layout import RunFiles
 from nas.run.progress import progress_of
 from nas.sweep.layout import SweepFiles
 from nas.sweep.scheduler import Scheduler
+from nas.sweep.search import RecipeSearch, prepared
 from nas.sweep.sweep_file import load
 from tests.nas.small_runs import Command, hashes, small
 from tests.nas.sweep.pretended import begun
@@ -110,6 +111,15 @@ def test_a_sweep_goes_on_with_the_scheduler_that_it_was_begun_with(tmp_path: Pat
     begun(write_sweep(tmp_path, AXES, small(), scheduler=FIRST), tmp_path / "out")
 
 
+def test_a_search_goes_on_with_the_scheduler_that_it_was_begun_with(tmp_path: Path) -> None:
+    axes, keys, files = {RATE: {"log": [0.1, 0.2]}}, {**SEARCHED, "scheduler": FIRST}, SweepFiles(tmp_path / "out")
+    files.root.mkdir()
+    RecipeSearch(files, prepared(load(write_sweep(tmp_path, axes, small(), **keys)))[0])
+    RecipeSearch(files, prepared(load(write_sweep(tmp_path, axes, small(), **keys)))[0])
+    with pytest.raises(InputError, match=r"another sweep: scheduler\.min_epochs was 1 and is 2"):
+        RecipeSearch(files, prepared(load(write_sweep(tmp_path, axes, small(), **{**keys, "scheduler": "asha"})))[0])
+
+
 def test_a_sweep_of_a_release_that_knew_no_scheduler_goes_on(tmp_path: Path) -> None:
     files, _ = begun(write_sweep(tmp_path, AXES, small()), tmp_path / "out")
     assert "scheduler" not in json.loads(files.cells.read_text())
@@ -122,7 +132,7 @@ GOOD, BAD = "learning_rate-0.1", "learning_rate-0.0001"
 #: Two epochs, of which the first tells a rate that is much too low from a good one; nothing is measured.
 PREDICTED = small(
     budgets=[{"name": "worst", "latency": "200 ms"}], target={"device": "rpi4b", "runner": "onnxruntime"},
-    search={**small()["search"], "evaluations": 5},
+    search={**small()["search"], "evaluations": 3}, winners={"epochs": 0, "candidates": 1},
 )  # fmt: skip
 
 

@@ -208,7 +208,7 @@ def test_a_search_is_told_what_was_stopped(tmp_path: Path) -> None:
 
 
 def test_a_search_that_is_killed_prunes_the_same_cells_and_those_that_wait_for_their_weights(tmp_path: Path) -> None:
-    file = write_search(tmp_path, DRAWN, scheduler=ASHA, samples=9)
+    file = write_search(tmp_path, DRAWN, scheduler=ASHA, samples=7)
     files = searched(file, tmp_path / "undisturbed", answering())
     trials, found = told(files), states(files)
     waited = [name for name, (_, cause) in found.items() if cause.startswith("with ")]
