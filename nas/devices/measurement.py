@@ -143,9 +143,9 @@ class Measurement:
 
     `broken` names the budgets that this reading showed to be broken, `budget` the one that it was taken for; `stream`
     is over test images that leave by thresholds, and `rates` the shares of them that left at each exit, where the
-    budget is about that: a mean, or single calls of a network with exits. `reference_s` is what the reference network took
-    meanwhile, usually, or None where the core was never undisturbed beside it; it, `rates` and `conditions` are None in
-    files of older releases.
+    budget is about that: a mean, or single calls of a network with exits. `reference_s` is what the reference network
+    took meanwhile, usually, or None where the core was never undisturbed beside it; it, `rates` and `conditions` are
+    None in files of older releases.
     """
 
     purpose: Purpose
