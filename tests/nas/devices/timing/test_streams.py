@@ -43,7 +43,10 @@ class Camera:
 
     def read(self, single: SinglePlan) -> SingleReadings:
         """Calls as a session takes them."""
-        wall = lambda: self.now  # noqa: E731
+
+        def wall() -> float:
+            return self.now
+
         probe = Probe(wall, self._probe)
         clocks = Clocks(wall, wall, probe, waited=lambda alone: None, stolen=lambda: None, sleep=self.sleep)
         job = SingleJob(self.call, list(range(len(self.takes))), single)
