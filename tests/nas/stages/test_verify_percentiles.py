@@ -170,6 +170,16 @@ def test_a_network_whose_worst_case_is_too_slow_keeps_a_percentile(run: Path, of
     assert row["exits"][-1]["calls"] == 0 and not row["broken"]
 
 
+def test_which_images_come_is_drawn_with_the_seed_and_anew_each_time(run: Path) -> None:
+    camera = Camera([])
+    with asking(run, "p95", None, camera) as context:
+        verify.measure_winners(context)
+        verify.measure_winners(context)
+        drawn = [each.single.seed for each in camera.asked if each.purpose == "winner" and each.single is not None]
+        key = standing(context)[0]["late"].trial.key
+        assert drawn == [context.seed("verify", "stream", key, look) for look in (0, 1)]
+
+
 def beyond(share: float) -> Callable[[Context, Winner], float]:
     """In place of settling: lets so large a share of the test images run on to the last exit."""
 
