@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,12 @@ import pytest
 import yaml
 
 from nas.config import parse
-from nas.config.budget import Budget, BudgetOf
+from nas.config.budget import BudgetOf
 from nas.deploy import thresholds
 from nas.deploy.artefact import Artefact
 from nas.devices.base import DeviceFinder, Session, Times, Wanted
-from nas.devices.conditions import Conditions
 from nas.devices.local import InProcess, InProcessSession
-from nas.devices.measurement import LEVELS, ExitTime, quantiles_of
+from nas.devices.measurement import ExitTime, quantiles_of
 from nas.devices.runners import runner_for
 from nas.devices.timing.measuring import Clocks
 from nas.devices.timing.plan import LEAST_CALLS, Plan
@@ -34,7 +33,7 @@ from nas.run.trial import load_batches
 from nas.run.verdict import Verdict
 from nas.run.verdict_files import load_verdicts
 from nas.run.winners import Winner, files_of, standing, write_choice, write_unmet
-from nas.search import settling, winner_readings
+from nas.search import settling
 from nas.stages import export, train, verify
 from tests.nas.opened_runs import opened, untrained
 from tests.nas.small_runs import small
@@ -255,47 +254,6 @@ def test_thresholds_are_solved_anew_where_what_is_measured_takes_too_long(run: P
         found = thresholds.read(files_of(context, winner).root, winner.trial.key, 2)
     assert allowed_s < LIMIT_S and np.isfinite(found[0])
     assert len(camera.asked) == 2 and all(each.purpose is None and each.leaves for each in camera.asked)
-
-
-@pytest.mark.parametrize(
-    ("share", "bound_s", "rates", "images", "raised_s"),
-    [
-        (0.99, 1.2e-3, (1.0, 0.0), 300, 1.2e-3),
-        (0.99, 1.2e-3, (1.0, 0.0), 200, 4.8e-3),
-        (0.95, 1.2e-3, (1.0, 0.0), 60, 1.2e-3),
-        (0.95, 1.2e-3, (0.98, 0.02), 300, 1.2e-3),
-        (0.95, 1.2e-3, (0.98, 0.02), 100, 4.8e-3),
-        (0.99, 5e-3, (0.98, 0.02), 100, 5e-3),
-        (0.99, np.inf, (1.0, 0.0), 10, np.inf),
-        (0.99, 1.2e-3, (1.0, 0.0), 0, 1.2e-3),
-    ],
-)
-@pytest.mark.parametrize("slower", [1.0, 3.0])
-def test_a_bound_holds_for_other_images(
-    share: float, bound_s: float, rates: tuple[float, ...], images: int, raised_s: float, slower: float
-) -> None:
-    """Where another exit may decide, by as much as calls to it take longer; at a duty cycle all do."""
-    to_exits = (ExitTime(EARLY_S / slower, 1.0), ExitTime(LATE_S / slower, 1.0))
-    single_s = tuple(np.where(np.array(LEVELS) < 0.99, EARLY_S, 1.1 * EARLY_S).tolist())
-    times = Times(to_exits, ExitTime(EARLY_S, 1.0, calls=900), None, single_s)
-    found = winner_readings.for_other_images(share, bound_s, times, np.array(rates), images)
-    assert found == pytest.approx(raised_s)
-    alone = replace(times, stream=None)
-    assert winner_readings.for_other_images(share, bound_s, alone, np.array(rates), images) == bound_s
-
-
-def test_without_a_stream_the_calls_to_the_last_exit_decide() -> None:
-    """As of networks of one exit, and in the readings of older releases."""
-    late = ExitTime(LATE_S, LATE_S, p95_s=LATE_S, p99_s=LATE_S, calls=900, p95_upper_s=LATE_S, p99_upper_s=LATE_S)
-    early, budget = ExitTime(EARLY_S, EARLY_S), Budget(LIMIT_S, "p99", "late")
-    taken = winner_readings.Taken(Times((early, late)), np.array([1.0, 0.0]), Conditions("runtime", 1))
-    assert winner_readings.deciding(budget, taken) == (LATE_S, LATE_S, "")
-    over = replace(late, p99_s=EARLY_S, p99_upper_s=1.5 * EARLY_S)
-    streamed = replace(taken, times=replace(taken.times, stream=over))
-    assert winner_readings.deciding(budget, streamed) == (EARLY_S, 1.5 * EARLY_S, "")
-    for change in ({"single_refused": "busy"}, {"refused": "busy"}):
-        refused = replace(taken, times=replace(taken.times, stream=replace(over, **change)))
-        assert winner_readings.deciding(budget, refused)[2] == "busy"
 
 
 def test_a_verdict_of_an_older_release_says_what_it_measured(run: Path) -> None:
