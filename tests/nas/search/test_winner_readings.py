@@ -10,7 +10,8 @@ import pytest
 from nas.config.budget import Budget
 from nas.devices.base import Times
 from nas.devices.conditions import Conditions
-from nas.devices.measurement import LEVELS, ExitTime
+from nas.devices.measurement import LEVELS, ExitTime, quantiles_of
+from nas.devices.timing.single_calls import SingleReadings
 from nas.search import winner_readings
 
 EARLY_S, LATE_S, LIMIT_S = 1e-3, 4e-3, 2e-3
@@ -55,3 +56,22 @@ def test_without_a_stream_the_calls_to_the_last_exit_decide() -> None:
     for change in ({"single_refused": "busy"}, {"refused": "busy"}):
         refused = replace(taken, times=replace(taken.times, stream=replace(over, **change)))
         assert winner_readings.deciding(budget, refused)[2] == "busy"
+
+
+@pytest.mark.parametrize(("share", "late"), [(0.95, 0.055), (0.99, 0.011)])
+@pytest.mark.parametrize("images", [100, 360])
+def test_bounds_cover_all_images_at_95_percent(share: float, late: float, images: int) -> None:
+    """Slightly more images are late than may be, so the percentile is that of the last exit."""
+    rng, covered, alone = np.random.default_rng(0), [], []
+    for _ in range(100):
+        is_late = rng.random(images) < late
+        drawn = is_late[rng.integers(images, size=(10, 1000))]
+        single = SingleReadings(np.where(drawn, LATE_S, EARLY_S) * rng.uniform(1, 1.05, drawn.shape), drawn=True)
+        stream = ExitTime.of_single(single)
+        to_exits = (ExitTime(EARLY_S, EARLY_S), ExitTime(LATE_S, LATE_S))
+        rates, bound_s = np.array([1 - is_late.mean(), is_late.mean()]), stream.percentile(share)[1]
+        times = Times(to_exits, stream, None, quantiles_of(single))
+        alone.append(bound_s >= LATE_S)
+        covered.append(winner_readings.for_other_images(share, bound_s, times, rates, images) >= LATE_S)
+    assert np.mean(covered) >= 0.95
+    assert images > 100 or np.mean(alone) < 0.9, "calls again and again over few images say less than they seem to"
