@@ -45,7 +45,7 @@ def impossible(problem: BudgetProblem, number: int) -> str | None:
     if violation == 0:
         return None
     cumulative = problem.tables[target].cumulative_s(genome[None])[0]
-    seconds = budget.lower_bound(cumulative, problem.tail(budget))
+    seconds = problem.lower_bound_s(budget, cumulative)
     return (
         f"Budget {budget.name} allows {budget.describe()} on {target.key}, but the fastest network of space "
         f"{problem.space.name} needs {format_seconds(float(seconds))} ({_how_sure(problem, target, float(seconds))}): "
