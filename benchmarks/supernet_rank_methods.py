@@ -99,9 +99,9 @@ def untrained(control: Control, score: str) -> Found:
     return Found(*without_training(control, score))
 
 
-def with_scores(control: Control, method: str) -> Found:
-    """The mean of the rankings by a method and by each of the scores of untrained networks."""
-    found = [METHODS[name](control) for name in (method, *SCORES)]
+def with_scores(control: Control, method: str, macs: bool = False) -> Found:
+    """The mean of the rankings by a method, each score of untrained networks, and multiply-adds in use if `macs`."""
+    found = [METHODS[name](control) for name in (method, *SCORES, *(["macs in use"] if macs else []))]
     known = control.chosen
     scores = np.full(len(control.genomes), np.nan)
     scores[known] = np.sum([normal_scores(each.scores[known]) for each in found], axis=0)
@@ -115,21 +115,22 @@ def one_by_one(control: Control, by: str) -> Found:
     return Found(scores, control.clock.spent_s("training", "judging"))
 
 
-def predicted(control: Control, by: str) -> Found:
-    """What the surrogate expects of every network after the judgements of those drawn."""
-    judged = one_by_one(control, by).scores[control.chosen]
+def predicted(control: Control, method: str) -> Found:
+    """What the surrogate expects of every network after what a method says of those drawn."""
+    found = METHODS[method](control)
+    known = found.scores[control.chosen]
     control.clock.start()
     space, genomes = control.space, control.space.canonical(control.genomes)
     feature = np.log1p(multiply_adds(space).total(genomes))[:, None]
     code = Encoding(sizes(space), np.zeros(len(space.genes), np.bool_))
     points = Points(code(genomes), ((feature - feature.mean()) / feature.std()).astype(np.float32))
-    model, target = Surrogate(code, len(space.genes), 1), normal_scores(-judged)
+    model, target = Surrogate(code, len(space.genes), 1), normal_scores(-known)
     model.learn(points[control.chosen], target)
     model.condition(points[control.chosen], target[:, None])
     scores = -model.mean(points)[:, 0]
-    part = f"predictor by {by}"
+    part = f"predictor, {method}"
     control.clock.book(part)
-    return Found(scores, control.clock.spent_s("training", "judging", part))
+    return Found(scores, found.cpu_s + control.clock.spent_s(part))
 
 
 def optimised(control: Control, name: str) -> Found:
@@ -168,10 +169,13 @@ METHODS: dict[str, Callable[[Control], Found]] = {
     **{name: partial(untrained, score=name) for name in SCORES},
     "supernet": partial(one_by_one, by="accuracy"),
     "supernet, by loss": partial(one_by_one, by="loss"),
-    "supernet+predictor": partial(predicted, by="accuracy"),
-    "supernet+predictor, by loss": partial(predicted, by="loss"),
+    "supernet+predictor": partial(predicted, method="supernet"),
+    "supernet+predictor, by loss": partial(predicted, method="supernet, by loss"),
+    "supernet+macs": partial(with_macs, method="supernet, by loss"),
     "supernet+predictor+macs": partial(with_macs, method="supernet+predictor, by loss"),
     "supernet+zero-cost": partial(with_scores, method="supernet, by loss"),
+    "supernet+macs+zero-cost": partial(with_scores, method="supernet, by loss", macs=True),
+    "supernet+macs+zero-cost+predictor": partial(predicted, method="supernet+macs+zero-cost"),
     **{name: partial(optimised, name=name) for name in OPTIMISERS},
     "darts": lambda control: Found(*darts(control)),
 }
