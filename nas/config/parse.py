@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 import reprlib
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BeforeValidator, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
@@ -41,6 +41,8 @@ class _Written(reprlib.Repr):
 
 _WRITTEN = _Written()
 _WRITTEN.maxstring = _WRITTEN.maxother = 80
+#: What floats, arrays and clocks make errors of.
+_TOO_LARGE: Final = 2**63
 
 
 def load(path: Path, overrides: tuple[str, ...] = (), plugins: Plugins = NO_PLUGINS) -> Experiment:
@@ -177,6 +179,8 @@ def _value(parameter: Parameter, value: Any, where: str, plugins: Plugins) -> An
 
 
 def _plain_value(hint: Any, value: Any, where: str) -> Any:
+    if (large := _too_large(value, where)) is not None:
+        raise InputError(f"{large} is out of range: whole numbers lie between -2^63 and 2^63")
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(
             typing.Annotated[hint, BeforeValidator(_tuples)], config=ConfigDict(strict=True, allow_inf_nan=False)
@@ -189,6 +193,18 @@ def _plain_value(hint: Any, value: Any, where: str) -> Any:
         raise InputError(f"{where}{inside}: {message}, got {shown(first['input'])}") from error
     except PydanticUserError as error:
         raise InputError(f"{where}: a value of type {hint} cannot be written in YAML; leave it out") from error
+
+
+def _too_large(value: Any, where: str) -> str | None:
+    """The first number that no counter holds, with its key, in a value or in what it holds."""
+    if isinstance(value, int):
+        return f"{where}: {shown(value)}" if abs(value) >= _TOO_LARGE else None
+    parts: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, dict):
+        parts = ((f"{where}.{key}", item) for key, item in value.items())
+    elif isinstance(value, list | tuple):
+        parts = ((f"{where}[{number}]", item) for number, item in enumerate(value))
+    return next((large for key, item in parts if (large := _too_large(item, key)) is not None), None)
 
 
 def _is_dataclass(hint: Any) -> bool:

@@ -5,6 +5,7 @@ Exported files are not among them: their hashes stand in the manifest, and what 
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from nas.deploy.names import MANIFEST, THRESHOLDS
 from nas.errors import InputError
 from nas.nn.weights import from_bytes
 from nas.process.files import read_json, read_jsonl, understood
-from nas.run import layout
+from nas.run import layout, lengths
 from nas.run.layout import RunFiles
 
 #: What to do about a damaged file, by its name.
@@ -28,6 +29,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
     layout.VERIFYING: "delete it, and the winners are measured again",
     layout.ELSEWHERE: "delete it, and what was measured elsewhere is forgotten",
     layout.TEST: "delete it and give `nas verify` again",
+    layout.LENGTHS: lengths.REMEDY,
     layout.PLANS: "delete it, and the steps are counted again",
     layout.SUPERNET: "delete it, and the training begins anew",
 }
@@ -47,6 +49,7 @@ def require_sound(files: RunFiles) -> None:
     for path in sorted(files.root.rglob("*")):
         if path.is_file() and path.name not in (MANIFEST, THRESHOLDS):
             _check(path)
+    lengths.require_whole(files)
 
 
 def damages(files: RunFiles) -> Iterator[tuple[Path, str]]:
@@ -56,7 +59,15 @@ def damages(files: RunFiles) -> Iterator[tuple[Path, str]]:
             try:
                 _check(path)
             except InputError as error:
-                yield path, str(error).replace(f"{files.root}/", "")
+                yield path, _within(files, str(error))
+    with contextlib.suppress(InputError):  # which was said above
+        for path, sentence in lengths.losses(files):
+            yield path, _within(files, sentence)
+
+
+def _within(files: RunFiles, sentence: str) -> str:
+    """A sentence in which paths begin at the run's folder."""
+    return sentence.replace(f"{files.root}/", "")
 
 
 def _check(path: Path) -> None:
