@@ -41,8 +41,8 @@ class _Written(reprlib.Repr):
 
 _WRITTEN = _Written()
 _WRITTEN.maxstring = _WRITTEN.maxother = 80
-#: What floats, arrays and clocks make errors of.
-_TOO_LARGE: Final = 2**63
+#: More digits than this no number has that is meant; floats, which some become, hold three times as many.
+_MOST_DIGITS: Final = 100
 
 
 def load(path: Path, overrides: tuple[str, ...] = (), plugins: Plugins = NO_PLUGINS) -> Experiment:
@@ -180,7 +180,7 @@ def _value(parameter: Parameter, value: Any, where: str, plugins: Plugins) -> An
 
 def _plain_value(hint: Any, value: Any, where: str) -> Any:
     if (large := _too_large(value, where)) is not None:
-        raise InputError(f"{large} is out of range: whole numbers lie between -2^63 and 2^63")
+        raise InputError(f"{large} is out of range: whole numbers have at most {_MOST_DIGITS} digits")
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(
             typing.Annotated[hint, BeforeValidator(_tuples)], config=ConfigDict(strict=True, allow_inf_nan=False)
@@ -188,17 +188,28 @@ def _plain_value(hint: Any, value: Any, where: str) -> Any:
         return adapter.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        inside = "".join(f"[{i}]" for i in first["loc"] if isinstance(i, int))
+        inside = _inside(value, first["loc"])
         message = first["msg"][:1].lower() + first["msg"][1:]
         raise InputError(f"{where}{inside}: {message}, got {shown(first['input'])}") from error
     except PydanticUserError as error:
         raise InputError(f"{where}: a value of type {hint} cannot be written in YAML; leave it out") from error
 
 
+def _inside(value: Any, path: Iterable[int | str]) -> str:
+    """What follows the key of a value where something within it is wrong; a path of pydantic's names types, too."""
+    found = ""
+    for part in path:
+        if isinstance(part, int) and isinstance(value, list):
+            found, value = f"{found}[{part}]", value[part]
+        elif isinstance(value, dict) and part in value:
+            found, value = f"{found}.{part}", value[part]
+    return found
+
+
 def _too_large(value: Any, where: str) -> str | None:
-    """The first number that no counter holds, with its key, in a value or in what it holds."""
+    """The first number with more digits, with its key, in a value or in what it holds."""
     if isinstance(value, int):
-        return f"{where}: {shown(value)}" if abs(value) >= _TOO_LARGE else None
+        return f"{where}: {shown(value)}" if abs(value) >= 10**_MOST_DIGITS else None
     parts: Iterable[tuple[str, Any]] = ()
     if isinstance(value, dict):
         parts = ((f"{where}.{key}", item) for key, item in value.items())

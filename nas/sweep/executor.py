@@ -42,8 +42,8 @@ class Executor:
             raise InputError(
                 f"executor.max_failures is {shown(self.max_failures)}; it must be from 0 to {_MOST_FAILURES}"
             )
-        if self.workers is not None and self.workers < 1:
-            raise InputError(f"executor.workers is {shown(self.workers)}; it must be at least 1")
+        if self.workers is not None:
+            _require_count("executor.workers", self.workers, 1)
         for name, count in self.resources.items():
             _require_resource(name, count)
 
@@ -94,6 +94,9 @@ def _require_resource(name: str, count: int) -> None:
     if name in _TAKEN or not _RESOURCE.fullmatch(name):
         instead = f"write `{_TAKEN[name]}`" if _TAKEN.get(name) else "write cpus, gpus, or a name of your own"
         raise InputError(f"{where}: {name!r} cannot be asked for by that name; {instead}")
-    least = 1 if name == CPUS else 0
+    _require_count(where, count, 1 if name == CPUS else 0)
+
+
+def _require_count(where: str, count: int, least: int) -> None:
     if not least <= count <= _MOST:
         raise InputError(f"{where} is {shown(count)}; it must be at least {least}, and at most {_MOST:,}")
