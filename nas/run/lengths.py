@@ -21,7 +21,10 @@ def note(files: RunFiles) -> None:
     """Write down how many lines each log has, or had: they only grow, but for trials while the search is under way."""
     logs = [files.log, files.measurements, *([files.trials] if files.front.exists() else [])]
     now = {path.name: _lines(path) for path in logs if path.exists()}
-    had = _had(files)
+    try:
+        had = _had(files)
+    except InputError:  # damaged: named when the run goes on, and until then it stays
+        return
     lines = {name: max(had.get(name, 0), now.get(name, 0)) for name in {**had, **now}}
     atomic_write_json(files.lengths, {"schema": SCHEMA, "lines": lines})
 

@@ -5,7 +5,6 @@ Exported files are not among them: their hashes stand in the manifest, and what 
 
 from __future__ import annotations
 
-import contextlib
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,20 +53,19 @@ def require_sound(files: RunFiles) -> None:
 
 def damages(files: RunFiles) -> Iterator[tuple[Path, str]]:
     """Every such file, and a sentence about it."""
+    found: dict[Path, str] = {}
     for path in sorted(files.root.rglob("*")):
         if path.is_file():
             try:
                 _check(path)
             except InputError as error:
-                yield path, _within(files, str(error))
-    with contextlib.suppress(InputError):  # which was said above
-        for path, sentence in lengths.losses(files):
-            yield path, _within(files, sentence)
-
-
-def _within(files: RunFiles, sentence: str) -> str:
-    """A sentence in which paths begin at the run's folder."""
-    return sentence.replace(f"{files.root}/", "")
+                found[path] = str(error)
+    try:
+        short = dict(lengths.losses(files))
+    except InputError as error:
+        short = {files.lengths: str(error)}
+    for path, sentence in sorted({**short, **found}.items()):
+        yield path, sentence.replace(f"{files.root}/", "")
 
 
 def _check(path: Path) -> None:
