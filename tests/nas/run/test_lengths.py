@@ -97,5 +97,5 @@ def test_what_was_lost_is_not_forgotten_when_the_page_is_written(run: Path, nas:
 def test_lengths_that_cannot_be_read_are_named(content: str, run: Path, nas: Command) -> None:
     (run / "lengths.json").write_text(content)
     assert nas("report", str(run)).code == 0
-    with pytest.raises(InputError, match="lengths.json .*delete it, and what logs lack"):
+    with pytest.raises(InputError, match=r"lengths\.json .*delete it, and what logs lack"):
         require_sound(RunFiles(run))
