@@ -2,7 +2,7 @@
 
 That command, when it ends. One that was killed leaves them, and the next one that begins such a cluster takes them
 away: a folder is its owner's for as long as that has it locked, and a lock ends with its process. Ray's own processes
-end with the one that began them.
+end by themselves then: those that run cells within seconds, and two agents, which do nothing more, a minute later.
 """
 
 from __future__ import annotations

@@ -4,21 +4,24 @@ sweeps.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
 from nas.errors import InputError
-from nas.process import machine, ray_cluster
+from nas.process import machine, ray_cluster, ray_folder
 from tests.documents import ROOT
-from tests.nas.sweep.ray_clusters import cluster
+from tests.nas.search.executors.tasks import is_alive
+from tests.nas.sweep.ray_clusters import cluster, descendants
 
 
 @pytest.mark.parametrize("address", ["..:6379", "x..y:80", f"{'a' * 70}:80"])
@@ -108,3 +111,49 @@ def test_a_process_uses_one_cluster_after_another(tmp_path: Path) -> None:
         else:
             assert found == (1.0 if step == "joined" else cores), (step, found)
     assert not set(machine.FOLDER.glob("nas-ray-*")) - before
+
+
+#: Begins a cluster as a sweep does, or as a run's executor does, with a task that would take long, and waits.
+BEGINS = """
+import sys, time
+from nas.process.ray_alone import alone
+from nas.process.ray_cluster import connected
+
+cluster = connected(None) if sys.argv[1] == "begun" else connected(alone().address, alone().needed)
+import ray
+
+running = ray.remote(lambda: time.sleep(600)).remote()
+ray.wait([running], timeout=2)
+print("there", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install hwnas[ray]")
+@pytest.mark.parametrize("how", ["begun", "alone"])
+def test_a_killed_command_leaves_nothing_that_computes(how: str, tmp_path: Path) -> None:
+    """And its folder goes with the next one."""
+    before = set(machine.FOLDER.glob("nas-ray-*"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", BEGINS, how], stdout=subprocess.PIPE, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == b"there\n"
+    begun = descendants(process.pid)
+    assert len(begun) > 2
+    process.kill()
+    process.communicate()
+    end = time.monotonic() + 60
+    # Two agents of Ray look for their parent for a minute, and do nothing else.
+    while left := [number for number in begun if is_alive(number) and not is_agent(number)]:
+        assert time.monotonic() < end, left
+        time.sleep(0.2)
+    ray_folder.taken()[1]()
+    assert not set(machine.FOLDER.glob("nas-ray-*")) - before
+
+
+def is_agent(process: int) -> bool:
+    with contextlib.suppress(OSError):
+        return b"Agent" in Path(f"/proc/{process}/cmdline").read_bytes()
+    return False
