@@ -55,6 +55,7 @@ def test_a_run_of_an_older_release_is_read_on(name: str, run: Path) -> None:
     assert not [*damages(RunFiles(run))]
 
 
+@pytest.mark.slow
 def test_trials_that_were_lost_are_judged_again(run: Path, nas: Command) -> None:
     """As the message says."""
     wanted = {name: (run / name).read_bytes() for name in ("trials.jsonl", "front.json")}
