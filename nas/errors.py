@@ -1,4 +1,4 @@
-"""The two ways a well-behaved run can end without a result: the question was malformed, or nothing answers it."""
+"""The ways a well-behaved run can end without a result: a malformed question, no answer, or others that do better."""
 
 
 class InputError(ValueError):
@@ -7,6 +7,14 @@ class InputError(ValueError):
 
 class NothingFits(Exception):
     """The question was well-formed, but no network keeps the budget; carries the `statement` to print; exit code 3."""
+
+    def __init__(self, statement: str) -> None:
+        super().__init__(statement)
+        self.statement = statement
+
+
+class StoppedEarly(Exception):
+    """The sweep of a run has stopped it, since others are better; carries the `statement` to print; exit code 3."""
 
     def __init__(self, statement: str) -> None:
         super().__init__(statement)

@@ -16,7 +16,7 @@ from nas.errors import InputError
 from nas.process import lock
 from nas.report import formatting
 from nas.run.progress import Progress, progress_of
-from nas.sweep.state import COMPLETE, CellState, SweepState, Watcher
+from nas.sweep.state import COMPLETE, CellState, State, SweepState, Watcher
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,13 +29,14 @@ _COLOURS: Final = {
     "running": "bold",
     **dict.fromkeys(("not kept", "failed"), "red"),
     **dict.fromkeys(("interrupted", "not measured"), "yellow"),
+    "stopped": "dim",
 }
 #: How often the table is drawn: what is measured may be in the same process.
 _DRAWN_PER_S: Final = 0.5
 #: Where there is no terminal, something is said at least that often.
 SAID_EVERY_S: Final = 30.0
 #: In which order cells are shown where there is no room for all.
-_FIRST: Final = ("running", "failed", "interrupted", "not kept", "not measured", "kept", "waiting")
+_FIRST: Final = ("running", "failed", "interrupted", "not kept", "not measured", "kept", "stopped", "waiting")
 #: Lines of a terminal that the table leaves free.
 _ROOM: Final = 6
 
@@ -73,11 +74,13 @@ class Shown:
         """A cell began or ended."""
         state = self._look()
         cell = next(each for each in state.cells if each.cell.name == event.name)
-        place = f"{state.count(*COMPLETE)} of {state.planned} complete"
+        stopped = f", {count} stopped" if (count := state.count("stopped")) else ""
+        place = f"{state.count(*COMPLETE)} of {state.planned} complete{stopped}"
         if event.kind == "begin":
             what = "goes on" if cell.progress.spent_s else "begins"
         else:
-            what = f"failed: {event.cause}" if event.cause else ", ".join((cell.state, *found(cell)))
+            told = ", ".join(filter(None, (cell.state, cell.cause, *found(cell))))
+            what = f"failed: {event.cause}" if event.cause else told
         if event.kind == "end" or self._live is None:
             self._say(f"{event.name}: {what} ({place})")
 
@@ -128,7 +131,8 @@ def table(state: SweepState, most: int | None = None, workers: int = 1) -> Table
 def summary(state: SweepState, workers: int) -> str:
     """A sweep in a line: how many cells are complete, and about how long the others take."""
     counts = [f"{state.count(*COMPLETE)} of {state.planned} cells complete", f"{state.count('kept')} kept"]
-    counts += [f"{count} {name}" for name in ("failed", "interrupted", "running") if (count := state.count(name))]
+    names: tuple[State, ...] = ("stopped", "failed", "interrupted", "running")
+    counts += [f"{count} {name}" for name in names if (count := state.count(name))]
     left_s = state.left_s
     if left_s and state.running:
         counts.append(f"about {duration(left_s / workers)} left")
@@ -202,6 +206,8 @@ def run_lines(files: RunFiles) -> Iterator[str]:
         state = f"running, process {process}"
     elif progress.ended:
         state = "complete, " + ("every budget kept" if progress.kept else "a budget was not kept")
+    elif (at := progress.stopped) is not None:
+        state = f"stopped by its sweep after epoch {at.epoch}, with {at.value:.1%}: `nas run ... --resume` goes on"
     else:
         state = "interrupted: `nas run ... --resume` goes on"
     yield f"{files.root}: {state}"

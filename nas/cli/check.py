@@ -99,10 +99,11 @@ def _experiment(args: argparse.Namespace) -> None:
 
 
 def _sweep(args: argparse.Namespace) -> None:
-    from nas.cli.checked import show_sweep
+    from nas.cli.checked import show_sweep, stops
     from nas.outlook.forecast import forecasts
     from nas.sweep import folder, sweep_file
     from nas.sweep.cells import cells_of
+    from nas.sweep.comparing import require_stops
     from nas.sweep.estimate import outlook
     from nas.sweep.search import prepared
     from nas.sweep.sharing import planned
@@ -115,6 +116,7 @@ def _sweep(args: argparse.Namespace) -> None:
         cells = planned(some)
     else:
         cells = planned(cells_of(sweep, options.granted(args)))
+    require_stops(sweep, cells)
     console = open_console()
     with console.status(f"checking {len(cells)} cells"):
         found = outlook(sweep.path, cells)
@@ -125,6 +127,8 @@ def _sweep(args: argparse.Namespace) -> None:
         how = "each of which can be carried out"
         console.print(_ok(f"{args.subject}: {len(cells)} cells of {sweep.experiment}, {how}"))
     show_sweep(console, cells, found, None if sweep.search is None else sweep.search.samples)
+    if sweep.scheduler is not None:
+        console.print(stops(sweep.scheduler, cells))
     for line in dict.fromkeys(line for _, kind in found.kinds for line in forecasts(kind)):
         console.print(line)
     out = folder.path_of(None, sweep.name)

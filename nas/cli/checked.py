@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nas.outlook.latencies import Span
     from nas.outlook.rehearsal import Rehearsed
     from nas.sweep.estimate import Outlook
+    from nas.sweep.scheduler import Scheduler
     from nas.sweep.sharing import Planned
 
 #: Classes that are shown one by one.
@@ -91,6 +92,18 @@ def show_sweep(console: Console, cells: Sequence[Planned], found: Outlook, plann
     effort.caption = f"An estimate for {cores} cores, from {rate.basis}{beside}."
     effort.caption_justify = "left"
     console.print(effort)
+
+
+def stops(scheduler: Scheduler, cells: Sequence[Planned]) -> str:
+    """After which epochs cells are compared, in words, and what that does to their cost."""
+    said = []
+    for epochs in sorted({each.cell.experiment.supernet.epochs for each in cells}):
+        rungs = scheduler.rungs(epochs)
+        said.append(f"{', '.join(map(str, rungs)) or 'none'} of {epochs}")
+    return (
+        f"scheduler {scheduler.name}: cells are compared after epochs {'; '.join(said)}; about one in "
+        f"{scheduler.reduction_factor} goes on each time, so that time and processor-hours are at most those above"
+    )
 
 
 def _table(*columns: str) -> Table:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from nas.cli import check, devices, latency, profile, runs, sweeps
 from nas.cli.exit_codes import INTERRUPTED, MALFORMED, NOT_KEPT
-from nas.errors import InputError, NothingFits
+from nas.errors import InputError, NothingFits, StoppedEarly
 from nas.process import interrupt
 from nas.process.release import VERSION
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end(MALFORMED, f"nas: error: {error}; it was removed while this ran, or is yet to be made")
     except OSError as error:
         return _end(MALFORMED, f"nas: error: {error}; nothing that was written is lost")
-    except NothingFits as error:
+    except (NothingFits, StoppedEarly) as error:
         return _end(NOT_KEPT, f"nas: {error.statement}")
     except KeyboardInterrupt as stop:
         return _end(INTERRUPTED, str(stop) or interrupt.MESSAGE)

@@ -39,6 +39,8 @@ def add(commands: options.Commands) -> None:
         options.add_resume(command, "go on with the run that is in the folder, if any")
         options.add_seed(command, "replaces the experiment's seed")
         options.add_settings(command, "replace a key, such as supernet.epochs=5")
+        text = "as the cell of that name in the sweep of this folder, whose scheduler may stop it early"
+        command.add_argument("--cell-of", metavar="SWEEP", help=text)
         options.add_plugins(command)
         command.set_defaults(handler=handler)
     for name, text in _STAGES.items():
@@ -72,6 +74,8 @@ def _start(args: argparse.Namespace, work: Callable[[Context], Ended]) -> int:
     from nas.outlook.rehearsal import opened
     from nas.run.folder import RunFolder
     from nas.run.opening import open_context
+    from nas.sweep.layout import SweepFiles
+    from nas.sweep.rungs import rungs_of
     from nas.sweep.sweep_file import is_sweep_file
 
     if is_sweep_file(Path(args.experiment)):
@@ -81,10 +85,11 @@ def _start(args: argparse.Namespace, work: Callable[[Context], Ended]) -> int:
     out = Path(args.out or Path("runs") / experiment.name)
     # --resume on a folder that is not there yet starts the run, so that one command line serves both.
     resume = args.resume and out.is_dir() and any(out.iterdir())
+    rungs = None if args.cell_of is None else rungs_of(SweepFiles(Path(args.cell_of)), experiment.name)
     found = opened(experiment, resume)
     with RunFolder.open(out, resume=resume) as folder:
         console = open_console()
-        ended = work(open_context(experiment, found, folder, watching.voice(console)))
+        ended = work(open_context(experiment, found, folder, watching.voice(console), rungs=rungs))
     watching.show(console, ended)
     return OK if ended.kept else NOT_KEPT
 

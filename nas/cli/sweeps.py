@@ -54,7 +54,7 @@ def add(commands: options.Commands) -> None:
 
 
 def sweep(args: argparse.Namespace) -> int:
-    """`nas sweep`: every cell; 0 where all kept their budgets."""
+    """`nas sweep`: every cell; 0 where all that were not stopped early kept their budgets."""
     from nas.sweep import executor, sweep_file
 
     found = sweep_file.load(Path(args.sweep), args.set)
@@ -70,6 +70,7 @@ def _sweep(args: argparse.Namespace, found: Sweep, place: Executor) -> int:
     from nas.process.lock import locked
     from nas.sweep import folder
     from nas.sweep.cells import cells_of
+    from nas.sweep.comparing import require_stops
     from nas.sweep.estimate import outlook
     from nas.sweep.layout import SweepFiles
     from nas.sweep.running import has_begun
@@ -79,6 +80,7 @@ def _sweep(args: argparse.Namespace, found: Sweep, place: Executor) -> int:
     if found.search is not None:
         return _search(args, found, place, plugins)
     cells = planned(cells_of(found, plugins))
+    require_stops(found, cells)
     files = SweepFiles(folder.path_of(args.out, found.name))
     folder.require_usable(files, args.resume)
     console = open_console()
@@ -90,7 +92,7 @@ def _sweep(args: argparse.Namespace, found: Sweep, place: Executor) -> int:
             outlook(found.path, waiting)
         with locked(files.root):
             folder.require_usable(files, args.resume)
-            folder.write(files, found.name, cells)
+            folder.write(files, found.name, cells, found.scheduler)
             folder.require_as_planned(files, cells, plugins)
             return _carry_out(files, cells, workers, console)
 
@@ -101,6 +103,7 @@ def _search(args: argparse.Namespace, found: Sweep, place: Executor, plugins: Pl
 
     from nas.process.lock import locked
     from nas.sweep import folder
+    from nas.sweep.comparing import require_stops
     from nas.sweep.estimate import outlook
     from nas.sweep.layout import SweepFiles
     from nas.sweep.search import RecipeSearch, prepared
@@ -108,6 +111,7 @@ def _search(args: argparse.Namespace, found: Sweep, place: Executor, plugins: Pl
 
     found, some = prepared(found, plugins)
     examples, files = planned(some), SweepFiles(folder.path_of(args.out, found.name))
+    require_stops(found, examples)
     folder.require_usable(files, args.resume)
     console = open_console()
     with console.status(f"making room for {len(examples)} cells"):
@@ -149,20 +153,21 @@ def _carry_out(
     from nas.cli.cells import Shown, summary
     from nas.sweep.page import write_page
     from nas.sweep.running import carry_out
-    from nas.sweep.state import COMPLETE, Watcher
+    from nas.sweep.state import OVER, Watcher
 
     watcher = Watcher(files)
     with Shown(console, watcher, max(1, workers.free())) as shown:
         carry_out(files, cells, workers, shown.happened, supply)
     state = watcher.look()
     for cell in state.cells:
-        if cell.state not in COMPLETE:
+        if cell.state not in OVER:
             console.print(Text.assemble((cell.cell.name, "red"), f": {cell.state}; {cell.cause}"))
     console.print(Text(summary(state, 1)))
     console.print(Text(f"report: {write_page(files)}"))
     if state.search is not None:
         return OK if state.best is not None and state.best[0].state == "kept" else NOT_KEPT
-    return OK if state.count("kept") == len(state.cells) else NOT_KEPT
+    # Those that were stopped have no budgets to keep; the first to be compared never is.
+    return OK if 0 < state.count("kept") == len(state.cells) - state.count("stopped") else NOT_KEPT
 
 
 def status(args: argparse.Namespace) -> int:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from latency_models.tail import Tail
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 BudgetOf = Literal["worst_case", "expected", "p95", "p99"]
+#: Shares that are added up may miss their sum by so much.
+_ROUNDING = 1e-9
 
 
 def _limit_as_name(written: Mapping[str, Any]) -> str:
@@ -34,8 +37,9 @@ class Budget:
     """A limit that a network must keep on a target, when measured there.
 
     `worst_case` bounds a sample that passes every exit; `expected` bounds the mean over the data with its exits; `p95`
-    and `p99` what 95 and 99 of 100 single calls take that pass every exit, one of them due every `every_s` seconds, or
-    one after another. Raises InputError for a duty cycle that calls within the limit would not fit, or of another kind.
+    and `p99` what 95 and 99 of 100 single calls take, over a stream of samples that leave at its exits, one due every
+    `every_s` seconds, or one after another. Raises InputError for a duty cycle that calls within the limit would not
+    fit, or of another kind.
     """
 
     latency_s: Seconds
@@ -93,6 +97,15 @@ class Budget:
                 return f"{self.of[1:]} % of single calls{self._duty}"
 
     @property
+    def stream_statistic(self) -> str:
+        """What is measured where samples leave early, for people; empty where that changes nothing."""
+        match self.of:
+            case "worst_case" | "expected":
+                return ""
+            case "p95" | "p99":
+                return f"{self.of[1:]}th percentile of single calls over a stream of images{self._duty}"
+
+    @property
     def _duty(self) -> str:
         return "" if self.every_s is None else f", one every {format_seconds(self.every_s)}"
 
@@ -102,15 +115,29 @@ class Budget:
 
     @property
     def needs_thresholds(self) -> bool:
-        """Whether thresholds are solved for it, and a stream of samples that leave by them is measured.
+        """Whether it is a mean, for which thresholds trade accuracy against seconds.
 
-        Otherwise the calls to the last exit decide, and earlier exits only cost time.
+        A percentile has thresholds where its network has exits, and they trade nothing (`streamed`).
         """
         match self.of:
             case "worst_case" | "p95" | "p99":
                 return False
             case "expected":
                 return True
+
+    def streamed(self, batch: int) -> bool:
+        """Whether samples may leave early where it is kept, and what it bounds is measured over a stream of them.
+
+        They leave one by one: a call of several samples passes every exit. Where this is false, the calls to the last
+        exit decide, and earlier exits only cost time.
+        """
+        match self.of:
+            case "worst_case":
+                return False
+            case "expected":
+                return True
+            case "p95" | "p99":
+                return batch == 1
 
     @property
     def percentile(self) -> float | None:
@@ -123,6 +150,16 @@ class Budget:
             case "p99":
                 return 0.99
 
+    def deciding_exit(self, exit_rates: ArrayLike) -> Ints:
+        """The first exit [...] by which as large a share of all samples has left as counts, of shares [..., K].
+
+        Of a percentile that is the exit which decides: with 3 % at the last one it decides the 99th, and not the 95th.
+        """
+        import numpy as np
+
+        share = 1.0 if self.percentile is None else self.percentile
+        return np.asarray((np.cumsum(exit_rates, axis=-1) >= share - _ROUNDING).argmax(axis=-1), np.int64)
+
     def seconds(self, cumulative_s: ArrayLike, exit_rates: ArrayLike, tail: Tail) -> Floats:
         """The seconds that it bounds [...], of seconds to each exit of networks and the shares that leave [..., K].
 
@@ -130,28 +167,47 @@ class Budget:
         """
         import numpy as np
 
+        cumulative = np.asarray(cumulative_s, np.float64)
         match self.of:
-            case "worst_case" | "p95" | "p99":
-                return np.asarray(cumulative_s, np.float64)[..., -1] * tail.ratio
+            case "worst_case":
+                return cumulative[..., -1] * tail.ratio
+            case "p95" | "p99":
+                place = self.deciding_exit(exit_rates)[..., None]
+                return np.asarray(np.take_along_axis(cumulative, place, axis=-1)[..., 0] * tail.ratio)
             case "expected":
-                return np.asarray(np.vecdot(exit_rates, np.asarray(cumulative_s, np.float64)))
+                return np.asarray(np.vecdot(exit_rates, cumulative))
 
-    def lower_bound(self, cumulative_s: ArrayLike, tail: Tail) -> Floats:
-        """The least that thresholds can bring it to [...], of seconds to each exit of networks [..., K], NaN if off."""
+    def lower_bound(self, cumulative_s: ArrayLike, tail: Tail, early: bool = True) -> Floats:
+        """The least that thresholds can bring it to [...], of seconds to each exit of networks [..., K], NaN if off.
+
+        `early`: whether a percentile's samples may leave early (`streamed`); those of a mean always may.
+        """
         import numpy as np
 
+        cumulative = np.asarray(cumulative_s, np.float64)
         match self.of:
-            case "worst_case" | "p95" | "p99":
-                return np.asarray(cumulative_s, np.float64)[..., -1] * tail.ratio
+            case "worst_case":
+                return cumulative[..., -1] * tail.ratio
+            case "p95" | "p99":
+                return np.asarray(np.nanmin(cumulative, axis=-1) if early else cumulative[..., -1]) * tail.ratio
             case "expected":  # all leave at the first exit
-                return np.asarray(np.nanmin(cumulative_s, axis=-1))
+                return np.asarray(np.nanmin(cumulative, axis=-1))
 
     def believed(self, prediction: Prediction, exit_rates: ArrayLike, tail: Tail) -> LogStudent:
         """What a prediction says of the seconds that it bounds, for n networks and the shares that leave [n, K]."""
         import numpy as np
 
+        from latency_models.base import LogStudent
+
+        worst = prediction.believed()
         match self.of:
-            case "worst_case" | "p95" | "p99":
-                return tail.of(prediction.believed())
+            case "worst_case":
+                return tail.of(worst)
+            case "p95" | "p99":
+                place = self.deciding_exit(exit_rates)
+                each, last = np.arange(len(place)), place >= prediction.exits - 1
+                mean_s = np.where(last, worst.mean_s, prediction.cumulative_s()[each, place])
+                std_s = np.where(last, worst.std_s, prediction.cumulative_std_s()[each, place])
+                return tail.of(LogStudent(mean_s, std_s, prediction.degrees_of_freedom))
             case "expected":
                 return prediction.believed(np.asarray(exit_rates, np.float64))

@@ -24,10 +24,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be timed of an artefact that is open: calls to each of its exits, and a `stream` of samples if said.
+    """What is to be timed of an artefact that is open: calls to each exit, and the mean of a `stream` if said.
 
     `genome` and `purpose` say of which network and what for, as the log of measurements will; a reading without a
-    purpose does not come to stand there. `single` says which single calls are taken too, if any.
+    purpose does not come to stand there. `single` says which single calls are taken too, if any: with a seed,
+    over a stream of samples that are drawn.
     """
 
     name: str
@@ -37,10 +38,15 @@ class Wanted:
     stream: bool = False
     single: SinglePlan | None = None
 
+    @property
+    def leaves(self) -> bool:
+        """Whether samples leave by their thresholds in what is timed."""
+        return self.stream or (self.single is not None and self.single.seed is not None)
+
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of an artefact: to each exit, and the mean over a stream of samples where that was wanted.
+    """Seconds of an artefact: to each exit, and over a stream of samples, where that was wanted, mean and single calls.
 
     `reference_s` is what the reference took meanwhile, None where there was none or the core was never undisturbed.
     `single_s` are seconds of single calls at the quantiles `measurement.LEVELS`, empty where none were taken.
@@ -55,13 +61,20 @@ class Times:
     def of(read: CascadeReadings) -> Times:
         """What is kept of the readings of a network."""
         *early, last = read.to_exits
-        single, stream = read.single, read.stream
+        single, over = read.single, _of_stream(read)
         return Times(
-            (*map(ExitTime.of, early), ExitTime.of(last, None if stream is not None else single)),
-            None if stream is None else ExitTime.of(stream, single),
+            (*map(ExitTime.of, early), ExitTime.of(last, single if over is None else None)),
+            over,
             None if math.isnan(last.reference_s) else last.reference_s,
             () if single is None else quantiles_of(single),
         )
+
+
+def _of_stream(read: CascadeReadings) -> ExitTime | None:
+    """What is kept of a stream; where its single calls alone were taken, its mean is theirs."""
+    if read.stream is not None:
+        return ExitTime.of(read.stream, read.single)
+    return None if read.single is None or not read.single.drawn else ExitTime.of_single(read.single)
 
 
 class DeviceLost(Exception):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.devices.conditions import Conditions
-from nas.devices.timing.bounds import percentile_upper_95_s, upper_95_s
+from nas.devices.timing.bounds import percentile_upper_95_s, t_bound, upper_95_s
 from nas.devices.timing.readings import Readings
 from nas.devices.timing.single_calls import SingleReadings
 from nas.errors import InputError
@@ -86,11 +86,26 @@ class ExitTime:
             disturbed=readings.disturbed,
             refused=readings.refused,
         )
-        if single is None:
-            return kept
+        return kept if single is None else kept._with(single)
+
+    @staticmethod
+    def of_single(single: SingleReadings) -> ExitTime:
+        """What is kept of single calls over a stream: their mean, bounded by that of each block, and percentiles."""
+        means_s = single.seconds.mean(axis=1)
+        mean = ExitTime(
+            median_s=float(single.seconds.mean()),
+            upper_95_s=math.inf if single.refused else t_bound(means_s),
+            wall_s=tuple(means_s.tolist()),
+            repeated=single.repeated,
+            disturbed=single.disturbed,
+            refused=single.refused,
+        )
+        return mean._with(single)
+
+    def _with(self, single: SingleReadings) -> ExitTime:
         p95_s, p99_s = np.quantile(single.seconds, (0.95, 0.99), method="higher").tolist()
         return replace(
-            kept,
+            self,
             p95_s=p95_s,
             p99_s=p99_s,
             calls=single.seconds.size,
@@ -127,9 +142,10 @@ class Measurement:
     """The seconds to every exit of one network on one target, and what had been predicted for them.
 
     `broken` names the budgets that this reading showed to be broken, `budget` the one that it was taken for; `stream`
-    is the mean over test images with the exits' thresholds, where the budget is about that. `reference_s` is what the
-    reference network took meanwhile, usually, or None where the core was never undisturbed beside it; it and
-    `conditions` are None in files of older releases.
+    is over test images that leave by thresholds, and `rates` the shares of them that left at each exit, where the
+    budget is about that: a mean, or single calls of a network with exits. `reference_s` is what the reference network
+    took meanwhile, usually, or None where the core was never undisturbed beside it; it, `rates` and `conditions` are
+    None in files of older releases.
     """
 
     purpose: Purpose
@@ -142,6 +158,7 @@ class Measurement:
     broken: tuple[str, ...] = ()
     budget: str = ""
     stream: ExitTime | None = None
+    rates: tuple[float, ...] | None = None
     reference_s: float | None = None
     conditions: Conditions | None = None
     schema: int = field(default=SCHEMA)
@@ -201,7 +218,7 @@ class Measurement:
         values["stream"] = ExitTime.from_dict(record["stream"]) if record.get("stream") else None
         values["conditions"] = Conditions.from_dict(record["conditions"]) if record.get("conditions") else None
         values["genome"] = tuple(_of(gene, int, "genome") for gene in _of(record["genome"], list, "genome"))
-        for name in ("predicted_s", "predicted_std_s"):
+        for name in ("predicted_s", "predicted_std_s", "rates"):
             given = record.get(name)
             values[name] = None if given is None else tuple(_of(each, float, name) for each in _of(given, list, name))
         if record.get("reference_s") is not None:

@@ -116,6 +116,6 @@ class ReplaySession:
             return Times(row.exits, row.stream, row.reference_s)
         # Readings that nobody noted: those that will be taken when the network is verified stand in.
         for row in recording.left(target, wanted.genome, "winner"):
-            if row.stream is not None or not wanted.stream:
-                return Times(row.exits, row.stream if wanted.stream else None)
+            if row.stream is not None or not wanted.leaves:
+                return Times(row.exits, row.stream if wanted.leaves else None)
         raise InputError(f"{recording.path} has no mean over samples of genome {list(wanted.genome)}")

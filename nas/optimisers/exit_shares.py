@@ -1,6 +1,7 @@
 """Exits in a differentiable search: the loss and the cost of a budget, and how many samples leave where.
 
-In the worst case exits only cost time, so networks have none; for a mean, fixed shares of the arriving samples leave.
+In the worst case exits only cost time, so networks have none; nor have they for a percentile, where nearly all leave at
+one exit, which might as well be the last. For a mean, fixed shares of the arriving samples leave.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from nas.optimisers.differentiable import ByLossRegression
 from nas.outlook.rehearsal import Rehearsed, largest_of
 from nas.supernet.sampling import Sandwich
 from nas.tasks.image_classification.source import Source, View
+from nas.tolerances import KEPT_BLOCKS
 from search_spaces.ir import Network
 from search_spaces.slots import SearchSpace, sizes
 
@@ -155,16 +156,19 @@ def _measuring_s(found: Rehearsed) -> float:
         read = len(budgets) * (experiment.winners.attempts + 1)
         seconds += _READING * read * exits * verify.blocks * verify.block_time_s
         # Rest between rounds, and single calls; more of these where they decide.
-        seconds += _BESIDES_S * len(budgets) + sum(map(_single_s, budgets))
+        seconds += _BESIDES_S * len(budgets) + sum(
+            _single_s(budget, exits > 1 and budget.streamed(target.batch)) for budget in budgets
+        )
     return seconds
 
 
-def _single_s(budget: Budget) -> float:
-    """About the seconds of single calls that a percentile decides by, for calibration and verification."""
+def _single_s(budget: Budget, streamed: bool) -> float:
+    """About the seconds of single calls that a percentile decides by, to calibrate, verify, and settle thresholds."""
     if budget.percentile is None:
         return 0.0
     plan = single_plan(budget.percentile, budget.every_s)
-    return 2 * plan.blocks * plan.size(0.0) * (budget.every_s or budget.latency_s)
+    blocks = 2 * plan.blocks + (KEPT_BLOCKS if streamed else 0)
+    return blocks * plan.size(0.0) * (budget.every_s or budget.latency_s)
 
 
 def _memory_bytes(found: Rehearsed) -> float:

@@ -96,7 +96,7 @@ def _placed(run: ReportedRun, number: int, winner: Verdict) -> Placed | None:
         at = trial.budgets[number] if trial.key == winner.key and number < len(trial.budgets) else None
         if at is None or at.accuracy is None:
             continue
-        if winner.budget.needs_thresholds:
+        if winner.budget.needs_thresholds or winner.over_images:
             expected_at = at.latency_s, at.accuracy
         elif "worst_case_latency_s" in trial.metrics:
             expected_at = trial.metrics["worst_case_latency_s"], at.accuracy

@@ -23,6 +23,7 @@ from nas.process.interrupt import stop_if_asked
 from nas.run import lengths
 from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
+from nas.run.rungs import Rungs
 from nas.seeds import derive_seed
 from nas.tasks.image_classification.prepared import Dataset
 from search_spaces.slots import SearchSpace
@@ -38,7 +39,8 @@ Result = TypeVar("Result")
 class Context:
     """An opened run; `seed` derives seeds from what they are for, never from the order of calls.
 
-    `lost` are devices that did not answer while this process was at it, and why.
+    `lost` are devices that did not answer while this process was at it, and why; by its `rungs` a sweep may
+    stop the run, None where there is none.
     """
 
     experiment: Experiment
@@ -49,6 +51,7 @@ class Context:
     voice: Voice
     devices: DeviceFinder = find_device
     lost: dict[str, str] = field(default_factory=dict)
+    rungs: Rungs | None = None
 
     @property
     def files(self) -> RunFiles:

@@ -56,7 +56,9 @@ def trained_before(context: Context, number: int, budget: Budget) -> Winner | No
         row = rows.get(key)
         if row is None or row.refused:
             return math.inf
-        return row.worst_upper_s if row.stream is None else row.stream.upper_95_s
+        if row.stream is None:
+            return row.worst_upper_s
+        return row.stream.upper_95_s if budget.percentile is None else row.stream.percentile(budget.percentile)[1]
 
     # Of equals, what stands there stays.
     key = min(trained, key=lambda each: (bound_s(each), trained[each] != own))

@@ -30,6 +30,7 @@ from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
 from nas.run.machine import facts_here, machine
 from nas.run.reuse import check_reuse
+from nas.run.rungs import Rungs
 from nas.run.soundness import sealed
 from nas.tasks.image_classification.prepared import Dataset, prepare
 from nas.tasks.image_classification.splits import OPTIONAL
@@ -74,11 +75,12 @@ def open_context(
     run: RunFolder,
     voice: Voice,
     devices: DeviceFinder = find_device,
+    rungs: Rungs | None = None,
 ) -> Context:
     """Write experiment and environment into a new run, or check that they still describe a resumed one.
 
-    `devices` finds what takes readings. Raises InputError where the experiment or the data differ from what the run
-    began with.
+    `devices` finds what takes readings, `rungs` may stop the run. Raises InputError where the experiment or the data
+    differ from what the run began with.
     """
     files = RunFiles(run.path)
     data, policy = found.data, sha256_file(policy_file(experiment.policy))
@@ -134,7 +136,7 @@ def open_context(
         for note in data.notes:
             voice.warning(f"{data.raw.name}: {note}")
             run.log("note", text=note)
-    return Context(experiment, run, data, found.space, profiles, voice, devices)
+    return Context(experiment, run, data, found.space, profiles, voice, devices, rungs=rungs)
 
 
 def _cut_as_begun(data: Dataset, experiment: Experiment, files: RunFiles, environment: Mapping[str, Any]) -> Dataset:

@@ -15,7 +15,17 @@ from nas.run.verdict_files import load_verdicts
 
 #: With the first stage every attempt begins; behind the others come the test and the page.
 _FIRST, _TRAINED, _TESTED, _PAGE = "calibrate", "supernet", "test", "report"
+#: The event of a run that a sweep has stopped.
+STOPPED: Final = "stopped"
 _NO_VERDICTS: Final = Verdicts((), (), found=False)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Where the training of shared weights was stopped by a sweep, and what the run was worth there."""
+
+    epoch: int
+    value: float
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,7 @@ class Progress:
     `fits` is false where it ended since nothing fits. `stage` is under way since `since_s`, or was when the run was
     interrupted; empty where none is. `trained`: its shared weights are there to their end, `reused`: they are another
     run's. `best` has the best accuracy on validation images that a network within each budget had; `problem` says which
-    file cannot be read.
+    file cannot be read. `stopped`: a sweep stopped it, and nobody has gone on with it since.
     """
 
     begun: bool = False
@@ -42,6 +52,12 @@ class Progress:
     best: tuple[float | None, ...] = ()
     verdicts: Verdicts = _NO_VERDICTS
     problem: str = ""
+    stopped: Stopped | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do: without a device that did not answer it may go on when that does."""
+        return (self.ended and not self.lost) or self.stopped is not None
 
     @property
     def kept(self) -> bool:
@@ -74,6 +90,7 @@ def progress_of(files: RunFiles) -> Progress:
         judged=len(trials),
         best=_best(trials),
         verdicts=verdicts,
+        stopped=_stopped(attempt),
     )
 
 
@@ -91,6 +108,13 @@ def _last_attempt(log: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any
     return log[starts[-1] :] if starts else ()
 
 
+def _stopped(attempt: Sequence[Mapping[str, Any]]) -> Stopped | None:
+    for row in map(LenientJson, attempt):
+        if row["event"].text == STOPPED:
+            return Stopped(int(row["epoch"].number or 0), row["value"].number or 0.0)
+    return None
+
+
 def _ended(log: Sequence[Mapping[str, Any]], stage: str) -> bool:
     return any((row.get("event"), row.get("stage")) == ("end", stage) for row in log)
 
@@ -98,7 +122,7 @@ def _ended(log: Sequence[Mapping[str, Any]], stage: str) -> bool:
 def _under_way(log: Sequence[Mapping[str, Any]]) -> tuple[str, float]:
     """The stage that began last, and when, if it did not end."""
     for row in map(LenientJson, reversed(log)):
-        if row["event"].text in ("begin", "end") and row["stage"].text:
+        if row["event"].text in ("begin", "end", STOPPED) and row["stage"].text:
             return (row["stage"].text, row["time"].number or 0.0) if row["event"].text == "begin" else ("", 0.0)
     return "", 0.0
 

@@ -44,14 +44,23 @@ def _of(budget: Budget, rows: Iterable[Measurement], figure: Figure) -> Tail:
 
 
 def _ratios(budget: Budget, rows: Iterable[Measurement], figure: Figure) -> Iterator[float]:
-    """What each reading of the same duty cycle has; a bound of too few calls is taken to be the slowest of them."""
+    """What each reading of the same duty cycle has; a bound of too few calls is taken to be the slowest of them.
+
+    Calls over a stream are compared with those in a row to the exit that decides the percentile; their bound, which may
+    be that of a later exit, only where none is.
+    """
     for row in rows:
-        last = row.exits[-1]
-        if budget.percentile is None or row.refused or last.single_refused or not last.calls:
+        single, in_a_row = row.exits[-1], row.exits[-1]
+        if row.stream is not None and row.rates is not None:
+            decides = int(budget.deciding_exit(row.rates))
+            single, in_a_row = row.stream, row.exits[decides]
+            if figure == "bound" and any(row.rates[decides + 1 :]):
+                continue
+        if budget.percentile is None or row.refused or single.single_refused or not single.calls:
             continue
         if row.purpose == "winner" and row.budget != budget.name:
             continue  # fewer calls, for another budget
-        if last.every_s == budget.every_s:
-            seconds, upper_s = last.percentile(budget.percentile)
-            bound_s = upper_s if math.isfinite(upper_s) else max(seconds, last.slowest_s)
-            yield (seconds if figure == "percentile" else bound_s) / last.median_s
+        if single.every_s == budget.every_s:
+            seconds, upper_s = single.percentile(budget.percentile)
+            bound_s = upper_s if math.isfinite(upper_s) else max(seconds, single.slowest_s)
+            yield (seconds if figure == "percentile" else bound_s) / in_a_row.median_s

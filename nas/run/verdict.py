@@ -26,8 +26,10 @@ class BudgetRow:
     needs_thresholds: bool
     latency_s: float | None
     target: str
-    #: What is measured for it, in words; and every how many seconds a call is due, None for one after another.
+    #: What is measured for it, in words, and every how many seconds a call is due, None for one after another.
     statistic: str = ""
+    #: The same over a stream of images that leave early; empty where that changes nothing.
+    stream_statistic: str = ""
     every_s: float | None = None
 
     @staticmethod
@@ -41,6 +43,7 @@ class BudgetRow:
             budget.latency_s,
             target,
             budget.statistic,
+            budget.stream_statistic,
             budget.every_s,
         )
 
@@ -152,6 +155,8 @@ class Verdict:
     #: Every how many seconds one of them was due (None: one after another), and why they say nothing certain, if so.
     every_s: float | None = None
     single_refused: str = ""
+    #: Whether they were over a stream of images that leave where thresholds let them, else to the last exit.
+    over_images: bool = False
     #: Shares of single calls, and the seconds that they stayed within.
     distribution: tuple[tuple[float, float], ...] = ()
 
@@ -177,7 +182,7 @@ class Verdict:
     @property
     def statistic(self) -> str:
         """What `measured_s` is, in words."""
-        return self.budget.statistic
+        return (self.over_images and self.budget.stream_statistic) or self.budget.statistic
 
     @property
     def headroom(self) -> float | None:

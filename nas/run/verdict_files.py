@@ -111,6 +111,7 @@ def _measured_record(verdict: Verdict) -> dict[str, Any]:
             "p99_s": verdict.p99_s,
             "calls": verdict.single_calls,
             "every_s": verdict.every_s,
+            "over_images": verdict.over_images,
             "refused": verdict.single_refused,
             "shares": [round(share, 4) for share, _ in verdict.distribution],
             "seconds": [round(seconds, 9) for _, seconds in verdict.distribution],
@@ -229,6 +230,7 @@ def read_verdict(measured: LenientJson, tested: LenientJson) -> Verdict:
         single_calls=measured["single_calls"]["calls"].number,
         every_s=measured["single_calls"]["every_s"].number,
         single_refused=measured["single_calls"]["refused"].text,
+        over_images=measured["single_calls"]["over_images"].flag or False,
         distribution=_distribution(measured["single_calls"]),
     )
 

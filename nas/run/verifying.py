@@ -29,14 +29,15 @@ _REMEDY: Final = "delete it, and the winners are measured again"
 class Read:
     """What was read of a winner: its line of the log, None where its device was not within reach.
 
-    `allowed_s` are the seconds that its thresholds were solved for, `rates` [exits] the shares of samples that left at
-    each exit, `single_s` seconds of single calls at the quantiles `measurement.LEVELS`.
+    `allowed_s` are the seconds that its thresholds were solved for, `rates` [exits] the shares of so many `images` that
+    left at each exit, `single_s` seconds of single calls at the quantiles `measurement.LEVELS`.
     """
 
     allowed_s: float
     row: Measurement | None = None
     rates: NDArray[np.float64] | None = None
     single_s: tuple[float, ...] = ()
+    images: int = 0
 
     @property
     def times(self) -> Times | None:
@@ -109,6 +110,7 @@ def _record(context: Context, name: str, read: Read) -> dict[str, Any]:
         "row": None if read.row is None else read.row.to_dict(),
         "rates": read.rates,
         "single_s": read.single_s,
+        "images": read.images,
     }
 
 
@@ -119,4 +121,5 @@ def _read(record: Mapping[str, Any]) -> Read:
         None if row is None else Measurement.from_dict(row),
         None if rates is None else np.array(rates, np.float64),
         tuple(map(float, record["single_s"])),
+        int(record.get("images", 0)),
     )

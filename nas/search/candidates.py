@@ -74,12 +74,12 @@ def next_step(
 def seconds_of(budget: Budget, rates: tuple[float, ...], row: Measurement, tail: Tail = NO_TAIL) -> float:
     """What a reading says a candidate takes: the bound of its worst case, or the mean over the data by medians.
 
-    Of a percentile it is the bound of the median times the ratio of the `tail`.
+    Of a percentile it is the bound of the median to the exit that decides it, times the ratio of the `tail`.
     """
     if budget.name in row.broken or row.refused:
         return _FAR * budget.latency_s
     if budget.needs_thresholds:
         seconds = float(budget.seconds(row.cumulative_s, rates, tail))
     else:
-        seconds = row.worst_upper_s * tail.ratio
+        seconds = float(budget.seconds([each.upper_95_s for each in row.exits], rates, tail))
     return min(seconds, _FAR * budget.latency_s)

@@ -19,14 +19,15 @@ from search_spaces.slots import Genomes
 _FEW_GENOMES: Final = 2**16
 
 
-def _nearest(problem: BudgetProblem, number: int, slow: bool) -> tuple[NDArray[np.int64], float]:
-    """The genome nearest to a budget and its violation; of all there are, where these are few and not `slow`."""
+def nearest(problem: BudgetProblem, number: int) -> tuple[NDArray[np.int64], float]:
+    """The genome nearest to the budget of a number and its violation; of all there are, where these are few."""
+    target = problem.experiment.target_of(problem.experiment.budgets[number])
 
     def violation(genomes: Genomes) -> NDArray[np.float64]:
         return problem.free_objectives(genomes)[1][:, number]
 
     # Each genome that is tried is a prediction then.
-    if slow:
+    if isinstance(problem.tables[target], Untabled):
         return fastest(problem, violation, starts=2, sweeps=3)
     if prod(problem.sizes.tolist()) > _FEW_GENOMES:
         return fastest(problem, violation)
@@ -40,11 +41,11 @@ def impossible(problem: BudgetProblem, number: int) -> str | None:
     """Why no network of the space can keep a budget, with the fastest one found; None where one may."""
     budget = problem.experiment.budgets[number]
     target = problem.experiment.target_of(budget)
-    genome, violation = _nearest(problem, number, isinstance(problem.tables[target], Untabled))
+    genome, violation = nearest(problem, number)
     if violation == 0:
         return None
     cumulative = problem.tables[target].cumulative_s(genome[None])[0]
-    seconds = budget.lower_bound(cumulative, problem.tail(budget))
+    seconds = problem.lower_bound_s(budget, cumulative)
     return (
         f"Budget {budget.name} allows {budget.describe()} on {target.key}, but the fastest network of space "
         f"{problem.space.name} needs {format_seconds(float(seconds))} ({_how_sure(problem, target, float(seconds))}): "

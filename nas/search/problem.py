@@ -90,9 +90,17 @@ class BudgetProblem:
         columns = []
         for budget in self.experiment.budgets:
             target = self.experiment.target_of(budget)
-            seconds = budget.lower_bound(cumulative[target], self.tail(budget))
+            seconds = self.lower_bound_s(budget, cumulative[target])
             columns.append(np.maximum(seconds * (1 + self.safety_margin[target]) / budget.latency_s - 1, 0.0))
         return np.stack(columns, axis=1)
+
+    def lower_bound_s(self, budget: Budget, cumulative_s: Floats) -> Floats:
+        """The least that thresholds can bring a budget to [...], of predicted seconds to exits [..., positions]."""
+        return budget.lower_bound(cumulative_s, self.tail(budget), self.leaves_early(budget))
+
+    def leaves_early(self, budget: Budget) -> bool:
+        """Whether samples may leave early at a budget; where no answers are looked at, nobody can tell which would."""
+        return budget.streamed(self.experiment.target_of(budget).batch) and not self.experiment.search.by_score
 
     def parts(self, genome: NDArray[np.int64], target: Target) -> tuple[Floats, Floats]:
         """Seconds of the body up to each legal exit position [positions], and of each exit itself, were it on.

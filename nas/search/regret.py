@@ -49,9 +49,7 @@ def regrets(
     accuracy, found = evaluator.accuracy(genomes), {}
     for number, budget in enumerate(context.experiment.budgets):
         table = problem.tables[context.experiment.target_of(budget)]
-        within = np.flatnonzero(
-            budget.lower_bound(table.cumulative_s(genomes), problem.tail(budget)) <= budget.latency_s
-        )
+        within = np.flatnonzero(problem.lower_bound_s(budget, table.cumulative_s(genomes)) <= budget.latency_s)
         if not len(within):
             continue
         best = within[int(accuracy[within].argmax())]

@@ -15,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles import Target
+from latency_models.tail import NO_TAIL
+from nas.config.budget import Budget
 from nas.exits.cross_fit import CrossFitted
+from nas.exits.percentiles import within_percentile
 from nas.exits.scores import Scores
-from nas.exits.thresholds import Policy, last_exit
+from nas.exits.thresholds import Policy, exit_index, last_exit
 from nas.run.trial import AtBudget, Trial, packed
+from nas.search.percentiles import may_run_on
 from nas.search.problem import BudgetProblem
 
 Floats = NDArray[np.float64]
@@ -53,10 +57,26 @@ def at_budgets(
             fitted = thresholds[problem.experiment.target_of(budget)]
             if budget.needs_thresholds:
                 best = fitted.best(problem.effective_budget_s(budget))
+            elif problem.leaves_early(budget):
+                best = _at_percentile(problem, budget, found, fitted.cumulative_s)
             else:
                 best = last_exit(found.correct, fitted.cumulative_s), found.correct[:, -1]
         result.append(None if best is None else _at_budget(*best, weights))
     return tuple(result)
+
+
+def _at_percentile(
+    problem: BudgetProblem, budget: Budget, found: Scores, cumulative_s: Floats
+) -> tuple[Policy, NDArray[np.bool_]]:
+    """The policy for a percentile of single calls, and which images are answered rightly; no answer was looked at.
+
+    Its seconds are those to the exit that decides.
+    """
+    most = may_run_on(budget, len(found.correct), problem.experiment.verify.samples)
+    policy = within_percentile(found, cumulative_s, problem.effective_budget_s(budget), most)
+    leaving = exit_index(policy.thresholds, found.confidence)
+    deciding_s = float(budget.seconds(cumulative_s, policy.rates, NO_TAIL))
+    return replace(policy, expected_s=deciding_s), found.correct[np.arange(len(leaving)), leaving]
 
 
 def at_last_exit(

@@ -42,6 +42,7 @@ def measure_elsewhere(context: Context, name: str) -> tuple[Elsewhere, ...]:
         for winner in mine:
             budget, found = winner.budget, taken[winner.budget.name]
             measured_s, upper_s, refused = deciding(budget, found)
+            over_images = budget.stream_statistic if found.times.stream is not None else ""
             rows.append(
                 Elsewhere(
                     device=name,
@@ -50,7 +51,7 @@ def measure_elsewhere(context: Context, name: str) -> tuple[Elsewhere, ...]:
                     date=today(),
                     budget=budget.name,
                     how=budget.how,
-                    statistic=budget.statistic,
+                    statistic=over_images or budget.statistic,
                     latency_s=budget.latency_s,
                     measured_s=measured_s,
                     upper_95_s=upper_s if math.isfinite(upper_s) else None,

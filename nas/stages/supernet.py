@@ -2,29 +2,36 @@
 
 Writes supernet.safetensors, which is also the checkpoint: weights, optimiser and step together, and architecture
 searches that go on in turns with the training, so that a killed one goes on as if it had not stopped; and before it
-supernet_images.npz, which images they see.
+supernet_images.npz, which images they see. Where a sweep compares its cells, the run may be stopped at a checkpoint.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.errors import StoppedEarly
 from nas.outlook.effort import step_flops
 from nas.outlook.rate import learn
 from nas.process.files import atomic_write_bytes
 from nas.process.machine import computing
 from nas.run.context import Context
+from nas.run.progress import STOPPED
 from nas.run.reuse import note_taken, take_weights, write_seen
+from nas.run.rungs import Rungs
 from nas.run.supernet import planned_supernet, searches_in_turns
 from nas.run.training import load_checkpoint, require_same_kernels, steps_progress
 from nas.search.problem import problem_of
 
 if TYPE_CHECKING:
+    from nas.nn.trainer import Trainer
     from nas.optimisers.turns import Turns
+    from nas.search.rungs import RungJudge
 
 #: A checkpoint at least this many times per training; each costs a few milliseconds.
 _CHECKPOINTS = 20
@@ -65,8 +72,8 @@ def _train(context: Context) -> None:
     if state.step < trainer.recipe.steps:
         write_seen(context.files, context.data)
     with steps_progress(context, "supernet", trainer.recipe.steps, state.step) as report:
-        trainer.run(
-            state,
+        go_on = partial(
+            trainer.run,
             every=max(1, trainer.recipe.steps // _CHECKPOINTS),
             checkpoint=lambda reached: atomic_write_bytes(
                 path, trainer.save(reached, turns.state() if turns else None)
@@ -74,8 +81,16 @@ def _train(context: Context) -> None:
             progress=report,
             after=turns.after if turns else None,
         )
+        judging_s = 0.0
+        for step, compare in _rungs(context, trainer):
+            # One that went on by itself beyond a rung is not stopped there any more.
+            if step >= state.step:
+                state, reached_s = go_on(state, step), time.perf_counter()
+                compare(begun_s)
+                judging_s += time.perf_counter() - reached_s
+        go_on(state)
     # What `nas check` will expect of the next training.
-    spent_s = time.perf_counter() - begun_s - (turns.spent_s if turns else 0.0)
+    spent_s = time.perf_counter() - begun_s - judging_s - (turns.spent_s if turns else 0.0)
     learn(step_flops(context.experiment, context.space) * (trainer.recipe.steps - first), spent_s)
 
 
@@ -91,3 +106,40 @@ def _turns(context: Context, steps: int) -> Turns | None:
     if not in_turns(optimiser):
         return None
     return turns(context, problem_of(context), optimiser, steps)
+
+
+def _rungs(context: Context, trainer: Trainer) -> Iterator[tuple[int, Callable[[float], None]]]:
+    """The steps at which the run is compared with others, if it is, and what compares it there."""
+    rungs = context.rungs
+    if rungs is None:
+        return
+    from nas.search.rungs import RungJudge
+
+    judge = RungJudge(context)
+    for epoch in rungs.epochs(context.experiment.supernet.epochs):
+        # Where `max_time` has cut the training short, there are fewer.
+        if (step := epoch * trainer.batches.per_epoch) < trainer.recipe.steps:
+            yield step, partial(_compare, context, rungs, judge, epoch)
+
+
+def _compare(context: Context, rungs: Rungs, judge: RungJudge, epoch: int, begun_s: float) -> None:
+    """Report what the weights are worth, once, and raise StoppedEarly where others are worth more.
+
+    The checkpoint is there: who is killed meanwhile comes to the same.
+    """
+    value = rungs.reported(epoch)
+    if value is None:
+        found = judge()
+        if found is None:
+            return  # which the search will say
+        rungs.report(epoch, found)
+        value = found.value
+    how = f"{value:.1%} on validation images after {epoch} of {context.experiment.supernet.epochs} epochs"
+    if rungs.stops(epoch):
+        context.run.log(
+            STOPPED, stage="supernet", epoch=epoch, value=value, seconds=round(time.perf_counter() - begun_s, 3)
+        )
+        raise StoppedEarly(
+            f"stopped early: {how}, and others of its sweep had more; on its own it goes on with `nas run` and --resume"
+        )
+    context.voice.note(f"compared: {how}; goes on")

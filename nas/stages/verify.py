@@ -19,7 +19,8 @@ from nas.config.budget import Budget
 from nas.deploy import thresholds
 from nas.devices.measurement import LEVELS, ExitTime, Measurement
 from nas.devices.timing.readings import remedy
-from nas.exits.thresholds import evaluate
+from nas.exits.scores import Scores
+from nas.exits.thresholds import Policy, evaluate
 from nas.run.artefacts import measured_files, require_exported
 from nas.run.context import Context
 from nas.run.latency import load_model
@@ -29,7 +30,7 @@ from nas.run.verdict import Attempt, BudgetRow, ExitRow, Verdict, Verdicts
 from nas.run.verdict_files import load_verdicts, write_measured
 from nas.run.verifying import Read, forget_read, note_read, read_before
 from nas.run.winners import Winner, files_of, standing, val_scores
-from nas.search.settling import exit_seconds, settle_thresholds, val_accuracy_of
+from nas.search.settling import exit_seconds, leaves, settle_thresholds, val_accuracy_of
 from nas.search.winner_readings import Taken, as_decided, decided, deciding, taken_where_they_run
 
 
@@ -98,7 +99,7 @@ def _read(context: Context, winner: Winner, taken: Taken | None, allowed_s: floa
     _, upper_s, refused = deciding(budget, taken)
     broken = () if upper_s <= budget.latency_s or refused else (budget.name,)
     row = replace(_row(context, winner, taken), broken=broken)
-    return Read(allowed_s, row, taken.rates, taken.times.single_s)
+    return Read(allowed_s, row, taken.rates, taken.times.single_s, taken.images)
 
 
 def _judged(context: Context, winner: Winner, read: Read) -> Verdict:
@@ -111,7 +112,7 @@ def _judged(context: Context, winner: Winner, read: Read) -> Verdict:
             reason=_why_not_measured(context, target),
         )
     budget = winner.budget
-    measured_s, upper_s, refused = decided(budget, times, read.rates)
+    measured_s, upper_s, refused = decided(budget, times, read.rates, read.images)
     within = upper_s <= budget.latency_s
     before = budget.name in measured(context, budget)[winner.trial.key].broken
     decisive: ExitTime = times.to_exits[-1] if times.stream is None else times.stream
@@ -139,6 +140,7 @@ def _judged(context: Context, winner: Winner, read: Read) -> Verdict:
         single_calls=decisive.calls or None,
         every_s=decisive.every_s,
         single_refused=decisive.single_refused,
+        over_images=times.stream is not None,
         distribution=tuple(zip(LEVELS, times.single_s, strict=False)),
     )
 
@@ -161,11 +163,12 @@ def _row(context: Context, winner: Winner, taken: Taken) -> Measurement:
         target=target.key,
         genome=winner.trial.genome,
         key=winner.trial.key,
-        exits=as_decided(winner.budget, taken.times.to_exits),
+        exits=as_decided(winner.budget, taken.times),
         predicted_s=tuple(prediction.cumulative_s()[0].tolist()),
         predicted_std_s=tuple(prediction.cumulative_std_s()[0].tolist()),
         budget=winner.budget.name,
         stream=taken.times.stream,
+        rates=None if taken.times.stream is None else tuple(taken.rates.tolist()),
         conditions=taken.conditions,
     )
 
@@ -179,7 +182,7 @@ def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float6
     policy = evaluate(settled, scores.confidence, scores.correct, exit_seconds(context, winner))
     tail = tail_of(context, budget, "percentile")
     believed = budget.believed(load_model(context, target).predict([network]), [policy.rates], tail)
-    energy_j, no_energy = _energy(context, winner, cumulative_s, policy.rates if budget.needs_thresholds else None)
+    energy_j, no_energy = _energy(context, winner, cumulative_s, policy.rates if leaves(context, winner) else None)
     return Verdict(
         budget=BudgetRow.of_budget(budget, target.key),
         target=target.key,
@@ -204,7 +207,7 @@ def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float6
                 network.exits, cumulative_s, policy.rates, [*policy.thresholds, None], strict=True
             )
         ),
-        val_accuracy=val_accuracy_of(winner, scores, exit_seconds(context, winner), allowed_s),
+        val_accuracy=_val_accuracy(context, winner, scores, policy, allowed_s),
         counts=_counts(network.params, network.macs, network.weight_bytes, network.peak_memory),
         energy_j=energy_j,
         no_energy=no_energy,
@@ -215,6 +218,13 @@ def _described(context: Context, winner: Winner, cumulative_s: NDArray[np.float6
         ),
         sha256=measured_files(files),
     )
+
+
+def _val_accuracy(context: Context, winner: Winner, scores: Scores, policy: Policy, allowed_s: float) -> float:
+    """Where no answer was looked at, that of the thresholds themselves."""
+    if winner.budget.percentile is not None:
+        return policy.accuracy
+    return val_accuracy_of(winner, scores, exit_seconds(context, winner), allowed_s)
 
 
 def _counts(params: int, macs: int, weight_bytes: int, peak_memory: int) -> Mapping[str, float]:

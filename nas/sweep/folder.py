@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,10 +28,12 @@ from nas.run.opening import differences
 from nas.run.soundness import sealed
 from nas.sweep.layout import SweepFiles
 from nas.sweep.objective import Search
+from nas.sweep.scheduler import Scheduler
 from nas.sweep.sharing import Planned, reusing
 
 SCHEMA: Final = 1
 _SEARCH: Final = "search"
+_SCHEDULER: Final = "scheduler"
 _REMEDY: Final = "restore it, or start anew with another --out"
 _ANEW: Final = "start anew with another --out, or resume with the same files and options"
 
@@ -49,41 +51,63 @@ class Listed:
 
 @dataclass(frozen=True)
 class Known:
-    """What a sweep's folder says of it, and how its cells are chosen: None where all were known beforehand."""
+    """What a sweep's folder says of it, and how its cells are chosen: None where all were known beforehand.
+
+    `scheduler` says which of them are stopped early; None where none is.
+    """
 
     name: str
     axes: tuple[str, ...]
     cells: tuple[Listed, ...]
     search: Search | None = None
+    scheduler: Scheduler | None = None
 
 
-def write(files: SweepFiles, name: str, cells: Sequence[Planned]) -> None:
+def write(files: SweepFiles, name: str, cells: Sequence[Planned], scheduler: Scheduler | None = None) -> None:
     """Write down which cells there are, or check that they are those that the sweep was begun with.
 
     Raises InputError naming the cell and the key that differ.
     """
     rows = [_row(each) for each in cells]
     if files.cells.exists():
+        _require_scheduler(files, scheduler)
         _require_same(files, [plain(row) for row in rows], cells[0].cell.experiment.plugins)
     else:
         axes = list(cells[0].cell.values)
-        atomic_write_json(files.cells, {"schema": SCHEMA, "name": name, "axes": axes, "cells": rows})
+        _begin(files, name, axes, {"cells": rows, **_noted(scheduler)})
 
 
-def begin_search(files: SweepFiles, name: str, axes: Sequence[str], search: Mapping[str, Any]) -> Known:
+def begin_search(
+    files: SweepFiles, name: str, axes: Sequence[str], search: Mapping[str, Any], scheduler: Scheduler | None = None
+) -> Known:
     """Write down a sweep whose cells are chosen as it goes, or check that it is the one that was begun.
 
     Raises InputError naming what differs.
     """
     if not files.cells.exists():
-        atomic_write_json(files.cells, {"schema": SCHEMA, "name": name, "axes": axes, "cells": [], _SEARCH: search})
+        _begin(files, name, axes, {"cells": [], _SEARCH: search, **_noted(scheduler)})
         return read(files)
+    _require_scheduler(files, scheduler)
     before = read_json(files.cells, _REMEDY).get(_SEARCH, {})
     for key, was, value in differences(before, plain(search)):
         raise InputError(
             f"{files.root} was begun with another sweep: {key} was {was!r:.80} and is {value!r:.80}; {_ANEW}"
         )
     return read(files)
+
+
+def _begin(files: SweepFiles, name: str, axes: Sequence[str], rest: Mapping[str, Any]) -> None:
+    atomic_write_json(files.cells, {"schema": SCHEMA, "name": name, "axes": axes, **rest})
+
+
+def _noted(scheduler: Scheduler | None) -> dict[str, Any]:
+    return {} if scheduler is None else {_SCHEDULER: asdict(scheduler)}
+
+
+def _require_scheduler(files: SweepFiles, scheduler: Scheduler | None) -> None:
+    before = read_json(files.cells, _REMEDY)
+    for key, was, value in differences({_SCHEDULER: before.get(_SCHEDULER)}, {_SCHEDULER: None, **_noted(scheduler)}):
+        raise InputError(f"{files.root} was begun with another sweep: {key} was {was!r} and is {value!r}; {_ANEW}")
 
 
 def write_chosen(files: SweepFiles, cells: Sequence[Planned], trials: Mapping[str, int]) -> None:
@@ -108,7 +132,7 @@ def read(files: SweepFiles) -> Known:
         raise InputError(f"{files.root} is not a sweep: it has no {files.cells.name}; start one with `nas sweep`")
     record = read_json(files.cells, _REMEDY)
     with understood(files.cells, _REMEDY):
-        search = record.get(_SEARCH)
+        search, scheduler = record.get(_SEARCH), record.get(_SCHEDULER)
         return Known(
             record["name"],
             tuple(record["axes"]),
@@ -117,6 +141,7 @@ def read(files: SweepFiles) -> Known:
                 for row in record["cells"]
             ),
             search and Search(*(search[key] for key in ("by", "objective", "budget", "samples"))),
+            scheduler and Scheduler(**scheduler),
         )
 
 

@@ -13,13 +13,14 @@ from nas.config import parse
 from nas.config.plugins import Plugins
 from nas.devices.base import DeviceFinder
 from nas.devices.finding import find_device
-from nas.errors import InputError, NothingFits
+from nas.errors import InputError, NothingFits, StoppedEarly
 from nas.process.events import Event, Voice
 from nas.process.files import write_bytes
 from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
 from nas.run.opening import materials, open_context
 from nas.stages import order
+from nas.sweep.rungs import rungs_of
 from nas.sweep.workers import Ended, Task
 from search_spaces.operators import ShapeError
 from search_spaces.slots import SpaceError
@@ -44,8 +45,8 @@ class InThisProcess:
         with _Output(task.files) as output:
             cause = ""
             try:
-                self._run(task.files, Voice(output.hear))
-            except NothingFits as error:
+                self._run(task, Voice(output.hear))
+            except (NothingFits, StoppedEarly) as error:
                 output.say(error.statement)
             except USERS as error:
                 cause = " ".join(str(error).splitlines())
@@ -63,11 +64,12 @@ class InThisProcess:
     def close(self) -> None:
         """Nothing runs any more when `begin` has returned."""
 
-    def _run(self, files: RunFiles, voice: Voice) -> None:
-        experiment = parse.load(files.experiment, plugins=self._plugins)
+    def _run(self, task: Task, voice: Voice) -> None:
+        experiment = parse.load(task.files.experiment, plugins=self._plugins)
+        rungs = None if task.sweep is None else rungs_of(task.sweep, task.name)
         found = materials(experiment, begun=True)
-        with RunFolder.open(files.root, resume=True) as folder:
-            order.run(open_context(experiment, found, folder, voice, self._devices))
+        with RunFolder.open(task.files.root, resume=True) as folder:
+            order.run(open_context(experiment, found, folder, voice, self._devices, rungs))
 
 
 class _Output:

@@ -12,6 +12,8 @@ from nas.run.layout import RunFiles
 CELLS: Final = "sweep.json"
 #: The journal of Optuna, of a sweep whose cells are searched for.
 STUDY: Final = "study.log"
+#: What cells were worth while they trained, of a sweep with a scheduler.
+RUNGS: Final = "rungs.jsonl"
 _RUNS: Final = "cells"
 
 
@@ -35,6 +37,11 @@ class SweepFiles:
     def study(self) -> Path:
         """What Optuna asked and was told."""
         return self.root / STUDY
+
+    @property
+    def rungs(self) -> Path:
+        """What cells were worth when they were compared."""
+        return self.root / RUNGS
 
     @property
     def report(self) -> Path:

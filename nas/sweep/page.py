@@ -133,18 +133,20 @@ def _searched(state: SweepState) -> str:
 
 
 def _answer(state: SweepState) -> Answer:
-    total, kept = state.planned, state.count("kept")
+    stopped, kept = state.count("stopped"), state.count("kept")
+    total = state.planned - stopped
     broken, failed, left = state.count("not kept"), state.count("failed"), total - state.count(*COMPLETE)
     open_ = state.count("not measured")
-    if kept == total:
+    early = f" {stopped} of {state.planned} were stopped early, while they trained." if stopped else ""
+    if 0 < kept == total:
         headline = "All budgets are kept." if total == 1 else f"All {total} cells kept their budgets."
-        return Answer("kept", headline, "Measured on their targets; each cell has a page of its own.")
+        return Answer("kept", headline, f"Measured on their targets; each cell has a page of its own.{early}")
     counts = (
         (broken, "did not"), (open_, "could not be measured"), (failed, "failed"), (left - failed, "are not complete")
     )  # fmt: skip
     said = [f"{count} {what}" for count, what in counts if count]
     headline = f"{kept} of {total} cells kept their budgets."
-    text = f"Of the others {', '.join(said)}. What was found follows; each cell has a page of its own."
+    text = f"Of the others {', '.join(said)}. What was found follows; each cell has a page of its own.{early}"
     return Answer("not kept" if broken or failed else "not measured", headline, text)
 
 

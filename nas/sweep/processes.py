@@ -56,6 +56,7 @@ class Processes:
         command = [sys.executable, "-P", "-m", "nas", "run", str(task.files.experiment)]
         command += ["--out", str(task.files.root), "--resume"]
         command += ["--plugins", ",".join(self._plugins.named)] if self._plugins.named else []
+        command += ["--cell-of", str(task.sweep.root)] if task.sweep is not None else []
         beginning = [sys.executable, "-IS", str(_BEGIN), ",".join(map(str, cores)), str(os.getpid())]
         packages = str(Path(__file__).parents[2])
         environment = {**os.environ, **dict.fromkeys(BLAS, str(len(cores)))}

@@ -20,6 +20,7 @@ from nas.process.release import VERSION
 from nas.process.threads import BLAS
 from nas.run.layout import RunFiles
 from nas.run.progress import progress_of
+from nas.sweep.layout import SweepFiles
 
 #: A machine that was cut off from the cluster ends what runs there after about a minute, and lets go of its folder.
 _FREE_WITHIN_S: Final = 150.0
@@ -32,7 +33,10 @@ FROM_DRIVER: Final = "driver"
 
 @dataclass(frozen=True)
 class Order:
-    """A cell to be run: its folder, and where and with what; paths are absolute, and the same on all machines."""
+    """A cell to be run: its folder, and where and with what; paths are absolute, and the same on all machines.
+
+    `sweep` is the folder of the sweep that may stop it early, None where nobody does.
+    """
 
     name: str
     folder: str
@@ -40,6 +44,7 @@ class Order:
     plugins: Plugins
     cpus: int
     gpus: int
+    sweep: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,7 @@ def run(order: Order) -> str:
         os.chdir(order.working_directory)
         _limit(order)
         _wait_until_free(files.root)
-        found = progress_of(files)
-        if found.ended and not found.lost:
+        if progress_of(files).over:
             return ""  # by the one who had it, while this machine was to go on with it
         return _run(order, files)
 
@@ -105,7 +109,7 @@ def _run(order: Order, files: RunFiles) -> str:
     from nas.sweep.workers import Task
 
     workers = InThisProcess(order.plugins)
-    workers.begin(Task(order.name, files))
+    workers.begin(Task(order.name, files, SweepFiles(Path(order.sweep)) if order.sweep else None))
     (ended,) = workers.ended(0)
     return ended.cause
 

@@ -79,7 +79,7 @@ class RayWorkers:
         """Hand a cell to Ray."""
         order = Order(
             task.name, str(task.files.root.resolve()), os.getcwd(), self._plugins, self._executor.cpus,
-            self._executor.gpus,
+            self._executor.gpus, None if task.sweep is None else str(task.sweep.root.resolve()),
         )  # fmt: skip
         begun = self._run.options(name=f"nas cell {task.name}", **self._how).remote(order)
         self._running[begun] = task.name

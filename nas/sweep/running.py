@@ -17,7 +17,7 @@ from nas.process.interrupt import stop_if_asked
 from nas.run.progress import progress_of, trained
 from nas.sweep import folder
 from nas.sweep.layout import SweepFiles
-from nas.sweep.sharing import Planned
+from nas.sweep.sharing import Planned, stopped_trainer
 from nas.sweep.workers import Ended, Task, Workers
 
 #: How long workers are waited for at a time: a signal is heard after that.
@@ -60,8 +60,15 @@ def carry_out(
     Raises KeyboardInterrupt where this process was asked to stop; cells that ran then have stopped where they can go
     on from.
     """
+
+    def stopped(name: str) -> None:
+        watch(Happened("end", name))
+        if supply is not None:
+            supply.ended(name)
+
     with closing(workers):
-        queue = _Queue(files, cells)
+        sweep = files if folder.read(files).scheduler is not None else None
+        queue = _Queue(files, cells, stopped)
         while queue.waiting or queue.running or (supply is not None and supply.left):
             stop_if_asked()
             while workers.free() and (chosen := _next(queue, supply)) is not None:
@@ -71,7 +78,7 @@ def carry_out(
                 queue.begins(cell)
                 folder.note(files, "begin", cell=cell.name)
                 watch(Happened("begin", cell.name))
-                workers.begin(Task(cell.name, files.cell(cell.name)))
+                workers.begin(Task(cell.name, files.cell(cell.name), sweep))
             if not queue.running:
                 time.sleep(_PATIENCE_S)  # others go on with all that is left
             for ended in workers.ended(_PATIENCE_S):
@@ -82,9 +89,9 @@ def carry_out(
 
 
 def _next(queue: _Queue, supply: Supply | None) -> tuple[Planned, str | None] | None:
-    """The cell that begins now; one more is chosen where none waits."""
+    """The cell that begins now; more are chosen where none waits."""
     chosen = queue.next()
-    if chosen is None and supply is not None and not queue.waiting and (cell := supply.next()) is not None:
+    while chosen is None and supply is not None and not queue.waiting and (cell := supply.next()) is not None:
         queue.add(cell)
         chosen = queue.next()
     return chosen
@@ -92,8 +99,7 @@ def _next(queue: _Queue, supply: Supply | None) -> tuple[Planned, str | None] | 
 
 def is_over(files: SweepFiles, name: str) -> bool:
     """Whether a cell has nothing left to do: one without a device that did not answer then is tried again."""
-    found = progress_of(files.cell(name))
-    return found.ended and not found.lost
+    return progress_of(files.cell(name)).over
 
 
 def has_begun(files: SweepFiles, name: str) -> bool:
@@ -104,7 +110,7 @@ def has_begun(files: SweepFiles, name: str) -> bool:
 def _noted(files: SweepFiles, ended: Ended) -> str:
     """Why a cell that ended is not complete, empty where it is; written to the sweep's log."""
     found = progress_of(files.cell(ended.name))
-    cause = "" if found.ended else ended.cause or found.problem or "it ended before it was complete"
+    cause = "" if found.ended or found.stopped else ended.cause or found.problem or "it ended before it was complete"
     folder.note(files, "end", cell=ended.name, **({"cause": cause} if cause else {}))
     return cause
 
@@ -112,8 +118,8 @@ def _noted(files: SweepFiles, ended: Ended) -> str:
 class _Queue:
     """The cells that wait, in their order, and those that run."""
 
-    def __init__(self, files: SweepFiles, cells: Sequence[Planned]) -> None:
-        self._files = files
+    def __init__(self, files: SweepFiles, cells: Sequence[Planned], stopped: Callable[[str], None]) -> None:
+        self._files, self._stopped = files, stopped
         self._members: dict[int, list[str]] = {}
         self.waiting: dict[str, Planned] = {}
         self.running: dict[str, Planned] = {}
@@ -136,7 +142,7 @@ class _Queue:
         """The first cell that can begin now, with the cell whose weights it takes; None while all have to wait.
 
         The first of a group trains; those that come to it meanwhile wait. Where it fails before the weights are there,
-        the next one trains.
+        the next one trains; where it was stopped early, they are stopped too, which is told.
         """
         for name, cell in list(self.waiting.items()):
             run = self._files.cell(name)
@@ -150,7 +156,12 @@ class _Queue:
                 return cell, None
             elif (source := self._source(cell.group)) is not None:
                 return cell, source
-            elif not any(self._runs(member) for member in self._members[cell.group]):
+            elif any(self._runs(member) for member in self._members[cell.group]):
+                continue
+            elif stopped_trainer(self._files, self._members[cell.group]) is not None:
+                del self.waiting[name]
+                self._stopped(name)
+            else:
                 return cell, None
         return None
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nas.config.plugins import NO_PLUGINS, Plugins
 from nas.errors import InputError
-from nas.run.progress import progress_of
+from nas.run.progress import Progress, progress_of
 from nas.searchers.optuna import library
 from nas.seeds import derive_seed
 from nas.sweep import axes, folder
@@ -23,8 +23,8 @@ from nas.sweep.journal import ANEW, Journal
 from nas.sweep.layout import SweepFiles
 from nas.sweep.naming import short
 from nas.sweep.objective import Search, found_in, of_budget
-from nas.sweep.running import is_over
-from nas.sweep.sharing import Planned, joined
+from nas.sweep.rungs import reports
+from nas.sweep.sharing import Planned, joined, stopped_trainer
 from nas.sweep.sweep_file import Sweep
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class RecipeSearch:
         self._search = _searched(sweep)
         self._optuna = library(_NEEDED_BY)
         self._distributions = {key: self._distribution(axis) for key, axis in sweep.axes.items()}
-        known = folder.begin_search(files, sweep.name, list(sweep.axes), _record(sweep))
+        known = folder.begin_search(files, sweep.name, list(sweep.axes), _record(sweep), sweep.scheduler)
         self.cells: tuple[Planned, ...] = ()
         self._trials: dict[str, int] = {}
         for row in known.cells:
@@ -109,17 +109,42 @@ class RecipeSearch:
         return self.cells[-1] if len(self.cells) > before else None
 
     def ended(self, name: str) -> None:
-        """Tell what a cell gave, if it is complete and that was not told yet."""
+        """Tell what a cell gave, if it is complete or was stopped early, and that was not told yet."""
         trial = next((each for each in self._running() if each.number == self._trials[name]), None)
-        if trial is None or not is_over(self._files, name):
+        if trial is None:
             return
-        found = found_in(self._search, progress_of(self._files.cell(name)).verdicts)
+        progress = progress_of(self._files.cell(name))
+        trainer = self._stopped_trainer(name, progress)
+        if trainer is None and not progress.over:
+            return
+        self._report(trial, trainer or name)
+        if trainer is None:
+            self._tell(trial, progress)
+        else:
+            self._study.tell(trial.number, state=self._optuna.trial.TrialState.PRUNED)
+
+    def _tell(self, trial: optuna.trial.FrozenTrial, progress: Progress) -> None:
+        """Tell what a complete cell gave."""
+        found = found_in(self._search, progress.verdicts)
         if found.value is None:
             self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
             return
         if _BUDGET not in trial.constraints:
             self._trial(trial).set_constraint(_BUDGET, found.violation)
         self._study.tell(trial.number, found.value)
+
+    def _stopped_trainer(self, name: str, progress: Progress) -> str | None:
+        """The cell that was stopped early: this one, or the one whose weights it waits for; None where neither was."""
+        if progress.begun:
+            return None if progress.stopped is None else name
+        group = next(cell.group for cell in self.cells if cell.name == name)
+        return stopped_trainer(self._files, [cell.name for cell in self.cells if group and cell.group == group])
+
+    def _report(self, trial: optuna.trial.FrozenTrial, trainer: str) -> None:
+        """Tell what was reported of a cell while it trained, as far as that was not told yet."""
+        for each in reports(self._files):
+            if each.cell == trainer and each.epoch not in trial.intermediate_values:
+                self._trial(trial).report(each.value, each.epoch)
 
     def _asked(self, attempt: int) -> optuna.trial.FrozenTrial:
         """A new trial, with a value for each axis."""

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from nas.config.settings import Experiment
 from nas.optimisers.base import in_turns
 from nas.run.components import making
+from nas.run.progress import progress_of
 from nas.run.reuse import weights_depend_on
 from nas.sweep.cells import Cell
+from nas.sweep.layout import SweepFiles
 from nas.tasks.image_classification.fractions import OptionalPart
 
 
@@ -97,3 +99,11 @@ def _cut_for(cell: Cell, group: int, aside: Iterable[OptionalPart]) -> Planned:
         return Planned(cell, group)
     splits = replace(splits, reserve=(*splits.reserve, *more))
     return Planned(replace(cell, experiment=replace(cell.experiment, splits=splits)), group, more)
+
+
+def stopped_trainer(files: SweepFiles, members: Iterable[str]) -> str | None:
+    """The first of cells that share weights that was stopped while it trained them; None where they are there."""
+    found = {name: progress_of(files.cell(name)) for name in members}
+    if any(progress.trained for progress in found.values()):
+        return None
+    return next((name for name, progress in found.items() if progress.stopped is not None), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -19,15 +19,17 @@ from nas.sweep.folder import Listed
 from nas.sweep.layout import SweepFiles
 from nas.sweep.objective import Search, found_in
 
-State = Literal["waiting", "running", "interrupted", "failed", "kept", "not kept", "not measured"]
+State = Literal["waiting", "running", "interrupted", "failed", "stopped", "kept", "not kept", "not measured"]
 #: Those of cells that came to their end: "not measured" where no budget is known to be broken.
 COMPLETE: Final = ("kept", "not kept", "not measured")
+#: Those of cells that have nothing left to do.
+OVER: Final = (*COMPLETE, "stopped")
 Signature = tuple[tuple[int, int] | None, ...]
 
 
 @dataclass(frozen=True)
 class CellState:
-    """One cell: `cause` says why it failed, `evaluations` how many networks its search judges."""
+    """One cell: `cause` says why it failed or was stopped, `evaluations` how many networks its search judges."""
 
     cell: Listed
     state: State
@@ -78,7 +80,7 @@ class SweepState:
         mean = sum(cell.progress.spent_s for cell in done) / len(done)
         left = mean * (self.planned - len(self.cells))
         for cell in self.cells:
-            if cell.state not in COMPLETE:
+            if cell.state not in OVER:
                 alike = [other for other in done if other.progress.reused == _will_take(cell, self.cells)] or done
                 mean = sum(other.progress.spent_s for other in alike) / len(alike)
                 left += max(0.0, mean - _spent(cell.progress))
@@ -111,24 +113,25 @@ class Watcher:
             if found.state in COMPLETE and not found.progress.lost:
                 self._complete[listed.name] = found
             cells.append(found)
-        return SweepState(self._known.name, self._known.axes, tuple(cells), running, self._known.search)
+        return SweepState(self._known.name, self._known.axes, _with_trainers(cells), running, self._known.search)
 
     def _cell(self, listed: Listed, sweep_runs: bool, last: LenientJson | None) -> CellState:
         files = self._files.cell(listed.name)
         progress, cause = self._progress(listed.name), "" if last is None else last["cause"].text
         # That it ended is not said by a sweep that was killed before it heard of it; one that goes on leaves it alone.
-        over = progress.ended and not progress.lost
-        begun_here = last is not None and last["event"].text == "begin" and not over
+        begun_here = last is not None and last["event"].text == "begin" and not progress.over
         if lock.holder(files.root) is not None or (begun_here and sweep_runs):
             state: State = "running"
         elif progress.ended:
             state = _outcome(progress)
+        elif progress.stopped is not None:
+            state, cause = "stopped", f"after epoch {progress.stopped.epoch}, with {progress.stopped.value:.1%}"
         elif cause:
             state = "failed"
         else:
             state = "interrupted" if progress.begun else "waiting"
         return CellState(
-            listed, state, progress, cause if state == "failed" else "", self._names(listed),
+            listed, state, progress, cause if state in ("failed", "stopped") else "", self._names(listed),
             int(LenientJson(listed.experiment)["search"]["evaluations"].number or 0),
         )  # fmt: skip
 
@@ -145,6 +148,23 @@ class Watcher:
         if name not in self._read or self._read[name][0] != signature:
             self._read[name] = signature, progress_of(files)
         return self._read[name][1]
+
+
+def _with_trainers(cells: Sequence[CellState]) -> tuple[CellState, ...]:
+    """The same, where those that wait for weights whose training was stopped are stopped with it.
+
+    As `sharing.stopped_trainer` has it, by what was read already.
+    """
+    there = {cell.cell.group for cell in cells if cell.progress.trained}
+    under_way = {cell.cell.group for cell in cells if cell.state == "running"}
+    stopped = {cell.cell.group: cell for cell in reversed(cells) if cell.state == "stopped"}
+    found = []
+    for cell in cells:
+        trainer = stopped.get(cell.cell.group)
+        if trainer is not None and cell.state == "waiting" and cell.cell.group not in there | under_way:
+            cell = replace(cell, state="stopped", cause=f"with {trainer.cell.name}")
+        found.append(cell)
+    return tuple(found)
 
 
 def _signature(files: RunFiles) -> Signature:

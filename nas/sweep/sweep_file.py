@@ -15,6 +15,7 @@ from nas.sweep import axes as axes_
 from nas.sweep.axes import Axis, Drawn
 from nas.sweep.executor import Executor
 from nas.sweep.objective import WAYS, Search, require_known
+from nas.sweep.scheduler import Scheduler, written_out
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class SweepSettings:
     objective: str | None = None
     budget: str | None = None
     executor: Executor = field(default_factory=Executor)
+    scheduler: Scheduler | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Sweep:
     seed: int = 0
     search: Search | None = None
     executor: Executor = field(default_factory=Executor)
+    scheduler: Scheduler | None = None
 
 
 def is_sweep_file(path: Path) -> bool:
@@ -68,6 +71,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         raise InputError(f"there is no sweep file {str(path)!r}; give the path of a YAML file")
     data = plain_yaml.read(path)
     try:
+        if "scheduler" in data:
+            data = {**data, "scheduler": written_out(data["scheduler"])}
         settings = cast(SweepSettings, parse.build(SweepSettings, data, "", file="a sweep"))
         name = path.stem if settings.name is None else settings.name
         require_folder_name("the sweep's name", name)
@@ -86,7 +91,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Sweep:
         key = override.partition("=")[0]
         if clash := next((axis for axis in axes if axis == key or key.startswith(f"{axis}.")), None):
             raise InputError(f"--set {override!r}: the axis {clash} sets that key in every cell; leave one of them out")
-    return Sweep(path, name, experiment, base, axes, settings.samples, settings.seed, search, settings.executor)
+    return Sweep(
+        path, name, experiment, base, axes, settings.samples, settings.seed, search, settings.executor,
+        settings.scheduler,
+    )  # fmt: skip
 
 
 def _search(settings: SweepSettings, axes: Mapping[str, Axis]) -> Search | None:
@@ -106,6 +114,11 @@ def _search(settings: SweepSettings, axes: Mapping[str, Axis]) -> Search | None:
         )
     if not 1 <= settings.samples <= axes_.MOST_CELLS:
         raise InputError(f"samples is {settings.samples}; it must be from 1 to {axes_.MOST_CELLS:,}")
+    if settings.scheduler is not None and objective != "accuracy":
+        raise InputError(
+            f"scheduler: cells are stopped by their accuracy so far, and {objective} is searched for, which nobody "
+            "knows before their end; search for accuracy, or leave scheduler out"
+        )
     return Search(settings.search_by, objective, settings.budget, settings.samples)
 
 

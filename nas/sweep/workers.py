@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nas.run.layout import RunFiles
+from nas.sweep.layout import SweepFiles
 
 
 @dataclass(frozen=True)
 class Task:
-    """A cell that is ready to run: its folder has its experiment, and what it has done before, if anything."""
+    """A cell that is ready to run: its folder has its experiment, and what it has done before, if anything.
+
+    `sweep` is the one whose scheduler may stop it early; None where nobody does.
+    """
 
     name: str
     files: RunFiles
+    sweep: SweepFiles | None = None
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class CascadeReadings:
     """What was read of one network: of calls to each exit, and of a stream and of single calls where these were wanted.
 
-    Single calls are over the samples as they leave where there is a stream, and else to the last exit.
+    Single calls are over the samples as they leave where there is a stream or these are drawn, else to the last exit.
     """
 
     to_exits: tuple[Readings, ...]
@@ -68,14 +68,15 @@ def time_cascades(
         for name, cascade in cascades.items()
         for k in range(len(cascade))
     }
-    streamed = {name: cascade for name, cascade in cascades.items() if name in streams}
+    means = {name: cascade for name, cascade in cascades.items() if name in streams}
     watch = None if reference is None else partial(reference.run_to, first, len(reference) - 1)
-    readings: Mapping[str, Readings] = measure_together(calls, streamed, samples, plan, reference=watch)
+    readings: Mapping[str, Readings] = measure_together(calls, means, samples, plan, reference=watch)
     jobs = {}
     for name, single in plan.singles.items():
         cascade = cascades[name]
         to_last = partial(_to_exit, cascade, len(cascade) - 1)
-        call: Callable[[Sample], object] = cascade if name in streams else to_last
+        streamed = name in streams or single.seed is not None
+        call: Callable[[Sample], object] = cascade if streamed else to_last
         jobs[name] = SingleJob(call, samples if plan.batch == 1 else [first], single)
     taken: Mapping[str, SingleReadings] = single_calls(jobs, plan, reference=watch)
     if emulator := system.emulated():

@@ -20,7 +20,9 @@ class SinglePlan:
 
     They are fewer where a block would last longer than `block_s`, but `least` at any rate. With `every_s` one call is
     due every so many seconds, and the processor idles in between. Disturbed blocks are repeated in up to `repeats`
-    further rounds.
+    further rounds. With a `seed` the calls are over a stream: each takes a sample that is drawn anew, with replacement,
+    and leaves where its thresholds let it, so that every block has a fresh sample of what might come. Without one the
+    samples come in turn, the same in every block.
     """
 
     blocks: int = 3
@@ -29,6 +31,7 @@ class SinglePlan:
     block_s: float = 1.7
     every_s: float | None = None
     repeats: int = 0
+    seed: int | None = None
 
     def size(self, per_call_s: float) -> int:
         """Calls in a block of a network that takes so many seconds."""

@@ -5,6 +5,7 @@ by its own time. A whole block is taken again where something beside its calls s
 probe between the calls, the time for which the kernel made this process wait, what the host gave to others, or a
 reference program before and after it. What stays so is refused. Calls may come one after the other, or at a duty
 cycle: then the core idles in between as it would beside a camera, and caches and clocks are what that leaves of them.
+Of a network with early exits they may be a stream: each call takes a sample that is drawn for it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _REFERENCE_CALLS = 11
 
 @dataclass(frozen=True)
 class SingleJob:
-    """What is called in turn with each of the `inputs`, and how often."""
+    """What is called with one of the `inputs` at a time, and how often: in turn, or as they are drawn."""
 
     call: Callable[[Any], object]
     inputs: Sequence[Any]
@@ -58,6 +59,7 @@ class SingleReadings:
     `disturbed` is the share of calls beside which the probe found the core shared, `waited` the largest share of a
     block's time for which the process waited for a core (NaN where nobody says). `repeated` counts the blocks that were
     thrown away; `refused` says in words why nothing can be said of the others, and is empty where something can.
+    `drawn`: the calls are over a stream of samples that were drawn.
     """
 
     seconds: Seconds
@@ -66,6 +68,7 @@ class SingleReadings:
     waited: float = math.nan
     repeated: int = 0
     refused: str = ""
+    drawn: bool = False
 
     def __post_init__(self) -> None:
         if self.seconds.ndim != 2 or not self.seconds.size:
@@ -141,6 +144,7 @@ def single_calls(
             waited=max(block.waited for block in blocks[name]),
             repeated=repeated[name],
             refused=rounds.refused(blocks[name], usual_s),
+            drawn=job.plan.seed is not None,
         )
         for name, job in jobs.items()
     }
@@ -162,6 +166,9 @@ class _Rounds:
     ) -> None:
         self._jobs, self._plan, self._clocks, self._reference = jobs, plan, clocks, reference
         self._rng = np.random.default_rng(plan.seed)
+        self._draws = {
+            name: np.random.default_rng(job.plan.seed) for name, job in jobs.items() if job.plan.seed is not None
+        }
         per_call_s = {name: self._warm(job) for name, job in jobs.items()}
         self._sizes = {name: job.plan.size(per_call_s[name]) for name, job in jobs.items()}
         self._settling = {
@@ -217,10 +224,11 @@ class _Rounds:
         probe, alone = clocks.probe or shared(True, every_s), self._plan.threads == 1
         n = self._sizes[name]
         took_s, level_s, waits_s = np.empty(n), np.empty(n), np.zeros(n)
+        coming = self._coming(name, n)
         begin = due = wall()
         stolen, before, last = clocks.stolen(), clocks.waited(alone), 0.0
-        for number in range(-self._settling[name], n):
-            sample = inputs[number % len(inputs)]
+        for number, place in enumerate(coming, -self._settling[name]):
+            sample = inputs[place]
             if every_s is not None or number == 0:
                 # Asked around each call where there is a rest between: waking up from it is not the call's waiting.
                 before = clocks.waited(alone)
@@ -244,6 +252,14 @@ class _Rounds:
             float(waits_s.sum() / max(took_s.sum(), _LEAST_S)),
             _between(stolen, clocks.stolen()) / passed_s,
         )
+
+    def _coming(self, name: str, n: int) -> list[int]:
+        """The places of the samples of a block of n calls, those that settle it before them: in turn, or drawn."""
+        settling, inputs, draws = self._settling[name], len(self._jobs[name].inputs), self._draws.get(name)
+        if draws is None:
+            return [number % inputs for number in range(-settling, n)]
+        places: list[int] = draws.integers(inputs, size=settling + n).tolist()
+        return places
 
     def _level_s(self) -> float:
         """Seconds of the reference now, CPU time on one thread; NaN without a reference."""

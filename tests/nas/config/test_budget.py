@@ -45,6 +45,7 @@ def test_what_each_kind_bounds() -> None:
     assert WORST.seconds(reach[1], (0.5, 0.25, 0.25, 0.0), NO_TAIL) == 8.0
     assert MEAN.seconds(reach[1], (0.5, 0.25, 0.25, 0.0), NO_TAIL) == 0.5 + 0.5 + 0.75
     assert (WORST.needs_thresholds, MEAN.needs_thresholds) == (False, True)
+    assert [(each.streamed(1), each.streamed(8)) for each in (WORST, MEAN)] == [(False, False), (True, True)]
     assert (WORST.how, MEAN.how) == ("in the worst case", "on average")
 
 
@@ -88,15 +89,41 @@ def test_a_percentile_lies_above_calls_in_a_row(of: BudgetOf, share: float, word
     assert budget.how == f"for {words} of 100 calls, one every 33.0 ms"
     assert budget.statistic == f"{words} % of single calls, one every 33.0 ms"
     assert Budget(8e-3, of).how == f"for {words} of 100 calls"
-    # Early answers do not help it.
-    assert budget.seconds(reach, [[1.0, 0.0, 0.0]], tail) == budget.lower_bound(reach, tail) == [6.0]
+    # All leave at the first exit; where they may not, or all do at the last, it decides.
+    assert budget.seconds(reach, [[1.0, 0.0, 0.0]], tail) == budget.lower_bound(reach, tail) == [1.5]
+    assert budget.seconds(reach, [[0.0, 0.0, 1.0]], tail) == budget.lower_bound(reach, tail, early=False) == [6.0]
+    assert (budget.streamed(batch=1), budget.streamed(batch=2)) == (True, False)
     space = toy((1, 8, 8), 4)
     network = space.decode(random_genomes(space, 1, np.random.default_rng(0))[0])
     prediction = Roofline(load("rpi4b"), Target("rpi4b", "onnxruntime")).predict([network])
     warm, believed = WORST.believed(prediction, [[1.0]], NO_TAIL), budget.believed(prediction, [[1.0]], tail)
-    assert believed.mean_s == pytest.approx(1.5 * warm.mean_s)
+    assert believed.mean_s == pytest.approx(1.5 * warm.mean_s), "of one exit as of the worst case"
     assert believed.std_s / believed.mean_s > warm.std_s / warm.mean_s
     assert Budget.stored(of, 8e-3, 33e-3) == budget
+
+
+@pytest.mark.parametrize(
+    ("beyond", "decides"),
+    [
+        (0.0, {"p95": 0, "p99": 0}),
+        (0.01, {"p95": 0, "p99": 0}),
+        (0.03, {"p95": 0, "p99": 1}),
+        (0.2, {"p95": 1, "p99": 1}),
+    ],
+)
+def test_a_percentile_is_that_of_the_mixture_over_exits(beyond: float, decides: dict[BudgetOf, int]) -> None:
+    """With 3 % of the images at the last exit, that is what the 99th percentile takes, and the 95th does not."""
+    space = toy((1, 8, 8), 4, max_exits=1)
+    genome = with_exits(space, random_genomes(space, 1, np.random.default_rng(0))[0], (0,))
+    prediction = Roofline(load("rpi4b"), Target("rpi4b", "onnxruntime")).predict([space.decode(genome)])
+    rates, reach, tail = [1 - beyond, beyond], prediction.cumulative_s()[0], Tail(1.5, 0.2)
+    for of, place in decides.items():
+        budget = Budget(8e-3, of)
+        assert budget.deciding_exit(rates) == place and budget.deciding_exit([rates, rates[::-1]]).shape == (2,)
+        assert budget.seconds(reach, rates, tail) == pytest.approx(1.5 * reach[place])
+        believed = budget.believed(prediction, [rates], tail)
+        assert believed.mean_s == pytest.approx(1.5 * reach[place])
+        assert believed.std_s[0] > 1.5 * prediction.cumulative_std_s()[0, place]
 
 
 @pytest.mark.parametrize(

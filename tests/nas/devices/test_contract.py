@@ -42,14 +42,21 @@ def test_a_board_over_a_pipe(law: Law[Any], batch: int, board: Connection) -> No
     law(Board(replace(HERE, batch=batch), board))
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_single_calls_are_told_from_a_board_as_from_here(board: Connection, stream: bool) -> None:
-    wanted = Wanted("two exits", (1,), 2, None, stream, SinglePlan(calls=7))
+@pytest.mark.parametrize(
+    ("stream", "seed", "every_s"), [(False, None, None), (True, None, None), (False, 3, None), (False, 3, 1e-3)]
+)
+def test_single_calls_are_told_from_a_board_as_from_here(
+    board: Connection, stream: bool, seed: int | None, every_s: float | None
+) -> None:
+    """With a seed they are over a stream that is drawn, and there is its mean too."""
+    wanted = Wanted("two exits", (1,), 2, None, stream, SinglePlan(calls=7, every_s=every_s, seed=seed))
     for device in (InProcess(HERE), Board(HERE, board)):
         with _open(device, 0.0) as (session, _):
             times = session.time([wanted], [sample[None] for sample in deployed.samples()], PLAN)["two exits"]
-        told = times.stream if stream else times.to_exits[-1]
+        told = times.stream if wanted.leaves else times.to_exits[-1]
         assert told is not None and told.calls == 3 * 7 and times.single_s
+        assert told.every_s == every_s and (times.stream is None) == (not wanted.leaves)
+        assert not wanted.leaves or (told.median_s > 0 and times.to_exits[-1].calls == 0)
 
 
 @pytest.fixture(scope="module")

@@ -81,8 +81,28 @@ def test_a_winner_that_took_longer_raises_it_for_choices_and_not_for_the_search(
 def test_a_candidate_counts_as_its_bound_in_a_row_times_the_ratio(context: Any) -> None:
     note(context, reading("single_calls", 1.5, 2.0))
     row = reading("candidate", math.nan, calls=0)
-    assert seconds_of(WARM, (1.0,), row, tail_of(context, WARM, "bound")) == pytest.approx(2 * 1.1e-3)
-    assert seconds_of(MEDIAN, (1.0,), row, tail_of(context, MEDIAN, "bound")) == 1.1e-3
+    assert seconds_of(WARM, (0.0, 1.0), row, tail_of(context, WARM, "bound")) == pytest.approx(2 * 1.1e-3)
+    assert seconds_of(WARM, (0.999, 0.001), row, tail_of(context, WARM, "bound")) == pytest.approx(2 * 6e-4)
+    assert seconds_of(MEDIAN, (0.0, 1.0), row, tail_of(context, MEDIAN, "bound")) == 1.1e-3
+
+
+def over_a_stream(p99: float, bound: float, rates: tuple[float, ...]) -> Measurement:
+    """A winner whose single calls were over a stream of images, of which so many left at each exit."""
+    row = reading("winner", p99, bound)
+    early, last = row.exits[0], replace(row.exits[-1], calls=0)
+    return replace(row, exits=(early, last), stream=row.exits[-1], rates=rates, budget="warm")
+
+
+def test_calls_over_a_stream_are_compared_with_the_exit_that_decides(context: Any) -> None:
+    note(context, over_a_stream(1.5, 2.0, (1.0, 0.0)))
+    assert tail_of(context, WARM, "percentile").ratio == pytest.approx(3.0)
+    assert tail_of(context, WARM, "bound").ratio == pytest.approx(4.0)
+
+
+def test_a_bound_that_may_be_of_a_later_exit_says_nothing_of_how_long_calls_take(context: Any) -> None:
+    note(context, reading("single_calls", 1.2, 1.3), over_a_stream(1.5, 9.0, (0.995, 0.005)))
+    assert tail_of(context, WARM, "bound").ratio == pytest.approx(1.3)
+    assert tail_of(context, WARM, "percentile").ratio == pytest.approx((1.2 * 3.0) ** 0.5)
 
 
 def test_readings_of_older_releases_say_nothing_of_percentiles(tmp_path: Path) -> None:

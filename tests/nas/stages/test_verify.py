@@ -180,10 +180,10 @@ def test_a_percentile_is_decided_by_its_own_bound_or_not_at_all(
     budget = Budget(8e-3, "p99", "late")
     measured_s, bound_s, why = winner_readings.deciding(budget, taken)
     assert (measured_s, bound_s) == (5e-3, upper_s) and refused in why and bool(refused) == bool(why)
-    decided = winner_readings.as_decided(budget, times.to_exits)
+    decided = winner_readings.as_decided(budget, times)
     assert decided[0] == early and bool(decided[-1].refused) == bool(refused)
     worst = Budget(8e-3, name="worst")
     assert (
         winner_readings.deciding(worst, taken)[:2] == (1e-3, 1.1e-3)
-        and winner_readings.as_decided(worst, times.to_exits)[-1].p99_s
+        and winner_readings.as_decided(worst, times)[-1].p99_s
     )

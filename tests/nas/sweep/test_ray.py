@@ -197,3 +197,24 @@ def test_an_interrupted_sweep_lets_its_cells_stop(rays: Rays, tmp_path: Path) ->
     assert process.returncode == 4, said
     assert said.splitlines()[-1] == "nas: interrupted; the same command with --resume goes on from here"
     assert (files.cell("seed-0").root / ".lock").read_text() == "", "it was ended, and did not stop"
+
+
+def test_cells_that_are_behind_stop_themselves_there_too(rays: Rays, tmp_path: Path) -> None:
+    """By the file that all of them append to; who goes on with the sweep leaves them alone."""
+    pytest.importorskip("optuna")
+    rates, scheduler = [0.1, 0.0001, 0.0002], {"name": "asha", "min_epochs": 1}
+    path, files = (
+        written(tmp_path, {"supernet.learning_rate": rates}, scheduler=scheduler),
+        SweepFiles(tmp_path / "out"),
+    )
+    for options in ((), ("--resume",)):
+        process = sweeping(
+            tmp_path, path, "out", "--executor", "ray", "--address", rays.address, *options, **rays.environment
+        )  # fmt: skip
+        said, _ = process.communicate(timeout=600)
+        assert process.returncode == 0 and "complete, " in said, said
+    told = {row["cell"]: row["value"] for row in read_jsonl(files.rungs)}
+    stopped = [cell.cell.name for cell in Watcher(files).look().cells if cell.state == "stopped"]
+    assert len(told) == 3 and stopped and told["learning_rate-0.1"] > max(map(told.__getitem__, stopped))
+    assert [beginnings(files, name) for name in names(files)] == [1, 1, 1]
+    assert f"{3 - len(stopped)} of 3 cells complete, {3 - len(stopped)} kept, {len(stopped)} stopped" in said
