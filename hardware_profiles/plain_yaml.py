@@ -13,6 +13,8 @@ import yaml
 
 #: PyYAML reads some hundred kilobytes a second.
 MOST_CHARACTERS: Final = 2**18
+#: Python writes no whole number with more than 4,300 digits, so that none could be shown; nobody means one of these.
+_MOST_DIGITS: Final = 1000
 
 
 class PlainLoader(yaml.SafeLoader):
@@ -28,6 +30,14 @@ class PlainLoader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(None, None, f"the tag {shown} has to be left out", event.start_mark)
         return super().compose_node(parent, index)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > _MOST_DIGITS:
+            problem = (
+                f"the number {node.value[:20]}... has {len(node.value):,} digits, and {_MOST_DIGITS:,} are the most"
+            )
+            raise yaml.MarkedYAMLError(None, None, problem, node.start_mark)
+        return super().construct_yaml_int(node)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Hashable] = set()
         for name, _ in node.value:
@@ -37,6 +47,9 @@ class PlainLoader(yaml.SafeLoader):
                     raise yaml.MarkedYAMLError(None, None, f"the key {key!r} is given twice", name.start_mark)
                 seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+PlainLoader.add_constructor("tag:yaml.org,2002:int", PlainLoader.construct_yaml_int)
 
 
 def load(text: str, loader: type[PlainLoader] = PlainLoader) -> Any:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 import reprlib
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BeforeValidator, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
@@ -41,6 +41,8 @@ class _Written(reprlib.Repr):
 
 _WRITTEN = _Written()
 _WRITTEN.maxstring = _WRITTEN.maxother = 80
+#: More digits than this no number has that is meant; floats, which some become, hold three times as many.
+_MOST_DIGITS: Final = 100
 
 
 def load(path: Path, overrides: tuple[str, ...] = (), plugins: Plugins = NO_PLUGINS) -> Experiment:
@@ -177,6 +179,8 @@ def _value(parameter: Parameter, value: Any, where: str, plugins: Plugins) -> An
 
 
 def _plain_value(hint: Any, value: Any, where: str) -> Any:
+    if (large := _too_large(value, where)) is not None:
+        raise InputError(f"{large} is out of range: whole numbers have at most {_MOST_DIGITS} digits")
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(
             typing.Annotated[hint, BeforeValidator(_tuples)], config=ConfigDict(strict=True, allow_inf_nan=False)
@@ -184,11 +188,34 @@ def _plain_value(hint: Any, value: Any, where: str) -> Any:
         return adapter.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        inside = "".join(f"[{i}]" for i in first["loc"] if isinstance(i, int))
+        inside = _inside(value, first["loc"])
         message = first["msg"][:1].lower() + first["msg"][1:]
         raise InputError(f"{where}{inside}: {message}, got {shown(first['input'])}") from error
     except PydanticUserError as error:
         raise InputError(f"{where}: a value of type {hint} cannot be written in YAML; leave it out") from error
+
+
+def _inside(value: Any, path: Iterable[int | str]) -> str:
+    """What follows the key of a value where something within it is wrong; a path of pydantic's names types, too."""
+    found = ""
+    for part in path:
+        if isinstance(part, int) and isinstance(value, list):
+            found, value = f"{found}[{part}]", value[part]
+        elif isinstance(value, dict) and part in value:
+            found, value = f"{found}.{part}", value[part]
+    return found
+
+
+def _too_large(value: Any, where: str) -> str | None:
+    """The first number with more digits, with its key, in a value or in what it holds."""
+    if isinstance(value, int):
+        return f"{where}: {shown(value)}" if abs(value) >= 10**_MOST_DIGITS else None
+    parts: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, dict):
+        parts = ((f"{where}.{key}", item) for key, item in value.items())
+    elif isinstance(value, list | tuple):
+        parts = ((f"{where}[{number}]", item) for number, item in enumerate(value))
+    return next((large for key, item in parts if (large := _too_large(item, key)) is not None), None)
 
 
 def _is_dataclass(hint: Any) -> bool:

@@ -16,6 +16,8 @@ from hardware_profiles.plain_yaml import PlainLoader, load
 from nas.errors import InputError
 
 _FLOAT = "tag:yaml.org,2002:float"
+#: What of an option is repeated in a message.
+_LONGEST_SAID = 120
 _EXPONENT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+\Z")
 
 
@@ -69,13 +71,15 @@ def override(data: dict[str, Any], text: str) -> None:
     Sections that are missing are created; whether their keys mean anything is not known here.
     """
     path, sign, value = text.partition("=")
+    shown = text if len(text) <= _LONGEST_SAID else f"{text[:_LONGEST_SAID]}..."
+    said = f"--set {shown!r}"
     if not sign or not path:
-        raise InputError(f"--set {text!r} must look like key=value or section.key=value")
+        raise InputError(f"{said} must look like key=value or section.key=value")
     try:
         read = _read(value)
     except InputError as error:
-        raise InputError(f"--set {text!r}: {error}") from error
-    replace(data, path, read, f"--set {text!r}")
+        raise InputError(f"{said}: {error}") from error
+    replace(data, path, read, said)
 
 
 def replace(data: dict[str, Any], path: str, value: Any, said: str) -> None:

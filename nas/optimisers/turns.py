@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nas.optimisers.base import Cost, Floats, Ints, Loss, Problem, Steps
 from nas.optimisers.sampled import SampledNetworks
+from nas.run.optimiser import BALANCED
 
 #: What is stored of a search beside its own arrays.
 RATES: Final = "exit_rates"
@@ -88,9 +89,11 @@ class Turns:
         if self._begun is None:
             return dict(self._stored)
         found: dict[str, Floats] = {}
-        for number, search in self._begun[1].items():
+        networks, searches = self._begun
+        for number, search in searches.items():
             found |= {f"{number}/{name}": value for name, value in search.steps.state().items()}
             found[f"{number}/{RATES}"] = np.array(search.exit_rates, np.float64)
+            found[f"{number}/{BALANCED}"] = np.array([networks.counted is not None], np.float64)
         return found
 
     @property
@@ -116,4 +119,5 @@ def stored_of(stored: Stored, number: int) -> tuple[tuple[float, ...], dict[str,
     if f"{number}/{RATES}" not in stored:
         return None
     own = {name.partition("/")[2]: value for name, value in stored.items() if name.startswith(f"{number}/")}
+    own.pop(BALANCED, None)
     return tuple(own.pop(RATES).tolist()), own

@@ -12,12 +12,10 @@ import logging
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,12 +23,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from nas.errors import InputError
-from nas.process import machine
+from nas.process import ray_folder
 from nas.process.facts import cores_used
 from nas.process.interrupt import stop_if_asked
 
 #: The cluster that runs on this machine, whatever its address is.
 AUTO: Final = "auto"
+#: What the names of variables begin with that Ray reads.
+RAYS: Final = "RAY_"
 _MODE, _TOKEN, _TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 _DEFAULT_TOKEN_PATH: Final = "~/.ray/auth_token"
 _ADDRESS: Final = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<plain>[^:/\s]+)):(?P<port>\d{1,5})")
@@ -83,11 +83,10 @@ class Node:
 
 
 class Cluster:
-    """A connection of this process to a cluster; `close` gives it back."""
+    """A connection of this process to a cluster; `close` gives it back, and does all else that its `ending` has."""
 
-    def __init__(self, address: str, folder: Path | None) -> None:
-        self.address, self._folder = address, folder
-        self._open = True
+    def __init__(self, address: str, ending: contextlib.ExitStack | None = None) -> None:
+        self.address, self._ending = address, ending or contextlib.ExitStack()
 
     def nodes(self) -> Sequence[Node]:
         """The machines that answer now."""
@@ -98,53 +97,63 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster, and end it where it was begun for this; closing twice does nothing."""
-        import ray
-
-        if self._open:
-            self._open = False
-            ray.shutdown()
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
+        self._ending.close()
 
 
-def connected(address: str | None) -> Cluster:
+def connected(address: str | None, needed: Mapping[str, str] | None = None) -> Cluster:
     """The cluster at an address (`auto`, or HOST:PORT), or else one that is begun here.
 
-    Raises InputError where Ray is not installed, and for a cluster that is not there, refuses the token or needs none.
+    What is `needed` stands in the environment until it is left; all that Ray reads there is then what it was before, so
+    that another one can be used. Raises InputError where Ray is not installed, and for a cluster that is not there,
+    refuses the token or needs none.
     """
     if importlib.util.find_spec("ray") is None:
         raise InputError("the executor ray needs Ray, which is not installed: pip install 'hwnas[ray]'")
     address = address or os.environ.get("RAY_ADDRESS")
-    return _begun() if address is None else _joined(address)
+    with contextlib.ExitStack() as undo:
+        undo.callback(_restore, _rays())
+        os.environ.update(needed or {})
+        if address is None:
+            _begin(undo)
+        else:
+            _join(address, undo)
+        return Cluster(address or "this machine", undo.pop_all())
 
 
-def _begun() -> Cluster:
+def _begin(undo: contextlib.ExitStack) -> None:
     os.environ.update({_MODE: "token", _TOKEN: secrets.token_hex(32), **_ALONE})
-    # A short path: sockets lie in it, whose paths have an end. Ray keeps its own log there.
-    folder = Path(tempfile.mkdtemp(prefix="nas-ray-", dir=machine.FOLDER))
-    try:
-        _connect(
-            "a Ray cluster of this machine alone",
-            address="local",
-            num_cpus=len(cores_used()),
-            include_dashboard=False,
-            object_store_memory=_STORE_BYTES,
-            _temp_dir=str(folder),
-        )
-    except BaseException:  # whatever ended the start is told on, and leaves no folder
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return Cluster("this machine", folder)
+    # Ray keeps its own log there.
+    folder, take_away = ray_folder.taken()
+    undo.callback(take_away)
+    _connect(
+        "a Ray cluster of this machine alone",
+        undo,
+        address="local",
+        num_cpus=len(cores_used()),
+        include_dashboard=False,
+        object_store_memory=_STORE_BYTES,
+        _temp_dir=str(folder),
+    )
 
 
-def _joined(address: str) -> Cluster:
+def _join(address: str, undo: contextlib.ExitStack) -> None:
     _require_address(address)
     _require_token(address)
     if address != AUTO:
         _require_listening(address)
     _require_answer(address)
-    _connect(f"the Ray cluster at {address}", address=address)
-    return Cluster(address, None)
+    _connect(f"the Ray cluster at {address}", undo, address=address)
+
+
+def _rays() -> dict[str, str]:
+    """What stands in the environment for Ray."""
+    return {name: value for name, value in os.environ.items() if name.startswith(RAYS)}
+
+
+def _restore(before: Mapping[str, str]) -> None:
+    for name in _rays():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 def _require_address(address: str) -> None:
@@ -224,11 +233,17 @@ def _meaning(said: str) -> str:
     return f"cannot be used ({lines[-1] if lines else 'it says nothing'}); see `ray status` there"
 
 
-def _connect(what: str, **how: Any) -> None:
+def _connect(what: str, undo: contextlib.ExitStack, **how: Any) -> None:
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or else Ray warns that this will be the default
+    loaded = "ray" in sys.modules
     import ray
 
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or else Ray warns that this will be the default
+    if ray.is_initialized():
+        raise InputError(f"{what} cannot be used: this process is in another one; call ray.shutdown() first")
+    if loaded:
+        _heed_environment()
     heard = signal.getsignal(signal.SIGTERM)
+    undo.callback(ray.shutdown)
     try:
         # Workers import from the folder that Ray is begun in, too: what lies there is not ours.
         with contextlib.chdir("/"):
@@ -237,3 +252,14 @@ def _connect(what: str, **how: Any) -> None:
         raise InputError(f"{what} {_meaning(str(error))}") from error
     finally:
         signal.signal(signal.SIGTERM, heard)  # which Ray takes for itself
+
+
+def _heed_environment() -> None:
+    """Have Ray read again what it reads once, when it is loaded: how it proves who it is, and where it listens."""
+    import ray
+
+    constants: Any = ray._private.ray_constants
+    constants.ENABLE_RAY_CLUSTER = constants.env_bool(constants.ENABLE_RAY_CLUSTERS_ENV_VAR, True)
+    core: Any = ray._raylet
+    core.Config.initialize("")
+    core.AuthenticationTokenLoader.instance().reset_cache()

@@ -20,6 +20,7 @@ from nas.devices.networks import Untrained
 from nas.devices.runners import builder_for
 from nas.process.events import Voice
 from nas.process.interrupt import stop_if_asked
+from nas.run import lengths
 from nas.run.folder import RunFolder
 from nas.run.layout import RunFiles
 from nas.run.rungs import Rungs
@@ -114,4 +115,5 @@ class Context:
         start = time.perf_counter()
         yield
         self.run.log("end", stage=stage, seconds=round(time.perf_counter() - start, 3))
+        lengths.note(self.files)
         stop_if_asked()

@@ -23,6 +23,7 @@ VERIFYING: Final = "verifying.json"
 TEST: Final = "test.json"
 REPORT: Final = "report.html"
 ELSEWHERE: Final = "elsewhere.json"
+LENGTHS: Final = "lengths.json"
 OUTPUT: Final = "output.txt"
 OPTIMISER: Final = "optimiser"
 
@@ -188,6 +189,11 @@ class RunFiles:
     def elsewhere(self) -> Path:
         """What the winners took on devices that the budgets do not name."""
         return self.root / ELSEWHERE
+
+    @property
+    def lengths(self) -> Path:
+        """How many lines each log had when a stage ended."""
+        return self.root / LENGTHS
 
     @property
     def output(self) -> Path:

@@ -17,6 +17,13 @@ from nas.run.context import Context
 
 SCHEMA: Final = 1
 _OWN: Final = "own/"
+#: Whether the losses of a search count every class the same.
+BALANCED: Final = "balanced"
+#: What is said of a search whose losses were on another scale than they are now.
+BEGUN_ANEW: Final = (
+    "the optimiser begins anew: an older release began it, and its losses were not balanced, while networks are chosen "
+    "by balanced accuracy"
+)
 _REMEDY: Final = "delete it, and the optimiser looks again"
 
 
@@ -65,16 +72,23 @@ def write_checkpoint(context: Context, budget: Budget, step: int, state: Mapping
     """Keep the state of a search after so many steps."""
     data = io.BytesIO()
     named = {_OWN + name: value for name, value in state.items()}
-    np.savez(data, allow_pickle=False, step=np.array(step), **named)
+    balanced = np.array(context.experiment.search.balanced)
+    np.savez(data, allow_pickle=False, step=np.array(step), **{BALANCED: balanced}, **named)
     atomic_write_bytes(context.files.optimiser_checkpoint(budget.name), data.getvalue())
 
 
 def read_checkpoint(context: Context, budget: Budget) -> tuple[int, dict[str, NDArray[np.float64]]] | None:
-    """The steps and the state of a search under way; None where there is none."""
+    """The steps and the state of a search under way; None where there is none, or its losses were on another scale.
+
+    Losses of older releases were those of all images alike, also where networks are chosen by balanced accuracy.
+    """
     path = context.files.optimiser_checkpoint(budget.name)
     if not path.exists():
         return None
     with understood(path, _REMEDY):
         stored = read_arrays(path)
-        state = {name.removeprefix(_OWN): value for name, value in stored.items() if name != "step"}
+        if bool(stored.get(BALANCED, False)) != context.experiment.search.balanced:
+            context.voice.note(f"{budget.name}: {BEGUN_ANEW}")
+            return None
+        state = {name.removeprefix(_OWN): value for name, value in stored.items() if name.startswith(_OWN)}
         return int(stored["step"]), state

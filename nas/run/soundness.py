@@ -15,7 +15,7 @@ from nas.deploy.names import MANIFEST, THRESHOLDS
 from nas.errors import InputError
 from nas.nn.weights import from_bytes
 from nas.process.files import read_json, read_jsonl, understood
-from nas.run import layout
+from nas.run import layout, lengths
 from nas.run.layout import RunFiles
 
 #: What to do about a damaged file, by its name.
@@ -28,6 +28,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
     layout.VERIFYING: "delete it, and the winners are measured again",
     layout.ELSEWHERE: "delete it, and what was measured elsewhere is forgotten",
     layout.TEST: "delete it and give `nas verify` again",
+    layout.LENGTHS: lengths.REMEDY,
     layout.PLANS: "delete it, and the steps are counted again",
     layout.SUPERNET: "delete it, and the training begins anew",
 }
@@ -47,16 +48,24 @@ def require_sound(files: RunFiles) -> None:
     for path in sorted(files.root.rglob("*")):
         if path.is_file() and path.name not in (MANIFEST, THRESHOLDS):
             _check(path)
+    lengths.require_whole(files)
 
 
 def damages(files: RunFiles) -> Iterator[tuple[Path, str]]:
     """Every such file, and a sentence about it."""
+    found: dict[Path, str] = {}
     for path in sorted(files.root.rglob("*")):
         if path.is_file():
             try:
                 _check(path)
             except InputError as error:
-                yield path, str(error).replace(f"{files.root}/", "")
+                found[path] = str(error)
+    try:
+        short = dict(lengths.losses(files))
+    except InputError as error:
+        short = {files.lengths: str(error)}
+    for path, sentence in sorted({**short, **found}.items()):
+        yield path, sentence.replace(f"{files.root}/", "")
 
 
 def _check(path: Path) -> None:

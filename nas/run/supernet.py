@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nas.process.files import understood
 from nas.run.context import Context
+from nas.run.optimiser import BALANCED, BEGUN_ANEW
 from nas.run.training import load_checkpoint, planned_steps, training_set
 from search_spaces.slots import SearchSpace
 
@@ -52,13 +53,21 @@ def shared_weights(context: Context) -> dict[str, NDArray[np.float32]]:
 
 
 def searches_in_turns(context: Context) -> dict[str, NDArray[np.float64]]:
-    """What architecture searches in turns with the training have learned, by name; empty where there were none."""
+    """What architecture searches in turns with the training have learned, by name; empty where there were none.
+
+    Searches whose losses were on another scale than they would be now are none.
+    """
     from nas.nn.loop import beside
 
     if context.experiment.supernet.reuse is not None:
         return {}
     with understood(context.files.supernet, "delete it, and the training begins anew"):
-        return beside(context.files.supernet.read_bytes())
+        stored = beside(context.files.supernet.read_bytes())
+    balanced = any(bool(value.all()) for name, value in stored.items() if name.endswith(f"/{BALANCED}"))
+    if stored and balanced != context.experiment.search.balanced:
+        context.voice.note(BEGUN_ANEW)
+        return {}
+    return stored
 
 
 def weights_in(path: Path, space: SearchSpace) -> dict[str, NDArray[np.float32]]:

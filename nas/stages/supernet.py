@@ -61,7 +61,7 @@ def _train(context: Context) -> None:
     trainer = planned_supernet(context, wished)
     turns = _turns(context, trainer.recipe.steps)
     state = load_checkpoint(path, trainer.load) if path.exists() else trainer.start()
-    if turns is not None and path.exists():
+    if turns is not None and 0 < state.step < trainer.recipe.steps:
         stored = searches_in_turns(context)
         if not stored and state.step > turns.first:
             # An older release began the training, or no budget can be kept: it is searched when the weights are done.

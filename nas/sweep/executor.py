@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+from nas.config.parse import shown
 from nas.errors import InputError
 
 Name = Literal["local", "ray"]
@@ -17,6 +18,8 @@ _TAKEN: Final = {"CPU": CPUS, "GPU": GPUS, "memory": "", "object_store_memory": 
 _RESOURCE: Final = re.compile(r"[A-Za-z][\w.-]*")
 #: Beginning again and again what kills its machine helps nobody.
 _MOST_FAILURES: Final = 100
+#: More of anything, in one machine, are a mistake.
+_MOST: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,11 @@ class Executor:
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_failures <= _MOST_FAILURES:
-            raise InputError(f"executor.max_failures is {self.max_failures}; it must be from 0 to {_MOST_FAILURES}")
+            raise InputError(
+                f"executor.max_failures is {shown(self.max_failures)}; it must be from 0 to {_MOST_FAILURES}"
+            )
+        if self.workers is not None:
+            _require_count("executor.workers", self.workers, 1)
         for name, count in self.resources.items():
             _require_resource(name, count)
 
@@ -65,6 +72,8 @@ class Executor:
 def chosen(written: Executor, name: Name | None, workers: int | None, address: str | None) -> Executor:
     """What a sweep file says, as far as the options of the command do not; raises InputError for one without effect."""
     name = name or written.name
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers is {workers}; give at least 1, or leave it out for one cell at a time")
     if workers is not None and name != "local":
         raise InputError(
             f"--workers is {workers}, and on a Ray cluster as many cells run as it has room for; say with "
@@ -85,6 +94,9 @@ def _require_resource(name: str, count: int) -> None:
     if name in _TAKEN or not _RESOURCE.fullmatch(name):
         instead = f"write `{_TAKEN[name]}`" if _TAKEN.get(name) else "write cpus, gpus, or a name of your own"
         raise InputError(f"{where}: {name!r} cannot be asked for by that name; {instead}")
-    least = 1 if name == CPUS else 0
-    if count < least:
-        raise InputError(f"{where} is {count}; it must be at least {least}")
+    _require_count(where, count, 1 if name == CPUS else 0)
+
+
+def _require_count(where: str, count: int, least: int) -> None:
+    if not least <= count <= _MOST:
+        raise InputError(f"{where} is {shown(count)}; it must be at least {least}, and at most {_MOST:,}")

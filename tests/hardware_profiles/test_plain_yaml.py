@@ -20,7 +20,8 @@ from hardware_profiles.registry import read
         ("b: 1\na: !!python/object/apply:os.system [ls]", "line 2: the tag !!python"),
         ("a: &b 1\nc: *b", r"line 2: the alias \*b has to be written out"),
         ("a: 2001-99-99", "a value cannot be read: month must be in"),
-        ("a: 1" + "0" * 5000, "a value cannot be read: Exceeds the limit"),
+        ("a: 1" + "0" * 5000, r"line 1: the number 10+\.\.\. has 5,001 digits, and 1,000 are the most"),
+        ("b: 1\na: -0x" + "f" * 5000, r"line 2: the number -0xf+\.\.\. has 5,003 digits"),
         ("a: 1\na: 2", "line 2: the key 'a' is given twice"),
         ("? [a]\n: 1", "unhashable"),
         ("=: 1", "line 1: could not determine a constructor"),
@@ -29,7 +30,7 @@ from hardware_profiles.registry import read
         ("\n".join(f"k{i}: {i}" for i in range(100_000)), f"{MOST_CHARACTERS:,} are the most that are read"),
         ("a: [", "line 1: "),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_what_is_no_plain_data_is_refused(text: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=reason):

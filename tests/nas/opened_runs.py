@@ -41,7 +41,7 @@ def opened(run: Path, devices: DeviceFinder = local_device) -> Iterator[Context]
 
 def rewind(run: Path, to: str) -> None:
     """Take away what the stages behind `to` have written."""
-    gone = ["unmet.json", "verify.json", "test.json", "report.html"]
+    gone = ["unmet.json", "verify.json", "test.json", "report.html", "lengths.json"]
     if to in ("calibrate", "supernet"):
         gone += ["trials.jsonl", "front.json"]
     if to == "calibrate":

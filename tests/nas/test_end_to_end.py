@@ -36,6 +36,7 @@ FILES = {
     "test.json",
     "report.html",
     "log.jsonl",
+    "lengths.json",
 }
 WINNER = {"architecture.json", "weights.safetensors", "model.onnx", "exit_0.onnx", "manifest.json", "run.py"}
 WINNER |= {"thresholds.json"}
@@ -190,7 +191,7 @@ def test_a_run_that_is_finished_is_left_as_it_is(finished: Path, nas: Command, t
     assert done.code == 0 and "kept" in done.out
     after = hashes(tmp_path / "run")
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-    assert changed <= {"log.jsonl", "report.html", ".lock"}
+    assert changed <= {"log.jsonl", "lengths.json", "report.html", ".lock"}
 
 
 def test_stages_can_be_run_again_alone(finished: Path, nas: Command, tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ def test_stages_can_be_run_again_alone(finished: Path, nas: Command, tmp_path: P
     before = hashes(run)
     assert nas("train", "run").code == nas("export", "run").code == 0
     changed = {name for name, value in hashes(run).items() if before.get(name) != value}
-    assert changed <= {"log.jsonl", ".lock"}
+    assert changed <= {"log.jsonl", "lengths.json", ".lock"}
     # Measured again: more readings, the same winners.
     was = verified(run)
     assert nas("verify", "run").code == 0

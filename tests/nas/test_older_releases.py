@@ -29,7 +29,7 @@ RUNS = Path(__file__).with_name("older_releases")
 FINISHED = ("verify1", "verify1_optimiser", "manifest1_optimiser")
 BUDGETS = ("worst", "mean")
 #: What a command may always change.
-OWN = {"log.jsonl", ".lock", "report.html"}
+OWN = {"log.jsonl", "lengths.json", ".lock", "report.html"}
 
 
 def unpack(name: str, folder: Path) -> None:

@@ -2,7 +2,8 @@
 
 The same for processes of this machine and for actors of a cluster: a crew begins workers, gives them items and hears of
 them. Each worker has one item at a time, the first that waits. A worker that dies is replaced and its item done again;
-one that dies of the same item three times has shown that it is the item, which then has no answer, but a cause.
+one that dies of the same item three times has shown that it is the item, which then has no answer, but a cause. The
+death of a worker that no item had reached, such as one that was idle, is no item's fault.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ class Answered:
 
 @dataclass(frozen=True)
 class Died:
-    """A worker is no more; `begun` says whether it had come so far that an item may have been the reason."""
+    """A worker is no more; `reached` says whether the item that it had had come to it, and may have been the reason."""
 
     worker: int
     cause: str
-    begun: bool
+    reached: bool
 
 
 class Crew(Protocol):
@@ -66,6 +67,8 @@ class Dispatch:
         self._crew, self._workers = crew, workers
         self._idle: list[int] = []
         self._busy: dict[int, int] = {}
+        #: Workers that have answered: where they die before an item reaches them, others may still begin.
+        self._proven: set[int] = set()
         self._stillborn = 0
 
     def map(self, task: Callable[[_Item], _Answer], items: Sequence[_Item]) -> Iterator[_Answer | Failure]:
@@ -85,7 +88,7 @@ class Dispatch:
                         lost = self._lost(news)
                         if lost is None:
                             continue
-                        deaths[lost] += news.begun
+                        deaths[lost] += news.reached
                         if deaths[lost] < MOST_DEATHS:
                             waiting.appendleft(lost)
                         else:
@@ -114,6 +117,7 @@ class Dispatch:
     def _done(self, worker: int) -> int:
         """The item that a worker has answered; it is idle now."""
         self._stillborn = 0
+        self._proven.add(worker)
         self._idle.append(worker)
         return self._busy.pop(worker)
 
@@ -122,7 +126,11 @@ class Dispatch:
         lost = self._busy.pop(news.worker, None)
         if news.worker in self._idle:
             self._idle.remove(news.worker)
-        self._stillborn = 0 if news.begun else self._stillborn + 1
+        if news.reached:
+            self._stillborn = 0
+        elif news.worker not in self._proven:
+            self._stillborn += 1
+        self._proven.discard(news.worker)
         if self._stillborn >= MOST_DEATHS:
             raise InputError(f"search.executor: no worker can begin: {news.cause}")
         return lost

@@ -65,12 +65,12 @@ class Processes:
 
 @dataclass
 class _Child:
-    """A process, its end of the pipe, and what it prints, which is read if it dies."""
+    """A process, its end of the pipe, what it prints, which is read if it dies, and whether its item has reached it."""
 
     process: subprocess.Popen[bytes]
     connection: Connection
     output: IO[bytes]
-    begun: bool = False
+    reached: bool = False
 
 
 class _Children:
@@ -105,6 +105,7 @@ class _Children:
 
     def give(self, worker: int, task: bytes, item: bytes) -> None:
         """Send both."""
+        self._children[worker].reached = False
         _send(self._children[worker], task, item)
 
     def heard(self, patience_s: float) -> list[Answered | Died]:
@@ -116,7 +117,7 @@ class _Children:
                 try:
                     received = child.connection.recv_bytes()
                 except (EOFError, OSError):
-                    found.append(Died(number, _how_it_ended(child), child.begun))
+                    found.append(Died(number, _how_it_ended(child), child.reached))
                     self.end(number)
                     continue
                 kind, content = received[:1], received[1:]
@@ -124,7 +125,8 @@ class _Children:
                     found.append(Answered(number, content))
                 elif kind == program.WARNING:
                     self._warn(content.decode())
-                child.begun = True
+                elif kind == program.REACHED:
+                    child.reached = True
         return found
 
     def end(self, worker: int) -> None:

@@ -75,8 +75,8 @@ class _Worker:
         sys.path[:] = path
         self._work = Work()
 
-    def begun(self) -> None:
-        """Says that it is there."""
+    def is_there(self) -> None:
+        """Says so, by answering."""
 
     def do(self, task: bytes, item: bytes) -> bytes:
         """What `Work` gives."""
@@ -92,7 +92,9 @@ class _Actors:
         self._borrowed = False
         self._actors: dict[int, Any] = {}
         self._asked: dict[Any, int] = {}
-        self._begun: set[int] = set()
+        #: What actors are given as soon as they answer, and those that have been given it.
+        self._waiting: dict[int, tuple[bytes, bytes]] = {}
+        self._reached: set[int] = set()
         self._last = 0
 
     def begin(self) -> int | None:
@@ -110,13 +112,16 @@ class _Actors:
         import ray
 
         self._last += 1
-        actor = ray.remote(_Worker).options(num_cpus=self._cores).remote(self._threads, os.getcwd(), sys.path)
-        self._actors[self._last], self._asked[actor.begun.remote()] = actor, self._last
+        self._actors[self._last] = (
+            ray.remote(_Worker).options(num_cpus=self._cores).remote(self._threads, os.getcwd(), sys.path)
+        )
         return self._last
 
     def give(self, worker: int, task: bytes, item: bytes) -> None:
-        """Hand both to the actor."""
-        self._asked[self._actors[worker].do.remote(task, item)] = worker
+        """Hand both to the actor when it has said that it is there: the death of one that is not is no item's fault."""
+        self._reached.discard(worker)
+        self._waiting[worker] = task, item
+        self._asked[self._actors[worker].is_there.remote()] = worker
 
     def heard(self, patience_s: float) -> list[Answered | Died]:
         """What has come, and who has died."""
@@ -130,11 +135,13 @@ class _Actors:
                 outcome = ray.get(reference)
             except ray.exceptions.RayError as error:
                 lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-                found.append(Died(worker, f"its actor died ({lines[0][:200]})", worker in self._begun))
+                found.append(Died(worker, f"its actor died ({lines[0][:200]})", worker in self._reached))
                 self.end(worker)
                 continue
-            self._begun.add(worker)
-            if outcome is not None:
+            if worker in self._waiting:
+                self._asked[self._actors[worker].do.remote(*self._waiting.pop(worker))] = worker
+                self._reached.add(worker)
+            else:
                 found.append(Answered(worker, outcome))
         return found
 
@@ -143,6 +150,8 @@ class _Actors:
         import ray
 
         self._asked = {reference: other for reference, other in self._asked.items() if other != worker}
+        self._waiting.pop(worker, None)
+        self._reached.discard(worker)
         ray.kill(self._actors.pop(worker))
 
     def leave(self) -> None:
@@ -154,11 +163,14 @@ class _Actors:
 
 def _joined(address: str | None) -> tuple[Any, bool]:
     """A cluster, and whether this process has come to it for something else."""
-    from nas.process import ray_alone
+    from nas.process.ray_alone import alone
     from nas.process.ray_cluster import Cluster, connected
 
-    # Not imported here: how Ray is used, with a token, is settled when it is.
+    # Not imported here: it takes long, and another may have done so.
     loaded: Any = sys.modules.get("ray")
     if loaded is not None and loaded.is_initialized():
-        return Cluster("that of this process", None), True
-    return connected(address or os.environ.get(_ADDRESS) or ray_alone.address()), False
+        return Cluster("that of this process"), True
+    if address := address or os.environ.get(_ADDRESS):
+        return connected(address), False
+    here = alone()
+    return connected(here.address, here.needed), False

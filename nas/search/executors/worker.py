@@ -17,8 +17,8 @@ from typing import Final, NoReturn
 from nas.process.heap import keep_heap
 from nas.search.executors.work import Work
 
-#: What is sent back: that it has begun, an outcome, or a warning that was given here.
-BEGUN: Final = b"b"
+#: What is sent back: that an item has come, an outcome, or a warning that was given here.
+REACHED: Final = b"r"
 OUTCOME: Final = b"o"
 WARNING: Final = b"w"
 #: What a person ought to know while a task waits, as for the machine; all else belongs to the task's answer.
@@ -47,9 +47,9 @@ def main(descriptor: int) -> NoReturn:
     logging.getLogger(WARNS).addHandler(_Warns(connection))
     try:
         sys.path[:] = pickle.loads(connection.recv_bytes())
-        connection.send_bytes(BEGUN)
         while True:
             task, item = connection.recv_bytes(), connection.recv_bytes()
+            connection.send_bytes(REACHED)
             connection.send_bytes(OUTCOME + work(task, item))
     except (EOFError, OSError):
         os._exit(0)

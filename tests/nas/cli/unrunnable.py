@@ -125,7 +125,7 @@ CASES: Mapping[str, tuple[Changes, str]] = {
     "kernel": (stage({"kernel": [[3]]}), "stage 0 has kernel (3,); it takes odd whole numbers"),
     "flag": (stage({"se": ["no"]}), "stage 0 has se 'no'; it takes true or false"),
     "depth": (stage(depths=[100_000]), "a stage's depths are at most 256, got 100000"),
-    "width": (stage(widths=[10**400]), "a stage's widths are at most 1,048,576, got 1000"),
+    "width": (stage(widths=[10**400]), "is out of range: whole numbers have at most 100 digits"),
     "activation": (stage(activation="foo"), "no operator 'foo'"),
     "choices": (stage(widths=list(range(8, 2000))), "choices in its slots, each of which is priced, and 10,000 are"),
     "cells": ({"space": {"name": "nasbench201", "cells": 10**9}}, "256 cells per stage"),

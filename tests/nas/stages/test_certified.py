@@ -69,7 +69,7 @@ def test_a_manifest_of_something_else_is_refused(
     before = hashes(run)
     assert message in nas("verify", str(run)).error
     changed = {name for name, value in hashes(run).items() if before.get(name) != value}
-    assert changed <= {"log.jsonl", ".lock"}
+    assert changed <= {"log.jsonl", "lengths.json", ".lock"}
 
 
 def test_preprocessing_and_programs_are_those_of_the_run(run: Path, nas: Command) -> None:
@@ -95,7 +95,7 @@ def test_a_settled_run_is_left_alone(run: Path, nas: Command) -> None:
     before = hashes(run)
     assert nas("run", write(run.parent, SMALL), "--out", str(run), "--resume").code == 0
     changed = {name for name, value in hashes(run).items() if before.get(name) != value}
-    assert changed <= {"log.jsonl", ".lock", "report.html"}
+    assert changed <= {"log.jsonl", "lengths.json", ".lock", "report.html"}
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import numpy as np
 import pytest
 import yaml
 
-from nas.optimisers.turns import Turns
+from nas.optimisers.turns import RATES, Turns
+from nas.process.events import Event, Voice
 from nas.run.layout import EXPERIMENT, OPTIMISER
-from nas.run.supernet import searches_in_turns, shared_weights
+from nas.run.optimiser import BALANCED, BEGUN_ANEW
+from nas.run.supernet import planned_supernet, searches_in_turns, shared_weights
 from nas.search.problem import problem_of
 from nas.stages import optimise, supernet
 from tests.nas.opened_runs import opened, rewind
@@ -32,9 +36,9 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def change(run: Path, optimiser: dict[str, Any]) -> None:
+def change(run: Path, optimiser: dict[str, Any], **settings: Any) -> None:
     data = yaml.safe_load((run / EXPERIMENT).read_text())
-    data["search"]["optimiser"] = optimiser
+    data["search"] |= {"optimiser": optimiser, **settings}
     (run / EXPERIMENT).write_text(yaml.safe_dump(data))
 
 
@@ -146,4 +150,53 @@ def test_without_a_share_the_weights_come_first(run: Path) -> None:
         supernet.train_supernet(context)
         assert searches_in_turns(context) == {}
         optimise.optimise(context, problem_of(context))
+    assert not any(record["in_turns"] for record in results(run).values())
+
+
+@pytest.mark.parametrize(("balanced", "stored"), [(True, 1.0), (True, 0.0), (True, None), (False, 0.0), (False, None)])
+def test_what_searches_learned_on_another_scale_is_not_gone_on_with(
+    balanced: bool, stored: float | None, run: Path
+) -> None:
+    """None: an older release, which did not balance losses, and did not say so."""
+    if balanced:
+        change(run, SETTINGS, objectives=["balanced_accuracy", "worst_case_latency"])
+    said: list[Event] = []
+    with opened(run) as context:
+        trainer = planned_supernet(context)
+        learned = {"0/logits": np.arange(3.0), f"0/{RATES}": np.zeros(0)}
+        scale = {} if stored is None else {f"0/{BALANCED}": np.array([stored])}
+        context.files.supernet.write_bytes(trainer.save(trainer.start(), {**learned, **scale}))
+        found = searches_in_turns(replace(context, voice=Voice(said.append)))
+    same = balanced == bool(stored)
+    assert set(found) == ({*learned, *scale} if same else set())
+    assert [event.text for event in said] == [BEGUN_ANEW] * (not same)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ended_before", [False, True])
+def test_searches_whose_losses_were_on_another_scale_begin_anew_when_the_weights_are_done(
+    ended_before: bool, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an older release, which did not balance them; weights that it trained stay."""
+    change(run, SETTINGS, objectives=["balanced_accuracy", "worst_case_latency"])
+    real = Turns.state
+
+    def without(self: Turns) -> dict[str, Any]:
+        return {name: value for name, value in real(self).items() if not name.endswith(f"/{BALANCED}")}
+
+    monkeypatch.setattr(Turns, "state", without)
+    with opened(run) as context, pytest.MonkeyPatch.context() as patch:
+        if not ended_before:
+            patch.setattr(supernet, "steps_progress", stopping_at(30))
+        with contextlib.nullcontext() if ended_before else pytest.raises(Killed):
+            supernet.train_supernet(context)
+    monkeypatch.setattr(Turns, "state", real)
+    before = (run / "supernet.safetensors").read_bytes()
+    said: list[Event] = []
+    with opened(run) as context:
+        heard = replace(context, voice=Voice(said.append))
+        supernet.train_supernet(heard)
+        assert ended_before == ((run / "supernet.safetensors").read_bytes() == before)
+        optimise.optimise(heard, problem_of(heard))
+    assert [event.text for event in said if event.kind == "note" and "anew" in event.text] == [BEGUN_ANEW]
     assert not any(record["in_turns"] for record in results(run).values())

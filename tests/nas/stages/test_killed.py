@@ -32,7 +32,7 @@ def killing(*_: Any, **__: Any) -> None:
 
 def unverified(run: Path) -> list[dict[str, Any]]:
     """Take back all that came after the export; returns what was measured of the winners."""
-    for name in ("verify.json", "test.json", "report.html"):
+    for name in ("verify.json", "test.json", "report.html", "lengths.json"):
         (run / name).unlink()
     rows = read_jsonl(run / "measurements.jsonl")
     (run / "measurements.jsonl").unlink()

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 import yaml
 
+from latency_models.arrays import read_arrays
 from nas.config import parse
 from nas.errors import InputError
 from nas.optimisers.differentiable import ByLossRegression, Differentiable
 from nas.optimisers.searches import Networks, begin
+from nas.process.events import Event, Voice
 from nas.run.layout import EXPERIMENT, OPTIMISER, TRIALS
-from nas.run.optimiser import load_found
+from nas.run.optimiser import BALANCED, BEGUN_ANEW, load_found, read_checkpoint, write_checkpoint
 from nas.run.supernet import shared_weights
 from nas.run.trial import load_batches
 from nas.search.problem import problem_of
@@ -213,3 +215,70 @@ def test_a_checkpoint_that_outlived_its_search_goes(run: Path) -> None:
         rest.write_bytes(b"rest")
         optimise.optimise(context, problem_of(context))
         assert not rest.exists() and context.files.optimiser("worst").exists()
+
+
+BALANCED_ACCURACY = {"objectives": ["balanced_accuracy", "worst_case_latency"]}
+
+
+@pytest.mark.parametrize(("balanced", "older"), [(True, True), (True, False), (False, True), (False, False)])
+def test_the_state_of_a_search_whose_losses_were_on_another_scale_is_not_gone_on_with(
+    balanced: bool, older: bool, run: Path
+) -> None:
+    """Older releases did not balance them, nor say so; what one of them began without that objective goes on."""
+    if balanced:
+        change(run, BALANCED_ACCURACY)
+    said: list[Event] = []
+    with opened(run) as context:
+        budget, state = context.experiment.budgets[0], {"logits": np.arange(3.0)}
+        checkpoint = context.files.optimiser_checkpoint(budget.name)
+        write_checkpoint(context, budget, 7, state)
+        if older:
+            forget_scale(checkpoint)
+        found = read_checkpoint(replace(context, voice=Voice(said.append)), budget)
+    assert (found is None) == (balanced and older)
+    if found is not None:
+        assert found[0] == 7 and list(found[1]) == ["logits"] and found[1]["logits"].tolist() == [0, 1, 2]
+    assert [event.text for event in said] == [f"worst: {BEGUN_ANEW}"] * (found is None)
+
+
+def forget_scale(checkpoint: Path) -> None:
+    """Leave of a checkpoint what older releases wrote."""
+    arrays = {name: value for name, value in read_arrays(checkpoint).items() if name != BALANCED}
+    np.savez(checkpoint, allow_pickle=False, **arrays)
+
+
+@pytest.mark.slow
+def test_a_search_whose_losses_were_on_another_scale_begins_anew(run: Path, tmp_path: Path) -> None:
+    change(run, BALANCED_ACCURACY)
+    whole = tmp_path / "whole"
+    shutil.copytree(run, whole)
+    with opened(whole) as context:
+        optimise.optimise(context, problem_of(context))
+    with opened(run) as context, pytest.MonkeyPatch.context() as patch:
+        # What an older release learned from other losses.
+        patch.setattr(type(context.experiment.search), "balanced", False)
+        patch.setattr(optimise, "steps_progress", killing_at(25))
+        with pytest.raises(Killed):
+            optimise.optimise(context, problem_of(context))
+        forget_scale(context.files.optimiser_checkpoint("worst"))
+    with opened(run) as context:
+        optimise.optimise(context, problem_of(context))
+    assert results(run) == results(whole)
+
+
+def killing_at(stop: int) -> Any:
+    """Progress of a search that is killed at a step."""
+    real = optimise.steps_progress
+
+    @contextmanager
+    def stopping(context: Any, what: str, *steps: int) -> Iterator[Any]:
+        with real(context, what, *steps) as report:
+
+            def until(step: int, loss: float) -> None:
+                if step == stop:
+                    raise Killed
+                report(step, loss)
+
+            yield until
+
+    return stopping

@@ -17,13 +17,17 @@ from tests.nas.search.executors import tasks
 
 
 class Pretended:
-    """A crew in this process: `fates` says whom to hear of next, and whether it answers or dies, begun or not."""
+    """A crew in this process: `fates` says whom to hear of next, and whether it answers or dies, and of its item.
+
+    `idle`: it had died before its item reached it, if it has answered before; `stillborn`: in any case.
+    """
 
     def __init__(self, fates: list[tuple[int, str]], room: int = 100) -> None:
         self.fates, self.room = fates, room
         self.given: dict[int, tuple[bytes, bytes]] = {}
         self.alive: list[int] = []
         self.deaths: Counter[bytes] = Counter()
+        self.proven: set[int] = set()
         self.last = 0
 
     def begin(self) -> int | None:
@@ -41,7 +45,8 @@ class Pretended:
         which, fate = self.fates.pop() if self.fates else (0, "answers")
         worker = sorted(self.given)[which % len(self.given)]
         task, item = self.given.pop(worker)
-        if fate == "answers":
+        if fate == "answers" or (fate == "idle" and worker not in self.proven):
+            self.proven.add(worker)
             return [Answered(worker, Work()(task, item))]
         self.deaths[item] += fate == "dies"
         self.alive.remove(worker)
@@ -52,7 +57,7 @@ class Pretended:
         self.given.pop(worker, None)
 
 
-FATES = st.tuples(st.integers(0, 5), st.sampled_from(["answers", "answers", "answers", "dies"]))
+FATES = st.tuples(st.integers(0, 5), st.sampled_from(["answers", "answers", "answers", "dies", "idle"]))
 
 
 @settings(max_examples=100, deadline=None)
@@ -79,6 +84,20 @@ def test_what_dies_before_it_begins_is_no_item_s_fault() -> None:
     crew = Pretended([(0, "stillborn")] * MOST_DEATHS)
     with closing(Dispatch(crew, 1)) as executor, pytest.raises(InputError, match="no worker can begin: it was old"):
         list(executor.map(tasks.double, [1]))
+
+
+def test_what_dies_while_it_is_idle_is_no_item_s_fault() -> None:
+    """However many they are, and whatever the item did to others."""
+    idle, dies = (0, "idle"), (0, "dies")
+    for fates in ([idle] * 4, [idle, idle, idle, idle, dies, dies], [dies, idle, idle, dies, idle, idle]):
+        crew = Pretended([*reversed(fates), *[(0, "answers")] * 4])
+        with closing(Dispatch(crew, 4)) as executor:
+            assert list(executor.map(tasks.double, range(4))) == [0, 2, 4, 6]
+            assert list(executor.map(tasks.double, [9])) == [18]
+    crew = Pretended([*reversed([idle, dies, idle, dies, dies]), *[(0, "answers")] * 4])
+    with closing(Dispatch(crew, 4)) as executor:
+        list(executor.map(tasks.double, range(4)))
+        assert list(executor.map(tasks.double, [9])) == [Failure(f"it was old, {MOST_DEATHS} times")]
 
 
 def test_who_stops_asking_leaves_nothing_to_do() -> None:

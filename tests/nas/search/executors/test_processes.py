@@ -19,6 +19,7 @@ from nas.errors import InputError
 from nas.process.facts import cores_used
 from nas.process.threads import limited_to
 from nas.search.executors import Failure, Serial, processes
+from nas.search.executors.dispatch import MOST_DEATHS
 from nas.search.executors.processes import Processes
 from tests.nas.search.executors import tasks
 from tests.nas.search.executors.tasks import is_alive
@@ -58,6 +59,17 @@ def test_an_idle_worker_that_dies_is_replaced(two: Processes) -> None:
     for process in set(two.map(tasks.process, range(4))):
         os.kill(process, signal.SIGKILL)
     assert list(two.map(tasks.double, range(4))) == [0, 2, 4, 6]
+
+
+def test_the_deaths_of_idle_workers_are_not_the_next_item_s(tmp_path: Path) -> None:
+    """An item that is given to as many dead workers as would make it a failure, and one that kills another too."""
+    with closing(Processes(workers=MOST_DEATHS, threads_per_worker=1)) as executor:
+        for mark in ("none", "one"):
+            for process in set(executor.map(tasks.process, range(8))):
+                os.kill(process, signal.SIGKILL)
+            task = tasks.KilledOnce(tmp_path / mark, 5 if mark == "one" else 0)
+            assert list(executor.map(task, [5])) == [10]
+        assert (tmp_path / "one").exists()
 
 
 def test_what_cannot_be_sent_back_is_a_failure_of_its_item(two: Processes) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from nas.errors import InputError
 from nas.process.threads import limited_to
 from nas.search.executors import Failure, ray_actors
+from nas.search.executors.dispatch import MOST_DEATHS
 from nas.search.executors.ray_actors import Ray
 from tests.nas.search.executors import tasks
 
@@ -47,3 +50,15 @@ def test_actors_have_so_many_threads_and_are_replaced_when_they_die(two: Ray, tm
     done = list(two.map(tasks.kills, [0, 1, 2]))
     assert done[::2] == [0, 2]
     assert isinstance(done[1], Failure) and done[1].cause.endswith(", 3 times")
+
+
+@installed
+@pytest.mark.slow
+def test_the_deaths_of_idle_actors_are_not_the_next_item_s(two: Ray, tmp_path: Path) -> None:
+    """Two that were idle, and one that the item itself has killed, would be as many as make it a failure."""
+    alive = set(two.map(tasks.process, range(6)))
+    for process in alive:
+        os.kill(process, signal.SIGKILL)
+    assert len(alive) == MOST_DEATHS - 1
+    assert list(two.map(tasks.KilledOnce(tmp_path / "killed", 5), [5])) == [10]
+    assert (tmp_path / "killed").exists()
