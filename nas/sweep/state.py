@@ -38,6 +38,12 @@ class CellState:
     budgets: tuple[str, ...]
     evaluations: int
 
+    @property
+    def spent_s(self) -> float:
+        """Seconds of all stages, with the one that is under way: nobody knows how far one came that was interrupted."""
+        running = self.state == "running" and self.progress.stage
+        return self.progress.spent_s + (time.time() - self.progress.since_s if running else 0.0)
+
 
 @dataclass(frozen=True)
 class SweepState:
@@ -83,7 +89,7 @@ class SweepState:
             if cell.state not in OVER:
                 alike = [other for other in done if other.progress.reused == _will_take(cell, self.cells)] or done
                 mean = sum(other.progress.spent_s for other in alike) / len(alike)
-                left += max(0.0, mean - _spent(cell.progress))
+                left += max(0.0, mean - cell.spent_s)
         return left
 
 
@@ -194,10 +200,6 @@ def _will_take(cell: CellState, cells: Sequence[CellState]) -> bool:
         return True
     others = (other for other in cells if other is not cell and other.cell.group == cell.cell.group)
     return cell.cell.group is not None and not cell.progress.begun and any(other.progress.begun for other in others)
-
-
-def _spent(progress: Progress) -> float:
-    return progress.spent_s + (time.time() - progress.since_s if progress.stage else 0.0)
 
 
 def _last_events(files: SweepFiles) -> dict[str, LenientJson]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from nas.run.folder import RunFolder
 from nas.run.progress import progress_of
 from nas.sweep import running
 from nas.sweep.layout import SweepFiles
-from nas.sweep.page import build
+from nas.sweep.page import build, write_page
 from nas.sweep.running import is_over
 from nas.sweep.state import Watcher
 from tests.nas.small_runs import Command, small
@@ -102,6 +103,34 @@ def test_cells_of_other_questions_are_not_compared(tmp_path: Path) -> None:
     assert kept_on == [cell.name for cell in cells if cell.cell.values[RATE] == 0.1]
     groups = {json.dumps(row["group"], sort_keys=True) for row in read_jsonl(files.rungs)}
     assert len(groups) == 4 and '{"budgets.0.latency": "2 ms", "target.threads": 1}' in groups
+
+
+def test_a_mean_over_seeds_that_went_on_says_so(tmp_path: Path) -> None:
+    """They are the better ones."""
+    for seeds, said in (([0, 1, 2], True), ([0], False)):
+        axes = {RATE: [0.1, 0.01], "seed": seeds}
+        files, cells = begun(write_sweep(tmp_path, axes, BASE, scheduler=ASHA), tmp_path / f"out{len(seeds)}")
+        workers = comparing()
+        workers.worth = lambda experiment: worth(experiment) - 0.01 * experiment.seed
+        carried_out(files, cells, workers)
+        assert Watcher(files).look().count("stopped") == len(cells) - 1
+        assert ("a row is of those that went on" in write_page(files).read_text()) is said
+
+
+def test_a_cell_that_was_interrupted_takes_no_time_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, cells = begun(write_sweep(tmp_path, {RATE: RATES}, BASE), tmp_path / "out")
+    workers = Pretended()
+    workers.running[cells[0].name] = run = files.cell(cells[0].name)
+    running.folder.begin(files, cells[0], None)
+    with RunFolder.open(run.root, resume=True) as begun_run:
+        begun_run.log("begin", stage="calibrate")
+    began_s = read_jsonl(run.log)[0]["time"]
+    monkeypatch.setattr("nas.sweep.state.time", SimpleNamespace(time=lambda: began_s + 3600))
+    (first, *_) = Watcher(files).look().cells
+    assert (first.state, first.spent_s) == ("interrupted", 0.0)
+    with locked(run.root):
+        (first, *_) = Watcher(files).look().cells
+        assert (first.state, first.spent_s) == ("running", pytest.approx(3600))
 
 
 SHARED = {RATE: [0.1, 0.01], "winners.epochs": [1, 2, 3]}
