@@ -119,7 +119,7 @@ class Watcher:
             if found.state in COMPLETE and not found.progress.lost:
                 self._complete[listed.name] = found
             cells.append(found)
-        return SweepState(self._known.name, self._known.axes, _with_trainers(cells), running, self._known.search)
+        return SweepState(self._known.name, self._known.axes, self._with_trainers(cells), running, self._known.search)
 
     def _cell(self, listed: Listed, sweep_runs: bool, last: LenientJson | None) -> CellState:
         files = self._files.cell(listed.name)
@@ -141,6 +141,26 @@ class Watcher:
             int(LenientJson(listed.experiment)["search"]["evaluations"].number or 0),
         )  # fmt: skip
 
+    def _with_trainers(self, cells: Sequence[CellState]) -> tuple[CellState, ...]:
+        """The same, where those that wait for weights whose training was stopped are stopped with it.
+
+        As `sharing.stopped_trainer` has it, by what was read already.
+        """
+        there = {cell.cell.group for cell in cells if cell.progress.trained}
+        under_way = {cell.cell.group for cell in cells if cell.state == "running"}
+        stopped = {cell.cell.group: cell for cell in reversed(cells) if cell.state == "stopped"}
+        found = []
+        for cell in cells:
+            trainer = stopped.get(cell.cell.group)
+            if trainer is not None and not self._has_begun(cell) and cell.cell.group not in there | under_way:
+                cell = replace(cell, state="stopped", cause=f"with {trainer.cell.name}")
+            found.append(cell)
+        return tuple(found)
+
+    def _has_begun(self, cell: CellState) -> bool:
+        """As `running.has_begun` has it: one that failed, or was killed, before that waits as if it never began."""
+        return cell.state != "waiting" and self._files.cell(cell.cell.name).environment.is_file()
+
     def _names(self, listed: Listed) -> tuple[str, ...]:
         """The budgets of a cell."""
         if listed.name not in self._budgets:
@@ -154,23 +174,6 @@ class Watcher:
         if name not in self._read or self._read[name][0] != signature:
             self._read[name] = signature, progress_of(files)
         return self._read[name][1]
-
-
-def _with_trainers(cells: Sequence[CellState]) -> tuple[CellState, ...]:
-    """The same, where those that wait for weights whose training was stopped are stopped with it.
-
-    As `sharing.stopped_trainer` has it, by what was read already.
-    """
-    there = {cell.cell.group for cell in cells if cell.progress.trained}
-    under_way = {cell.cell.group for cell in cells if cell.state == "running"}
-    stopped = {cell.cell.group: cell for cell in reversed(cells) if cell.state == "stopped"}
-    found = []
-    for cell in cells:
-        trainer = stopped.get(cell.cell.group)
-        if trainer is not None and cell.state == "waiting" and cell.cell.group not in there | under_way:
-            cell = replace(cell, state="stopped", cause=f"with {trainer.cell.name}")
-        found.append(cell)
-    return tuple(found)
 
 
 def _signature(files: RunFiles) -> Signature:

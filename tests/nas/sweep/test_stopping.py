@@ -22,7 +22,9 @@ from nas.sweep import running
 from nas.sweep.layout import SweepFiles
 from nas.sweep.page import build, write_page
 from nas.sweep.running import is_over
+from nas.sweep.search import RecipeSearch, prepared
 from nas.sweep.state import Watcher
+from nas.sweep.sweep_file import load
 from tests.nas.small_runs import Command, small
 from tests.nas.sweep.pretended import Died, Pretended, begun, carried_out
 from tests.nas.sweep.small_sweeps import write_search, write_sweep
@@ -150,6 +152,19 @@ def test_who_waits_for_weights_is_stopped_with_their_training(room: int, tmp_pat
     assert len(read_jsonl(files.rungs)) == 3, "only those that train are compared"
     again = comparing()
     assert carried_out(files, cells, again) == {} and not again.begun
+
+
+def test_who_was_killed_before_it_began_is_stopped_with_its_group(tmp_path: Path) -> None:
+    """The first of the group had failed, and of the next one nothing was there but its experiment."""
+    file = write_search(tmp_path, DRAWN, scheduler=ASHA, samples=7)
+    files = searched(file, tmp_path / "out", answering())
+    name, cause = next((name, cause) for name, (_, cause) in states(files).items() if cause.startswith("with "))
+    search = RecipeSearch(files, prepared(load(file))[0])
+    running.folder.begin(files, next(cell for cell in search.cells if cell.name == name), None)
+    for told in ({}, {"cause": "it was killed"}):
+        running.folder.note(files, "end", cell=name, **told)
+        assert states(files)[name] == ("stopped", cause)
+    assert search._stopped_trainer(name, progress_of(files.cell(name))) == cause.removeprefix("with ")
 
 
 def test_weights_that_are_trained_on_after_all_serve_those_that_waited(tmp_path: Path) -> None:
