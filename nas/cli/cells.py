@@ -119,7 +119,7 @@ def table(state: SweepState, most: int | None = None, workers: int = 1) -> Table
                 Text(cell.state, _COLOURS.get(cell.state, "")),
                 Text(doing(cell) if cell.state == "running" else cell.cause),
                 Text(", ".join(found(cell))),
-                Text(duration(spent_s(cell.progress)) if cell.progress.begun else ""),
+                Text(duration(cell.spent_s) if cell.progress.begun else ""),
             )
     hidden = len(state.cells) - len(names)
     more = f"{hidden} more cells; " if hidden else ""
@@ -186,11 +186,6 @@ def _found(progress: Progress, budgets: tuple[str, ...]) -> list[str]:
 def duration(seconds: float) -> str:
     """How long a person waits, with blanks that can be searched for."""
     return formatting.duration(seconds).replace("\N{NO-BREAK SPACE}", " ")
-
-
-def spent_s(progress: Progress) -> float:
-    """Seconds of all stages, with the one that is under way."""
-    return progress.spent_s + (time.time() - progress.since_s if progress.stage else 0.0)
 
 
 def run_lines(files: RunFiles) -> Iterator[str]:

@@ -17,6 +17,7 @@ from nas.outlook.latencies import Believed, spans_of
 from nas.outlook.rate import training_rate
 from nas.process.facts import cores_used
 from nas.search.executors.base import HasWorkers
+from nas.search.problem import too_few
 from nas.tasks.image_classification.prepared import Labelled
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def show(console: Console, found: Rehearsed) -> None:
     spans = spans_of(found)
     console.print(_latencies(found, spans))
     console.print(_budgets(found, spans))
+    for doubt in too_few(found.problem):
+        console.print(Text(doubt, "yellow"))
     workers = _executor(found)
     console.print(_costs(effort_of(found), workers))
     if workers is not None and workers.remark:

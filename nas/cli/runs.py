@@ -85,7 +85,12 @@ def _start(args: argparse.Namespace, work: Callable[[Context], Ended]) -> int:
     out = Path(args.out or Path("runs") / experiment.name)
     # --resume on a folder that is not there yet starts the run, so that one command line serves both.
     resume = args.resume and out.is_dir() and any(out.iterdir())
-    rungs = None if args.cell_of is None else rungs_of(SweepFiles(Path(args.cell_of)), experiment.name)
+    rungs = None
+    if args.cell_of is not None:
+        sweep = SweepFiles(Path(args.cell_of))
+        rungs = rungs_of(sweep, experiment.name)
+        if out.resolve() != (own := sweep.cell(experiment.name).root).resolve():
+            raise InputError(f"--cell-of {args.cell_of}: its cell {experiment.name} is run in {own}, not in {out}")
     found = opened(experiment, resume)
     with RunFolder.open(out, resume=resume) as folder:
         console = open_console()

@@ -248,7 +248,10 @@ def _problem(context: Context, beliefs: Mapping[Target, Belief]) -> BudgetProble
     for target, belief in beliefs.items():
         tables[target] = over_space(belief.model, context.space) if belief.tables is None else belief.tables
         margins[target] = safety_margin_of(belief.model.error)
-    return BudgetProblem(context.space, context.experiment, tables, margins, context.seed("search"))
+    test_images = len(context.data.splits.test)
+    return BudgetProblem(
+        context.space, context.experiment, tables, margins, context.seed("search"), test_images=test_images
+    )
 
 
 def _make_searcher(experiment: Experiment, problem: BudgetProblem) -> None:

@@ -5,7 +5,7 @@ Where a latency model has additive tables, a million genomes can be judged befor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,7 @@ from nas.run.latency import factors_90, load_tables
 from nas.run.tails import tails_before
 from nas.run.trial import SCORE, AtBudget
 from nas.search.features import Features
+from nas.search.percentiles import least_images, streamed
 from search_spaces.slots import Genomes, SearchSpace, sizes, switched
 
 Floats = NDArray[np.float64]
@@ -49,6 +50,8 @@ class BudgetProblem:
     tails: Mapping[str, Tail] = field(default_factory=dict)
     #: What models of accuracy know of networks besides genes and latency, if the experiment asks for any of it.
     known: Features | None = None
+    #: Of how many images winners may be verified on the test part has no more; None where nobody has looked.
+    test_images: int | None = None
 
     def tail(self, budget: Budget) -> Tail:
         """How far above calls in a row lies what decides a budget."""
@@ -100,7 +103,13 @@ class BudgetProblem:
 
     def leaves_early(self, budget: Budget) -> bool:
         """Whether samples may leave early at a budget; where no answers are looked at, nobody can tell which would."""
-        return budget.streamed(self.experiment.target_of(budget).batch) and not self.experiment.search.by_score
+        return streamed(self.experiment, budget, self.images) and not self.experiment.search.by_score
+
+    @property
+    def images(self) -> int:
+        """How many images a winner is verified on."""
+        samples = self.experiment.verify.samples
+        return samples if self.test_images is None else min(samples, self.test_images)
 
     def parts(self, genome: NDArray[np.int64], target: Target) -> tuple[Floats, Floats]:
         """Seconds of the body up to each legal exit position [positions], and of each exit itself, were it on.
@@ -146,7 +155,20 @@ def problem_of(context: Context) -> BudgetProblem:
         factors_90(context),
         tails_before(context),
         Features(context) if context.experiment.search.features else None,
+        len(context.data.splits.test),
     )
+
+
+def too_few(problem: BudgetProblem) -> Iterator[str]:
+    """A sentence for each budget for which images might leave early if there were enough to be sure of how many."""
+    experiment = problem.experiment
+    for budget in experiment.budgets if len(problem.space.exit_sites) > 1 else ():
+        least = least_images(budget)
+        if problem.images < least and budget.streamed(experiment.target_of(budget).batch):
+            yield (
+                f"{budget.name}: {problem.images} images to verify on are too few to tell that {budget.of[1:]} of 100 "
+                f"leave early, so all calls pass every exit; {least} are needed (verify.samples, and test images)"
+            )
 
 
 def objective_columns(

@@ -72,7 +72,7 @@ def _at_percentile(
 
     Its seconds are those to the exit that decides.
     """
-    most = may_run_on(budget, len(found.correct), problem.experiment.verify.samples)
+    most = may_run_on(budget, len(found.correct), problem.images)
     policy = within_percentile(found, cumulative_s, problem.effective_budget_s(budget), most)
     leaving = exit_index(policy.thresholds, found.confidence)
     deciding_s = float(budget.seconds(cumulative_s, policy.rates, NO_TAIL))

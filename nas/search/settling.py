@@ -24,7 +24,7 @@ from nas.run.latency import load_model
 from nas.run.tails import tail_of
 from nas.run.verdict_files import load_verdicts
 from nas.run.winners import Winner, files_of, val_scores
-from nas.search.percentiles import may_run_on
+from nas.search.percentiles import may_run_on, streamed, verified_on
 from nas.tolerances import KEPT_BLOCKS
 
 #: Of an expected budget, what thresholds may use up: the rest is for exit rates that differ on other images.
@@ -63,7 +63,7 @@ def _settled_percentile(context: Context, winner: Winner, device: Device | None)
     """
     budget, tail = winner.budget, tail_of(context, winner.budget, "bound")
     found, seconds = val_scores(context, winner), exit_seconds(context, winner)
-    allowed_s, most = budget.latency_s, may_run_on(budget, len(found.correct), _verified_on(context))
+    allowed_s, most = budget.latency_s, may_run_on(budget, len(found.correct), verified_on(context))
     policy = within_percentile(found, seconds, allowed_s / tail.ratio, most)
     for _ in range(_TIGHTENINGS):
         if device is None:
@@ -97,11 +97,6 @@ def _bound_s(budget: Budget, taken: ExitTime) -> float:
     return taken.percentile(budget.percentile or 0.0)[1]
 
 
-def _verified_on(context: Context) -> int:
-    """How many images the calls of a verification are drawn from."""
-    return len(context.order("test")[: context.experiment.verify.samples])
-
-
 def _solve(context: Context, winner: Winner, allowed_s: float) -> Policy:
     """The most accurate thresholds on validation data for a mean of `allowed_s`; the last exit's in the worst case."""
     return _solved(winner, val_scores(context, winner), exit_seconds(context, winner), allowed_s)
@@ -130,7 +125,7 @@ def leaves(context: Context, winner: Winner) -> bool:
     """Whether what a budget bounds is measured over a stream of images, which leave where thresholds let them."""
     budget = winner.budget
     several = budget.needs_thresholds or len(context.space.decode(winner.genome).exits) > 1
-    return several and budget.streamed(context.experiment.target_of(budget).batch)
+    return several and streamed(context.experiment, budget, verified_on(context))
 
 
 def wanted_of(context: Context, winner: Winner, artefact: Artefact, purpose: Purpose | None) -> Wanted:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
+from typing import Final
 
 import numpy as np
 
@@ -25,9 +26,12 @@ from nas.search.asking import Asking
 from nas.search.evaluation import Asked, Evaluation, Judge
 from nas.search.feasibility import impossible
 from nas.search.front import front_of
-from nas.search.problem import BudgetProblem, objective_columns, problem_of
+from nas.search.problem import BudgetProblem, objective_columns, problem_of, too_few
 from nas.searchers.base import Searcher, TakesPrior
 from nas.searchers.seeded import Seeded
+
+#: What else a search of a percentile may come from, in the middle.
+_BEFORE: Final = ", or an older release began it, for which all calls of a percentile passed every exit"
 
 
 def require_feasible(context: Context) -> None:
@@ -39,7 +43,7 @@ def require_feasible(context: Context) -> None:
     statements = [impossible(problem, number) for number in range(len(context.experiment.budgets))]
     if all(statements):
         raise NothingFits("nothing fits: " + " ".join(map(str, statements)))
-    for statement in filter(None, statements):
+    for statement in (*filter(None, statements), *too_few(problem)):
         context.voice.warning(statement)
 
 
@@ -57,7 +61,9 @@ def search(context: Context) -> None:
             raise InputError(
                 f"{context.files.trials} holds other genomes in batch {logged[0].batch} than searcher "
                 f"{settings.searcher.name} asks for: the file was edited, another version of NumPy draws otherwise, or "
-                "the searcher does not answer the same when it is told the same; start anew with another --out"
+                "the searcher does not answer the same when it is told the same"
+                f"{_BEFORE if any(budget.percentile for budget in context.experiment.budgets) else ''}; start anew "
+                "with another --out"
             )
         trials += logged
         _tell(searcher, problem, logged)

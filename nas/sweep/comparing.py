@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from nas.config.settings import Experiment
 from nas.errors import InputError
 from nas.searchers.optuna import library
-from nas.sweep.axes import Axis, Drawn
+from nas.sweep.axes import Axis, Drawn, Listed
 from nas.sweep.scheduler import Scheduler
 from nas.sweep.sharing import Planned, trains
 from nas.sweep.sweep_file import Sweep
@@ -19,7 +19,7 @@ from nas.sweep.sweep_file import Sweep
 NEEDED_BY: Final = "sweeps with scheduler: asha"
 _EPOCHS: Final = "supernet.epochs"
 #: Cells that differ in one of these sections answer other questions, some of which are harder.
-_SECTIONS: Final = ("data", "space", "target", "budgets")
+_SECTIONS: Final = ("data", "splits", "space", "target", "budgets")
 
 
 def question(values: Mapping[str, Any], balanced: bool) -> dict[str, Any]:
@@ -42,10 +42,7 @@ def require_stops(sweep: Sweep, cells: Sequence[Planned]) -> None:
     try:
         for each in cells:
             _require_training(each)
-        longest = max(each.cell.experiment.supernet.epochs for each in cells)
-        if isinstance(axis := sweep.axes.get(_EPOCHS), Drawn):
-            longest = max(longest, int(axis.high))
-        _require_rungs(sweep.scheduler, longest)
+        _require_rungs(sweep.scheduler, max(_epochs(sweep.axes, cells)))
         if _all_differ(sweep.axes) if sweep.search is not None else _none_alike(cells):
             raise InputError(
                 "scheduler: cells are compared that train weights of their own and have the same "
@@ -73,6 +70,16 @@ def _require_rungs(scheduler: Scheduler, longest: int) -> None:
             f"scheduler.min_epochs is {scheduler.min_epochs}, and {_EPOCHS} is at most {longest}: no cell would be "
             f"compared with another before its end; give less than {longest}, or leave scheduler out"
         )
+
+
+def _epochs(axes: Mapping[str, Axis], cells: Sequence[Planned]) -> Iterator[int]:
+    """The epochs of cells, and the most that an axis has: cells that are given may be examples of others."""
+    yield from (each.cell.experiment.supernet.epochs for each in cells)
+    match axes.get(_EPOCHS):
+        case Drawn(high=high):
+            yield int(high)
+        case Listed(values=values):
+            yield from (value for value in values if isinstance(value, int))
 
 
 def _none_alike(cells: Sequence[Planned]) -> bool:

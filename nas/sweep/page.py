@@ -68,6 +68,7 @@ class SweepView:
     shapes: tuple[Markup, ...]
     rows: tuple[RowView, ...]
     repeats: bool
+    seeds_stopped: bool
     wide: Markup | None
     narrow: Markup | None
     cells: tuple[CellView, ...]
@@ -112,6 +113,7 @@ def build(files: SweepFiles) -> SweepView:
         shapes=tuple(map(figures.shape, range(max(map(len, budgets), default=0)))),
         rows=views,
         repeats=any(len(group.cells) > 1 for group in groups),
+        seeds_stopped=any(1 <= sum(c.state == "stopped" for c in group.cells) < len(group.cells) for group in groups),
         wide=figures.fronts(fronts, *_WIDE) if fronts else None,
         narrow=figures.fronts(fronts, *_NARROW) if fronts else None,
         cells=tuple(_cell(files, cell) for cell in state.cells),

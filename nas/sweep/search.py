@@ -24,6 +24,7 @@ from nas.sweep.layout import SweepFiles
 from nas.sweep.naming import short
 from nas.sweep.objective import Search, found_in, of_budget
 from nas.sweep.rungs import reports
+from nas.sweep.running import has_begun
 from nas.sweep.sharing import Planned, joined, stopped_trainer
 from nas.sweep.sweep_file import Sweep
 
@@ -135,7 +136,7 @@ class RecipeSearch:
 
     def _stopped_trainer(self, name: str, progress: Progress) -> str | None:
         """The cell that was stopped early: this one, or the one whose weights it waits for; None where neither was."""
-        if progress.begun:
+        if has_begun(self._files, name):
             return None if progress.stopped is None else name
         group = next(cell.group for cell in self.cells if cell.name == name)
         return stopped_trainer(self._files, [cell.name for cell in self.cells if group and cell.group == group])

@@ -38,6 +38,12 @@ class CellState:
     budgets: tuple[str, ...]
     evaluations: int
 
+    @property
+    def spent_s(self) -> float:
+        """Seconds of all stages, with the one that is under way: nobody knows how far one came that was interrupted."""
+        running = self.state == "running" and self.progress.stage
+        return self.progress.spent_s + (time.time() - self.progress.since_s if running else 0.0)
+
 
 @dataclass(frozen=True)
 class SweepState:
@@ -83,7 +89,7 @@ class SweepState:
             if cell.state not in OVER:
                 alike = [other for other in done if other.progress.reused == _will_take(cell, self.cells)] or done
                 mean = sum(other.progress.spent_s for other in alike) / len(alike)
-                left += max(0.0, mean - _spent(cell.progress))
+                left += max(0.0, mean - cell.spent_s)
         return left
 
 
@@ -113,7 +119,7 @@ class Watcher:
             if found.state in COMPLETE and not found.progress.lost:
                 self._complete[listed.name] = found
             cells.append(found)
-        return SweepState(self._known.name, self._known.axes, _with_trainers(cells), running, self._known.search)
+        return SweepState(self._known.name, self._known.axes, self._with_trainers(cells), running, self._known.search)
 
     def _cell(self, listed: Listed, sweep_runs: bool, last: LenientJson | None) -> CellState:
         files = self._files.cell(listed.name)
@@ -135,6 +141,26 @@ class Watcher:
             int(LenientJson(listed.experiment)["search"]["evaluations"].number or 0),
         )  # fmt: skip
 
+    def _with_trainers(self, cells: Sequence[CellState]) -> tuple[CellState, ...]:
+        """The same, where those that wait for weights whose training was stopped are stopped with it.
+
+        As `sharing.stopped_trainer` has it, by what was read already.
+        """
+        there = {cell.cell.group for cell in cells if cell.progress.trained}
+        under_way = {cell.cell.group for cell in cells if cell.state == "running"}
+        stopped = {cell.cell.group: cell for cell in reversed(cells) if cell.state == "stopped"}
+        found = []
+        for cell in cells:
+            trainer = stopped.get(cell.cell.group)
+            if trainer is not None and not self._has_begun(cell) and cell.cell.group not in there | under_way:
+                cell = replace(cell, state="stopped", cause=f"with {trainer.cell.name}")
+            found.append(cell)
+        return tuple(found)
+
+    def _has_begun(self, cell: CellState) -> bool:
+        """As `running.has_begun` has it: one that failed, or was killed, before that waits as if it never began."""
+        return cell.state != "waiting" and self._files.cell(cell.cell.name).environment.is_file()
+
     def _names(self, listed: Listed) -> tuple[str, ...]:
         """The budgets of a cell."""
         if listed.name not in self._budgets:
@@ -148,23 +174,6 @@ class Watcher:
         if name not in self._read or self._read[name][0] != signature:
             self._read[name] = signature, progress_of(files)
         return self._read[name][1]
-
-
-def _with_trainers(cells: Sequence[CellState]) -> tuple[CellState, ...]:
-    """The same, where those that wait for weights whose training was stopped are stopped with it.
-
-    As `sharing.stopped_trainer` has it, by what was read already.
-    """
-    there = {cell.cell.group for cell in cells if cell.progress.trained}
-    under_way = {cell.cell.group for cell in cells if cell.state == "running"}
-    stopped = {cell.cell.group: cell for cell in reversed(cells) if cell.state == "stopped"}
-    found = []
-    for cell in cells:
-        trainer = stopped.get(cell.cell.group)
-        if trainer is not None and cell.state == "waiting" and cell.cell.group not in there | under_way:
-            cell = replace(cell, state="stopped", cause=f"with {trainer.cell.name}")
-        found.append(cell)
-    return tuple(found)
 
 
 def _signature(files: RunFiles) -> Signature:
@@ -194,10 +203,6 @@ def _will_take(cell: CellState, cells: Sequence[CellState]) -> bool:
         return True
     others = (other for other in cells if other is not cell and other.cell.group == cell.cell.group)
     return cell.cell.group is not None and not cell.progress.begun and any(other.progress.begun for other in others)
-
-
-def _spent(progress: Progress) -> float:
-    return progress.spent_s + (time.time() - progress.since_s if progress.stage else 0.0)
 
 
 def _last_events(files: SweepFiles) -> dict[str, LenientJson]:

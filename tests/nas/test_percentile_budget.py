@@ -22,7 +22,10 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quiet")
 def test_a_percentile_is_learned_predicted_measured_and_kept(nas: Command, tmp_path: Path) -> None:
-    experiment = small(budgets=BUDGETS, search={"evaluations": 6, "batch": 3, "images": 100, "calibration_images": 64})
+    verify = {**small()["verify"], "samples": 299}
+    experiment = small(
+        budgets=BUDGETS, verify=verify, search={"evaluations": 6, "batch": 3, "images": 100, "calibration_images": 64}
+    )
     ended = nas("run", write(tmp_path, experiment), "--out", "run")
     assert ended.code == 0, ended
     (winner,) = read_json(tmp_path / "run" / "verify.json", "")["winners"]

@@ -12,10 +12,12 @@ import pytest
 
 from latency_models.tail import Tail
 from nas.config.budget import Budget, BudgetOf
+from nas.exits.percentiles import largest_counted
 from nas.exits.scores import Scores
 from nas.search import scoring
-from nas.search.percentiles import may_run_on
-from nas.search.problem import BudgetProblem, problem_of
+from nas.search.percentiles import least_images, may_run_on
+from nas.search.problem import BudgetProblem, problem_of, too_few
+from search_spaces.toy import toy
 from tests.nas.opened_runs import HERE, opened
 
 #: Predicted seconds of calls in a row to two exits; the percentile lies twice as high.
@@ -31,7 +33,7 @@ def asked(run: Path, of: BudgetOf, limit_s: float) -> Iterator[BudgetProblem]:
         budget = Budget(limit_s, of, "late")
         verify = replace(problem.experiment.verify, samples=1000)
         experiment = replace(problem.experiment, budgets=(budget,), verify=verify)
-        yield replace(problem, experiment=experiment, tails={"late": TAIL}, safety_margin={HERE: 0.0})
+        yield replace(problem, experiment=experiment, tails={"late": TAIL}, safety_margin={HERE: 0.0}, test_images=1000)
 
 
 def found() -> Scores:
@@ -70,22 +72,42 @@ def test_a_network_is_worth_what_it_answers_within_the_limit(
         assert at.answers().sum() == round((at.accuracy or 0) * N)
 
 
-@pytest.mark.parametrize("without", ["answers", "one call each"])
+@pytest.mark.parametrize("without", ["answers", "one call each", "test images", "samples"])
 def test_where_nobody_leaves_early_the_last_exit_decides(run: Path, without: str) -> None:
-    """By a score without answers, and in calls of several samples, as in the worst case."""
+    """By a score without answers, in calls of several samples, and with too few images, as in the worst case."""
     with asked(run, "p95", 2.1e-3) as problem:
-        experiment = problem.experiment
+        experiment, images = problem.experiment, 1000
         if without == "answers":
             search = replace(experiment.search, evaluator=replace(experiment.search.evaluator, name="zero_cost"))
             changed = replace(experiment, search=replace(search, objectives=("score", "worst_case_latency")))
             target = HERE
+        elif without == "samples":
+            changed, target = replace(experiment, verify=replace(experiment.verify, samples=298)), HERE
+        elif without == "test images":
+            changed, target, images = experiment, HERE, 298
         else:
             target = replace(HERE, batch=2)
             changed = replace(experiment, target=target)
-        changed_problem = replace(problem, experiment=changed, safety_margin={target: 0.0})
+        changed_problem = replace(problem, experiment=changed, safety_margin={target: 0.0}, test_images=images)
         assert not changed_problem.leaves_early(experiment.budgets[0])
         assert changed_problem.violation({target: SECONDS[None]})[0, 0] == pytest.approx(8e-3 / 2.1e-3 - 1)
         assert problem.violation({HERE: SECONDS[None]})[0, 0] == 0
+
+
+@pytest.mark.parametrize(("of", "least"), [("p95", 299), ("p99", 299), ("worst_case", 0), ("expected", 0)])
+def test_with_too_few_images_nobody_leaves_early_and_that_is_said(run: Path, of: BudgetOf, least: int) -> None:
+    """As many as it takes to exclude that 1 in 100 runs on."""
+    assert least_images(Budget(1e-3, of, "late")) == least
+    assert not least or (largest_counted(least, 0.01), largest_counted(least - 1, 0.01)) == (0, -1)
+    with asked(run, of, 2.1e-3) as problem:
+        for images in (298, 299):
+            few = replace(problem, test_images=images)
+            told = list(too_few(few))
+            assert bool(told) == (images < least)
+            assert all(f"late: {images} images" in each and f"{least} are needed" in each for each in told)
+            assert problem.leaves_early(problem.experiment.budgets[0]) == (of != "worst_case")
+            assert few.leaves_early(problem.experiment.budgets[0]) == (of != "worst_case" and images >= least)
+        assert not list(too_few(replace(problem, test_images=9, space=toy((8, 8, 1), 10, max_exits=0))))
 
 
 def test_only_a_percentile_lets_a_few_run_on() -> None:

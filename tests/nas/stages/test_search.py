@@ -51,6 +51,10 @@ def test_a_log_that_the_searcher_would_not_have_written_is_refused(run: Path) ->
         other = replace(context.experiment, seed=1, search=settings)
         with pytest.raises(InputError, match=r"trials\.jsonl holds other genomes in batch 0 than searcher random asks"):
             search.search(replace(context, experiment=other))
+        # What a percentile is about has changed, and so what is asked for.
+        late = replace(other, budgets=(replace(other.budgets[0], of="p95"), *other.budgets[1:]))
+        with pytest.raises(InputError, match=r"or an older release began it, for which all calls of a percentile pass"):
+            search.search(replace(context, experiment=late))
 
 
 def test_networks_are_chosen_by_their_balanced_accuracy_where_that_is_asked_for(run: Path, nas: Command) -> None:

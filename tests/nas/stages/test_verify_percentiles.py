@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -123,18 +124,18 @@ def run(exported: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def _ask(run: Path, of: BudgetOf, every: str | None = None) -> None:
+def _ask(run: Path, of: BudgetOf, every: str | None = None, images: int = IMAGES) -> None:
     """Let the run's budget be of that kind."""
     budget = {"name": "late", "latency": "2 ms", "of": of, **({} if every is None else {"every": every})}
-    asked = small(budgets=[budget], verify={"blocks": 3, "block_time": "10 ms", "samples": IMAGES, "tvm": False})
+    asked = small(budgets=[budget], verify={"blocks": 3, "block_time": "10 ms", "samples": images, "tvm": False})
     parse.experiment(asked)
     atomic_write_text(run / EXPERIMENT, yaml.safe_dump(asked))
 
 
 @contextmanager
-def asking(run: Path, of: BudgetOf, every: str | None, camera: Camera) -> Iterator[Context]:
+def asking(run: Path, of: BudgetOf, every: str | None, camera: Camera, images: int = IMAGES) -> Iterator[Context]:
     """The run with another budget, exported for it."""
-    _ask(run, of, every)
+    _ask(run, of, every, images)
     with opened(run, camera.finder) as context:
         winner = standing(context)[0]["late"]
         write_choice(context, winner)
@@ -167,6 +168,20 @@ def test_a_network_whose_worst_case_is_too_slow_keeps_a_percentile(run: Path, of
     (row,) = (row for row in read_jsonl(run / "measurements.jsonl") if row["budget"] == "late")
     assert row["rates"][0] == pytest.approx(1 - row["rates"][1]) and row["stream"]["calls"] == verdict.single_calls
     assert row["exits"][-1]["calls"] == 0 and not row["broken"]
+
+
+@pytest.mark.parametrize(("of", "images"), [("p95", 298), ("p99", 298)])
+def test_with_too_few_images_all_calls_pass_every_exit(run: Path, of: BudgetOf, images: int) -> None:
+    """As if there were no exits, instead of a stream of images that could certify nothing."""
+    camera = Camera([])
+    with asking(run, of, None, camera, images) as context:
+        verify.measure_winners(context)
+        winner = standing(context)[0]["late"]
+        assert thresholds.read(files_of(context, winner).root, winner.trial.key, 2) == (math.inf,)
+    (judged,) = camera.asked
+    assert not judged.leaves and judged.single is not None
+    verdict = verdict_of(run)
+    assert not verdict.over_images and verdict.statistic == f"{of[1:]} % of single calls"
 
 
 def test_which_images_come_is_drawn_with_the_seed_and_anew_each_time(run: Path) -> None:

@@ -14,9 +14,11 @@ from nas.process.facts import cores_used
 from nas.process.files import read_json, read_jsonl
 from nas.run.layout import RunFiles
 from nas.run.progress import progress_of
+from nas.sweep.comparing import require_stops
 from nas.sweep.layout import SweepFiles
 from nas.sweep.scheduler import Scheduler
 from nas.sweep.search import RecipeSearch, prepared
+from nas.sweep.sharing import planned
 from nas.sweep.sweep_file import load
 from tests.nas.small_runs import Command, hashes, small
 from tests.nas.sweep.pretended import begun
@@ -66,6 +68,8 @@ ALONE = {"search": {"evaluator": {"name": "train", "epochs": 1}}, "winners": {"t
         (FIRST, {"winners.epochs": [1, 2]}, small(), {}, "space, target and budgets, and no two are such"),
         (FIRST, {"target.threads": [1, 2], "supernet.epochs": [2]}, small(), {}, "and no two are such"),
         ({"min_epochs": 9}, {RATE: {"log": [0.1, 0.2]}, "supernet.epochs": {"int": [1, 9]}}, small(), SEARCHED, "is 9"),
+        ({"min_epochs": 9}, {RATE: {"log": [0.1, 0.2]}, "supernet.epochs": [1, 9]}, small(), SEARCHED, "is 9"),
+        (FIRST, {"splits.val": [0.1, 0.2]}, small(), {}, "same data, splits, space, target and budgets, and no"),
         (FIRST, {"budgets.0.latency": {"log": ["1 ms", "2 ms"]}}, small(), SEARCHED, "and no two are such"),
         (FIRST, {RATE: {"log": [0.1, 0.2]}}, small(), {**SEARCHED, "objective": "latency"}, "latency is searched for"),
     ],
@@ -87,6 +91,16 @@ def test_without_optuna_there_is_one_sentence(nas: Command, tmp_path: Path, monk
     for command in (("check", path), ("sweep", path, "--out", "out")):
         assert "sweeps with scheduler: asha need Optuna, which is not installed: pip inst" in nas(*command).error
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("epochs", [[*range(1, 60), 99], {"int": [1, 99]}], ids=["list", "range"])
+def test_what_a_search_may_yet_choose_is_not_refused_for_the_examples_of_it(epochs: Any, tmp_path: Path) -> None:
+    """The few cells that stand for all of them may have none of the many epochs."""
+    axes = {RATE: {"log": [0.1, 0.2]}, "supernet.epochs": epochs}
+    sweep = load(write_sweep(tmp_path, axes, small(), scheduler={"min_epochs": 98}, **{**SEARCHED, "samples": 60}))
+    sweep, some = prepared(sweep)
+    assert max(cell.experiment.supernet.epochs for cell in some) < 98
+    require_stops(sweep, planned(some))
 
 
 def test_check_says_where_cells_are_compared(nas: Command, tmp_path: Path) -> None:
@@ -179,6 +193,16 @@ def test_a_run_is_a_cell_of_the_sweep_that_has_it(nas: Command, tmp_path: Path) 
     base = str(tmp_path / "base.yaml")
     assert "out is a sweep that has no cell 'small'; see `nas status out`" in nas("run", base, "--cell-of", "out").error
     assert "is not a sweep: it has no sweep.json" in nas("run", base, "--cell-of", str(tmp_path)).error
+    # Another run must not report in its place.
+    cell = SweepFiles(Path("out")).cell("learning_rate-0.1")
+    named = str(tmp_path / "learning_rate-0.1.yaml")
+    Path(named).write_text((tmp_path / "base.yaml").read_text().replace("name: small", "name: learning_rate-0.1"))
+    for out in ((), ("--out", "elsewhere")):
+        assert (
+            f"its cell learning_rate-0.1 is run in {cell.root}, not in "
+            in nas("run", named, "--cell-of", "out", *out).error
+        )
+    assert not Path("elsewhere").exists() and not Path("runs").exists()
 
 
 @pytest.mark.slow

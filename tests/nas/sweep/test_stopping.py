@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,9 +20,11 @@ from nas.run.folder import RunFolder
 from nas.run.progress import progress_of
 from nas.sweep import running
 from nas.sweep.layout import SweepFiles
-from nas.sweep.page import build
+from nas.sweep.page import build, write_page
 from nas.sweep.running import is_over
+from nas.sweep.search import RecipeSearch, prepared
 from nas.sweep.state import Watcher
+from nas.sweep.sweep_file import load
 from tests.nas.small_runs import Command, small
 from tests.nas.sweep.pretended import Died, Pretended, begun, carried_out
 from tests.nas.sweep.small_sweeps import write_search, write_sweep
@@ -104,6 +107,34 @@ def test_cells_of_other_questions_are_not_compared(tmp_path: Path) -> None:
     assert len(groups) == 4 and '{"budgets.0.latency": "2 ms", "target.threads": 1}' in groups
 
 
+def test_a_mean_over_seeds_that_went_on_says_so(tmp_path: Path) -> None:
+    """They are the better ones."""
+    for seeds, said in (([0, 1, 2], True), ([0], False)):
+        axes = {RATE: [0.1, 0.01], "seed": seeds}
+        files, cells = begun(write_sweep(tmp_path, axes, BASE, scheduler=ASHA), tmp_path / f"out{len(seeds)}")
+        workers = comparing()
+        workers.worth = lambda experiment: worth(experiment) - 0.01 * experiment.seed
+        carried_out(files, cells, workers)
+        assert Watcher(files).look().count("stopped") == len(cells) - 1
+        assert ("a row is of those that went on" in write_page(files).read_text()) is said
+
+
+def test_a_cell_that_was_interrupted_takes_no_time_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, cells = begun(write_sweep(tmp_path, {RATE: RATES}, BASE), tmp_path / "out")
+    workers = Pretended()
+    workers.running[cells[0].name] = run = files.cell(cells[0].name)
+    running.folder.begin(files, cells[0], None)
+    with RunFolder.open(run.root, resume=True) as begun_run:
+        begun_run.log("begin", stage="calibrate")
+    began_s = read_jsonl(run.log)[0]["time"]
+    monkeypatch.setattr("nas.sweep.state.time", SimpleNamespace(time=lambda: began_s + 3600))
+    (first, *_) = Watcher(files).look().cells
+    assert (first.state, first.spent_s) == ("interrupted", 0.0)
+    with locked(run.root):
+        (first, *_) = Watcher(files).look().cells
+        assert (first.state, first.spent_s) == ("running", pytest.approx(3600))
+
+
 SHARED = {RATE: [0.1, 0.01], "winners.epochs": [1, 2, 3]}
 WITH = {f"learning_rate-0.01_epochs-{epochs}": "with learning_rate-0.01_epochs-1" for epochs in (2, 3)}
 
@@ -121,6 +152,19 @@ def test_who_waits_for_weights_is_stopped_with_their_training(room: int, tmp_pat
     assert len(read_jsonl(files.rungs)) == 3, "only those that train are compared"
     again = comparing()
     assert carried_out(files, cells, again) == {} and not again.begun
+
+
+def test_who_was_killed_before_it_began_is_stopped_with_its_group(tmp_path: Path) -> None:
+    """The first of the group had failed, and of the next one nothing was there but its experiment."""
+    file = write_search(tmp_path, DRAWN, scheduler=ASHA, samples=7)
+    files = searched(file, tmp_path / "out", answering())
+    name, cause = next((name, cause) for name, (_, cause) in states(files).items() if cause.startswith("with "))
+    search = RecipeSearch(files, prepared(load(file))[0])
+    running.folder.begin(files, next(cell for cell in search.cells if cell.name == name), None)
+    for told in ({}, {"cause": "it was killed"}):
+        running.folder.note(files, "end", cell=name, **told)
+        assert states(files)[name] == ("stopped", cause)
+    assert search._stopped_trainer(name, progress_of(files.cell(name))) == cause.removeprefix("with ")
 
 
 def test_weights_that_are_trained_on_after_all_serve_those_that_waited(tmp_path: Path) -> None:
