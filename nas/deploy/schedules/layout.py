@@ -30,7 +30,7 @@ def channels_last(module: Any) -> Any:
         if isinstance(function, relax.Function):
             rewriter.builder_.update_func(variable, relax.analysis.remove_all_unused(rewriter.visit_expr(function)))
     return tvm.ir.transform.Sequential(
-        [relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination(), relax.transform.FoldConstant()]
+        [relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination()]
     )(rewriter.builder_.get())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nas.deploy.schedules.constants import folded
 from nas.deploy.schedules.convolution import convolution
 from nas.deploy.schedules.elementwise import elementwise, leaves_last_axis_alone, reduction
 from nas.deploy.schedules.fused import Block, Fused, fused
@@ -19,13 +20,9 @@ def scheduled(module: Any, target: Any) -> Any:
     from tvm import relax
 
     processor = processor_of(target)
-    passes = [
-        relax.transform.DecomposeOpsForInference(),
-        relax.transform.CanonicalizeBindings(),
-        relax.transform.FoldConstant(),
-    ]
     with target:
-        module = channels_last(tvm.ir.transform.Sequential(passes)(module))
+        decompose = [relax.transform.DecomposeOpsForInference(), relax.transform.CanonicalizeBindings()]
+        module = channels_last(folded(tvm.ir.transform.Sequential(decompose)(module)))
         module = tvm.ir.transform.Sequential(
             [
                 relax.transform.LegalizeOps(legalisations(processor)),
