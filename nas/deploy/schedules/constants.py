@@ -44,7 +44,7 @@ def folded(module: Any) -> Any:
 
 def _known(call: Any, builder: Any) -> NDArray[Any] | None:
     name = getattr(call.op, "name", "")
-    if name == "relax.reshape":
+    if name in ("relax.reshape", "relax.expand_dims"):
         data, shape = _arrays(call.args[:1], builder), shape_of(call)
         return None if data is None or shape is None else data[0].reshape(shape)
     if name not in _OPERATORS or (operands := _arrays(call.args, builder)) is None:

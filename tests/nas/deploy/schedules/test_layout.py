@@ -1,0 +1,41 @@
+"""Networks are channels last throughout: transpositions are at their ends, or not at all."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+
+from nas.deploy.onnx import export_segments, to_onnx
+from nas.deploy.schedules.constants import folded
+from nas.deploy.schedules.layout import channels_last
+from nas.deploy.tvm import available
+from tests.nas.deploy.small_networks import random_weights, three_exits
+
+pytestmark = pytest.mark.skipif(not available()[0], reason=available()[1])
+
+
+def transpositions(data: bytes) -> int:
+    from tvm import relax
+    from tvm.relax.frontend.onnx import from_onnx
+
+    model = onnx.load_from_string(data)
+    module = from_onnx(model, keep_params_in_input=False, sanitize_input_names=False)
+    module = relax.transform.CanonicalizeBindings()(relax.transform.DecomposeOpsForInference()(module))
+    module = channels_last(folded(module))
+    return str(module.script(show_meta=False)).count("permute_dims(")
+
+
+def test_a_whole_network_has_none() -> None:
+    network = three_exits()
+    assert transpositions(to_onnx(network, random_weights(network))) == 0
+
+
+def test_segments_have_one_for_each_tensor_that_they_hand_on_or_read_element_by_element(tmp_path: object) -> None:
+    from pathlib import Path
+
+    network = three_exits()
+    folder = Path(str(tmp_path))
+    segments = export_segments(network, random_weights(network), folder)
+    found = [transpositions((folder / segment.file).read_bytes()) for segment in segments]
+    assert len(segments[0].gives) == 2
+    assert all(count <= len(each.gives) + len(each.takes) for count, each in zip(found, segments, strict=True))
