@@ -18,6 +18,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def peak_flops() -> float:
     sums = [tirx.decl_buffer((lanes,), "float32", scope="local") for _ in range(chains)]
 
     def every(make: Callable[[int, Any, Any], Any]) -> list[Any]:
-        return [vector(lanes, lambda lane, n=n, one=one: make(n, one, lane)) for n, one in enumerate(sums)]
+        return [vector(lanes, partial(make, n, one)) for n, one in enumerate(sums)]
 
     begin = every(lambda n, one, lane: tirx.BufferStore(one, given[lane], [lane]))
     step = every(lambda n, one, lane: tirx.BufferStore(one, one[lane] * given[lane] + given[lanes + lane], [lane]))

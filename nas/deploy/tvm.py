@@ -1,6 +1,6 @@
 """Compiles an ONNX model to a shared library with TVM, for this machine or another processor.
 
-Untuned: the kernels are made by the rules of `nas.deploy.schedules`, and what has no rule is computed as TVM defines it,
+Untuned: the kernels are made by the rules of `nas.deploy.schedules`; what has no rule is computed as TVM defines it,
 one value at a time. https://tvm.apache.org/docs
 """
 

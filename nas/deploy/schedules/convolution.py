@@ -2,8 +2,8 @@
 
 One skeleton: for rows of output pixels, for blocks of output channels, for tiles of a row: sums in registers, over the
 kernel's rows that lie in the image, its columns, and (unless depthwise) the inputs; then whatever follows each result,
-and one store. There is no copy with zeros around it: what lies outside is left out, by the range of a loop for rows, and
-for columns where the statement is written. A pointwise convolution and a dense layer are one long row.
+and one store. There is no copy with zeros around it: what lies outside is left out, of rows by the range of a loop, of
+columns where the statement is written. A pointwise convolution and a dense layer are one long row.
 
 The last tile of a row overlaps its neighbour rather than being smaller: it computes the same values again.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from nas.deploy.schedules.fused import Block, loaded
@@ -64,10 +65,13 @@ class Tile:
 
 
 def convolution(block: Block, results: Block, processor: Processor) -> Any:
-    """A statement for a marked block and what becomes of its results."""
+    """A statement for a marked block and what becomes of its results; None if it reads what is computed on the way."""
     assert block.anchor is not None
     geometry = block.anchor.geometry
-    data, weight = _operands(block)
+    operands = [buffer for buffer in loaded(block.value) if not buffer.same_as(block.target)]
+    if len(operands) != 2:
+        return None
+    data, weight = operands
     if geometry.depthwise:
         # Weights and data pass through registers too.
         half = Processor(processor.lanes, processor.registers // 2)
@@ -75,11 +79,6 @@ def convolution(block: Block, results: Block, processor: Processor) -> Any:
     else:
         pixels = tile_of(geometry.row, geometry.output[3], processor).pixels
     return _loops(Kernel(block.anchor, block, results, data, weight, processor, pixels))
-
-
-def _operands(block: Block) -> tuple[Any, Any]:
-    data, weight = [buffer for buffer in loaded(block.value) if not buffer.same_as(block.target)]
-    return data, weight
 
 
 def _loops(kernel: Kernel) -> Any:
@@ -146,19 +145,21 @@ def _tile(kernel: Kernel, row: Any, start: Any, block: Any, vectors: Sequence[tu
     width = sum(lanes for _, lanes in vectors)
     sums = [tirx.decl_buffer((width,), "float32", scope="local") for _ in range(kernel.pixels)]
     tile = Tile(row, start, block, vectors, sums)
-    begin = [
-        vector(lanes, lambda lane, buffer=buffer, first=first: _set(buffer, first + lane, 0.0))
-        for buffer in sums
-        for first, lanes in vectors
-    ]
+    begin = [vector(lanes, partial(_zero, buffer, first)) for buffer in sums for first, lanes in vectors]
     end = [_finish(kernel, tile, pixel, first, lanes) for pixel in range(kernel.pixels) for first, lanes in vectors]
     return sequence([*map(tirx.AllocBuffer, sums), *begin, _sum(kernel, tile), *end])
+
+
+def _zero(buffer: Any, first: int, lane: Any) -> Any:
+    from tvm import tirx
+
+    return _set(buffer, first + lane, tirx.const(0.0, "float32"))
 
 
 def _set(buffer: Any, index: Any, value: Any) -> Any:
     from tvm import tirx
 
-    return tirx.BufferStore(buffer, tirx.const(value, "float32") if isinstance(value, float) else value, [index])
+    return tirx.BufferStore(buffer, value, [index])
 
 
 def _sum(kernel: Kernel, tile: Tile) -> Any:
@@ -208,54 +209,40 @@ def _rows_inside(geometry: Geometry, top: Any) -> tuple[Any, Any]:
 
 
 def _step(kernel: Kernel, tile: Tile, ky: Any, kx: int, reached: Sequence[tuple[int, Sequence[Any]]]) -> Any:
-    """Add the products of one column of the kernel to the sums of the pixels that it reaches."""
-    if kernel.geometry.depthwise:
-        base = tile.block * kernel.anchor.block
-        return sequence(
-            [
-                vector(
-                    lanes,
-                    lambda lane, pixel=pixel, place=place, first=first: _add(
-                        tile.sums[pixel],
-                        first + lane,
-                        _value(kernel, place, base + first + lane) * kernel.weight[ky, kx, base + first + lane],
-                    ),
-                )
-                for pixel, place in reached
-                for first, lanes in tile.vectors
-            ]
-        )
+    """Add the products of one place of the kernel to the sums of the pixels that it reaches."""
 
     def products(i: Any) -> Any:
         return sequence(
             [
-                vector(
-                    lanes,
-                    lambda lane, pixel=pixel, place=place, first=first: _add(
-                        tile.sums[pixel],
-                        first + lane,
-                        _value(kernel, place, i) * kernel.weight[tile.block, ky, kx, i, first + lane],
-                    ),
-                )
+                vector(lanes, partial(_product, kernel, tile, (ky, kx, i), pixel, place, first))
                 for pixel, place in reached
                 for first, lanes in tile.vectors
             ]
         )
 
-    inputs = kernel.geometry.image[3]
+    inputs = 1 if kernel.geometry.depthwise else kernel.geometry.image[3]
     if inputs <= _WRITTEN_OUT:
         return sequence([products(number(i)) for i in range(inputs)])
     return serial(inputs, products)
+
+
+def _product(
+    kernel: Kernel, tile: Tile, tap: tuple[Any, int, Any], pixel: int, place: Sequence[Any], first: int, lane: Any
+) -> Any:
+    ky, kx, i = tap
+    if kernel.geometry.depthwise:
+        channel = tile.block * kernel.anchor.block + first + lane
+        product = _value(kernel, place, channel) * kernel.weight[ky, kx, channel]
+    else:
+        product = _value(kernel, place, i) * kernel.weight[tile.block, ky, kx, i, first + lane]
+    sums = tile.sums[pixel]
+    return _set(sums, first + lane, sums[first + lane] + product)
 
 
 def _value(kernel: Kernel, place: Sequence[Any], channel: Any) -> Any:
     if kernel.anchor.first:
         return kernel.data[place[0], channel, place[1], place[2]]
     return kernel.data[(*place, channel)]
-
-
-def _add(buffer: Any, index: Any, value: Any) -> Any:
-    return _set(buffer, index, buffer[index] + value)
 
 
 def _finish(kernel: Kernel, tile: Tile, pixel: int, first: int, lanes: int) -> Any:

@@ -1,4 +1,4 @@
-"""How are pooling and whatever is done element by element computed? A vector of neighbours in the last axis at a time."""
+"""How is computed what is done element by element, and pooling? Neighbours in the last axis at a time, as a vector."""
 
 from __future__ import annotations
 
@@ -83,9 +83,7 @@ def reduction(anchor: Block, results: Block, processor: Processor) -> Any:
 
             def end(start: int, buffer: Any, lane: Any) -> Any:
                 where = [*place, first + start + lane]
-                value = results.at(
-                    where, {}, lambda load: buffer[lane] if load.source.same_as(anchor.target) else None
-                )
+                value = results.at(where, {}, lambda load: buffer[lane] if load.source.same_as(anchor.target) else None)
                 return tirx.BufferStore(results.target, value, where)
 
             return sequence(

@@ -50,16 +50,15 @@ class Block:
 
 @dataclass(frozen=True)
 class Fused:
-    """`anchor`, if there is one, then `results` of it, then `larger`, if that is not all; `temporary` is in between."""
+    """`anchor`, if there is one, then `results` of it, then `larger`, if that is not all.
+
+    `temporaries` are buffers in between, which nobody else knows.
+    """
 
     anchor: Block | None
     results: Block | None
     larger: Block | None
-
-    @property
-    def temporaries(self) -> list[Any]:
-        """Buffers that are neither read nor written by anybody else."""
-        return [self.results.target] if self.results is not None and self.larger is not None else []
+    temporaries: Sequence[Any] = ()
 
 
 def fused(function: Any) -> Fused | None:
@@ -70,10 +69,11 @@ def fused(function: Any) -> Fused | None:
     schedule = Schedule(tvm.IRModule({"main": function}))
     try:
         names = [schedule.get(block).name_hint for block in schedule.get_child_blocks(schedule.get_sblock("root"))]
-        blocks = {name: _block(schedule.get(schedule.get_sblock(name))) for name in names}
+        found = {name: _block(schedule.get(schedule.get_sblock(name))) for name in names}
     except (ValueError, RuntimeError):
         return None
-    if not names or None in blocks.values():
+    blocks = {name: block for name, block in found.items() if block is not None}
+    if not names or len(blocks) < len(names):
         return None
     anchors = [name for name in names if blocks[name].reduced]
     written = [blocks[name].target for name in names]
@@ -96,7 +96,7 @@ def fused(function: Any) -> Fused | None:
     left = {name: _block(schedule.get(schedule.get_sblock(name))) for name in names if name in (last, kept, *anchors)}
     if None in left.values():
         return None
-    return _arranged(left, anchors[0] if anchors else None, kept, last)
+    return _arranged(left, anchors[0] if anchors else None, kept, last, list(function.params))
 
 
 def _results(names: Sequence[str], blocks: dict[str, Any], anchor: str) -> str:
@@ -111,7 +111,9 @@ def _results(names: Sequence[str], blocks: dict[str, Any], anchor: str) -> str:
     return kept
 
 
-def _arranged(left: dict[str, Any], anchor: str | None, kept: str | None, last: str) -> Fused | None:
+def _arranged(
+    left: dict[str, Any], anchor: str | None, kept: str | None, last: str, parameters: Sequence[Any]
+) -> Fused | None:
     if anchor is None:
         return Fused(None, None, left[last])
     results = left[kept] if kept is not None and kept != anchor else None
@@ -119,10 +121,12 @@ def _arranged(left: dict[str, Any], anchor: str | None, kept: str | None, last: 
     if results is None:
         block = left[anchor]
         results = Block(block.target, block.axes, block.target[tuple(block.axes)])
-    if larger is not None and not results.target.same_as(left[anchor].target):
-        if any(buffer.same_as(left[anchor].target) for buffer in loaded(larger.value)):
-            return None
-    return Fused(left[anchor], results, larger)
+    sums = left[anchor].target
+    if larger is None:
+        return Fused(left[anchor], results, None)
+    if not results.target.same_as(sums) and any(buffer.same_as(sums) for buffer in loaded(larger.value)):
+        return None
+    return Fused(left[anchor], results, larger, () if results.target in parameters else (results.target,))
 
 
 def loaded(value: Any) -> list[Any]:
@@ -143,7 +147,9 @@ def _block(block: Any) -> Block | None:
     if not isinstance(store, tirx.BufferStore) or len(block.alloc_buffers) or len(block.match_buffers):
         return None
     spatial = [axis.var for axis in block.iter_vars if int(axis.iter_type) == tirx.IterVar.DataPar]
-    reduced = [(axis.var, axis.dom.extent) for axis in block.iter_vars if int(axis.iter_type) == tirx.IterVar.CommReduce]
+    reduced = [
+        (axis.var, axis.dom.extent) for axis in block.iter_vars if int(axis.iter_type) == tirx.IterVar.CommReduce
+    ]
     if len(spatial) + len(reduced) != len(block.iter_vars):
         return None
     sizes = [*store.buffer.shape, *(extent for _, extent in reduced)]

@@ -1,8 +1,8 @@
 """Which layout do tensors have? Channels last from one end of the network to the other.
 
-ONNX is channels first; the kernels want the channels of a pixel side by side. Every operator that can be computed either
-way is rewritten as `first(operator(last(x)))`, where `first` and `last` are transpositions: those of neighbours cancel,
-and what is left is at the ends, or around an operator that has no rule.
+ONNX is channels first; the kernels want the channels of a pixel side by side. Every operator that can be computed
+either way is rewritten as `first(operator(last(x)))`, where `first` and `last` are transpositions: those of neighbours
+cancel, and what is left is at the ends, or around an operator that has no rule.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def channels_last(module: Any) -> Any:
     for variable, function in module.functions_items():
         if isinstance(function, relax.Function):
             rewriter.builder_.update_func(variable, relax.analysis.remove_all_unused(rewriter.visit_expr(function)))
-    return tvm.ir.transform.Sequential(
-        [relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination()]
-    )(rewriter.builder_.get())
+    return tvm.ir.transform.Sequential([relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination()])(
+        rewriter.builder_.get()
+    )
 
 
 def _mutator() -> Any:
@@ -70,7 +70,11 @@ class _Place:
         from tvm import relax
 
         bound = self.builder.lookup_binding(value) if isinstance(value, relax.Var) else None
-        if is_call(bound, "relax.permute_dims") and [int(axis) for axis in bound.attrs.axes] == _TO_FIRST:
+        if (
+            bound is not None
+            and is_call(bound, "relax.permute_dims")
+            and [int(axis) for axis in bound.attrs.axes] == _TO_FIRST
+        ):
             return bound.args[0]
         return None
 

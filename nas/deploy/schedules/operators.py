@@ -66,8 +66,11 @@ class Anchor:
     @staticmethod
     def read(text: str) -> Anchor:
         """The anchor that was written."""
-        *fields, depthwise, block, first = json.loads(text)
-        return Anchor(Geometry(*(tuple(field) for field in fields), depthwise=depthwise), block, first)
+        image, output, kernel, stride, pad, dilation, depthwise, block, first = json.loads(text)
+        geometry = Geometry(
+            tuple(image), tuple(output), tuple(kernel), tuple(stride), tuple(pad), tuple(dilation), depthwise
+        )
+        return Anchor(geometry, block, first)
 
 
 def geometry(call: Any) -> Geometry | None:
@@ -75,25 +78,31 @@ def geometry(call: Any) -> Geometry | None:
     from tvm import ir
 
     attrs = call.attrs
-    image, weight = shape_of(call.args[0]), shape_of(call.args[1])
-    if image is None or weight is None or not isinstance(call.args[1], ir.GenericConst):
+    shape, weight = shape_of(call.args[0]), shape_of(call.args[1])
+    if shape is None or weight is None or not isinstance(call.args[1], ir.GenericConst):
         return None
     if attrs.kernel_layout != "OIHW" or attrs.data_layout not in ("NCHW", "NHWC"):
         return None
-    if attrs.data_layout == "NCHW":
-        image = (image[0], image[2], image[3], image[1])
-    outputs, inputs, *kernel = weight
+    batch, *size = shape
+    height, width, channels = size if attrs.data_layout == "NHWC" else (*size[1:], size[0])
+    outputs, _, *kernel = weight
     groups = int(attrs.groups)
-    depthwise = groups == image[3] == outputs and groups > 1
+    depthwise = groups == channels == outputs and groups > 1
     if groups != 1 and not depthwise:
         return None
     stride, dilation = _pair(attrs.strides), _pair(attrs.dilation)
     top, left, bottom, right = (int(size) for size in attrs.padding)
     spans = [(size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True)]
-    rows = (image[1] + top + bottom - spans[0]) // stride[0] + 1
-    columns = (image[2] + left + right - spans[1]) // stride[1] + 1
+    rows = (height + top + bottom - spans[0]) // stride[0] + 1
+    columns = (width + left + right - spans[1]) // stride[1] + 1
     return Geometry(
-        image, (image[0], rows, columns, outputs), (kernel[0], kernel[1]), stride, (top, left), dilation, depthwise
+        image=(batch, height, width, channels),
+        output=(batch, rows, columns, outputs),
+        kernel=(kernel[0], kernel[1]),
+        stride=stride,
+        pad=(top, left),
+        dilation=dilation,
+        depthwise=depthwise,
     )
 
 
@@ -107,7 +116,7 @@ def legalisations(processor: Processor) -> dict[str, Any]:
 
     def convolution(builder: Any, call: Any) -> Any:
         found = geometry(call)
-        if found is None:
+        if found is None or call.attrs.out_layout != "NHWC":
             return call.op.get_attr("FLegalize")(builder, call)
         weight = array_of(call.args[1])
         first = call.attrs.data_layout == "NCHW"

@@ -1,4 +1,4 @@
-"""Which passes make kernels of a network? The layout, definitions, TVM's fusion, and a kernel for each fused function."""
+"""Which passes make kernels of a network? The layout, definitions, TVM's fusion, a kernel for each fused function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a target's processor offer a kernel? Lanes of a vector, vector registers, threads: by its instruction set."""
+"""What does a target's processor offer a kernel? Lanes of a vector, vector registers and threads."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """`lanes` float32 values in one of `registers` vector registers; kernels are shared out among `threads`.
-
-    `memory_operands` says whether arithmetic can take an operand, repeated in all lanes, straight from memory: elsewhere
-    it needs a register of its own first.
-    """
+    """`lanes` float32 values in one of `registers` vector registers; kernels are shared out among `threads`."""
 
     lanes: int
     registers: int
     threads: int = 1
-    memory_operands: bool = False
 
 
 def processor_of(target: Any) -> Processor:
@@ -28,6 +23,6 @@ def processor_of(target: Any) -> Processor:
     machine = str(target.attrs.get("mtriple") or llvm_get_system_triple()).split("-")[0].lower()
     if machine in ("x86_64", "amd64", "i386", "i686"):
         if target_has_features("avx512f", target):
-            return Processor(16, 32, threads, memory_operands=True)
+            return Processor(16, 32, threads)
         return Processor(8 if target_has_features("avx", target) else 4, 16, threads)
     return Processor(4, 32 if machine in ("aarch64", "arm64") else 16, threads)

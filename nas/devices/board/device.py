@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from hardware_profiles import Target
 from hardware_profiles.host import differences
 from nas.deploy.artefact import Artefact
-from nas.deploy.schedules import VERSION
 from nas.deploy.policy import policy_file, policy_record
+from nas.deploy.schedules import VERSION
 from nas.devices.base import Array, DeviceLost, Session, Times, Wanted
 from nas.devices.board.connection import Connection, sha256_of
 from nas.devices.conditions import Conditions, Place

@@ -159,14 +159,21 @@ def random_convolutions(seed: int) -> Graph:
     return g
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("seed", "target"), [*enumerate(TARGETS)])
 def test_convolutions(seed: int, target: str) -> None:
-    g = random_convolutions(10 * seed + len(target))
+    g = random_convolutions(seed)
     check(g.model(), TARGETS[target], g.inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("seed", range(10, 20))
+def test_more_convolutions(seed: int, target: str) -> None:
+    g = random_convolutions(seed)
+    check(g.model(), TARGETS[target], g.inputs)
+
+
+@pytest.mark.parametrize("target", ["here", "narrow"])
 def test_dense_layers(target: str) -> None:
     g = Graph(np.random.default_rng(3))
     for lead, inputs, outputs in [((1,), 37, 10), ((5,), 17, 1000), ((2, 3), 40, 3), ((2, 1, 29), 5, 17), ((1,), 1, 1)]:
@@ -225,9 +232,17 @@ def test_a_long_chain_of_gates_does_not_grow_without_end() -> None:
     check(g.model(), TARGETS["here"], g.inputs)
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_all_exits_of_networks_of_the_product(batch: int) -> None:
+def test_all_exits_of_a_batch() -> None:
+    network = three_exits()
+    data = to_onnx(network, random_weights(network, gain=0.5), batch=2)
+    check(onnx.load_from_string(data), TARGETS["here"], random_inputs(network, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("seed", range(3))
+def test_networks_of_the_product(seed: int, target: str) -> None:
     space = mobile((3, 32, 32), 10)
-    network = space.decode(tuple(random_genomes(space, 1, np.random.default_rng(8))[0])) if batch == 1 else three_exits()
-    data = to_onnx(network, random_weights(network, gain=0.5), batch=batch)
-    check(onnx.load_from_string(data), TARGETS["here"], random_inputs(network, batch))
+    network = space.decode(tuple(random_genomes(space, 1, np.random.default_rng(seed))[0]))
+    data = to_onnx(network, random_weights(network, gain=0.5))
+    check(onnx.load_from_string(data), TARGETS[target], random_inputs(network))

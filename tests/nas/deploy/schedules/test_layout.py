@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import onnx
 import pytest
 
@@ -30,12 +32,9 @@ def test_a_whole_network_has_none() -> None:
     assert transpositions(to_onnx(network, random_weights(network))) == 0
 
 
-def test_segments_have_one_for_each_tensor_that_they_hand_on_or_read_element_by_element(tmp_path: object) -> None:
-    from pathlib import Path
-
+def test_segments_have_one_for_each_tensor_that_they_hand_on_or_read_element_by_element(tmp_path: Path) -> None:
     network = three_exits()
-    folder = Path(str(tmp_path))
-    segments = export_segments(network, random_weights(network), folder)
-    found = [transpositions((folder / segment.file).read_bytes()) for segment in segments]
+    segments = export_segments(network, random_weights(network), tmp_path)
+    found = [transpositions((tmp_path / segment.file).read_bytes()) for segment in segments]
     assert len(segments[0].gives) == 2
     assert all(count <= len(each.gives) + len(each.takes) for count, each in zip(found, segments, strict=True))
