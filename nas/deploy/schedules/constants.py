@@ -29,7 +29,7 @@ def folded(module: Any) -> Any:
     from tvm import relax
 
     @relax.expr_functor.mutator
-    class Folding(relax.PyExprMutator):  # type: ignore[misc]
+    class Folding(relax.PyExprMutator):  # type: ignore[misc]  # TVM has no types
         def visit_call_(self, call: Any) -> Any:
             call = self.builder_.normalize(self.visit_expr_post_order(call))
             known = _known(call, self.builder_)

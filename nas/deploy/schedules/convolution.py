@@ -57,6 +57,7 @@ class Kernel:
 class Tile:
     """Accumulators: for each pixel of a row from `start` on, vectors (first channel in the block, lanes) of sums."""
 
+    kernel: Kernel
     row: Any
     start: Any
     block: Any
@@ -144,10 +145,10 @@ def _tile(kernel: Kernel, row: Any, start: Any, block: Any, vectors: Sequence[tu
     # A buffer per pixel: larger ones than 1 KiB would not be on the stack, nor in registers.
     width = sum(lanes for _, lanes in vectors)
     sums = [tirx.decl_buffer((width,), "float32", scope="local") for _ in range(kernel.pixels)]
-    tile = Tile(row, start, block, vectors, sums)
+    tile = Tile(kernel, row, start, block, vectors, sums)
     begin = [vector(lanes, partial(_zero, buffer, first)) for buffer in sums for first, lanes in vectors]
-    end = [_finish(kernel, tile, pixel, first, lanes) for pixel in range(kernel.pixels) for first, lanes in vectors]
-    return sequence([*map(tirx.AllocBuffer, sums), *begin, _sum(kernel, tile), *end])
+    end = [_finish(tile, pixel, first, lanes) for pixel in range(kernel.pixels) for first, lanes in vectors]
+    return sequence([*map(tirx.AllocBuffer, sums), *begin, _sum(tile), *end])
 
 
 def _zero(buffer: Any, first: int, lane: Any) -> Any:
@@ -162,12 +163,12 @@ def _set(buffer: Any, index: Any, value: Any) -> Any:
     return tirx.BufferStore(buffer, value, [index])
 
 
-def _sum(kernel: Kernel, tile: Tile) -> Any:
+def _sum(tile: Tile) -> Any:
     """The loops inside a tile: the kernel's rows within the image, its columns, and the inputs."""
-    geometry = kernel.geometry
+    kernel, geometry = tile.kernel, tile.kernel.geometry
     if geometry.pointwise:
         place = [unravel(tile.start + pixel, kernel.results.shape[:-1]) for pixel in range(kernel.pixels)]
-        return _step(kernel, tile, number(0), 0, list(enumerate(place)))
+        return _step(tile, number(0), 0, list(enumerate(place)))
     image, y = tile.row // geometry.output[1], tile.row % geometry.output[1]
     top = y * geometry.stride[0] - geometry.pad[0]
     first, size = _rows_inside(geometry, top)
@@ -183,7 +184,7 @@ def _sum(kernel: Kernel, tile: Tile) -> Any:
                 if not isinstance(column, int) or 0 <= column < geometry.image[2]
             ]
             if reached:
-                steps.append(_step(kernel, tile, ky, kx, reached))
+                steps.append(_step(tile, ky, kx, reached))
         return sequence(steps) if steps else _nothing()
 
     return serial(size, kernel_row, first)
@@ -208,28 +209,27 @@ def _rows_inside(geometry: Geometry, top: Any) -> tuple[Any, Any]:
     return first, tirx.max(after - first, number(0))
 
 
-def _step(kernel: Kernel, tile: Tile, ky: Any, kx: int, reached: Sequence[tuple[int, Sequence[Any]]]) -> Any:
+def _step(tile: Tile, ky: Any, kx: int, reached: Sequence[tuple[int, Sequence[Any]]]) -> Any:
     """Add the products of one place of the kernel to the sums of the pixels that it reaches."""
 
     def products(i: Any) -> Any:
         return sequence(
             [
-                vector(lanes, partial(_product, kernel, tile, (ky, kx, i), pixel, place, first))
+                vector(lanes, partial(_product, tile, (ky, kx, i), pixel, place, first))
                 for pixel, place in reached
                 for first, lanes in tile.vectors
             ]
         )
 
-    inputs = 1 if kernel.geometry.depthwise else kernel.geometry.image[3]
+    geometry = tile.kernel.geometry
+    inputs = 1 if geometry.depthwise else geometry.image[3]
     if inputs <= _WRITTEN_OUT:
         return sequence([products(number(i)) for i in range(inputs)])
     return serial(inputs, products)
 
 
-def _product(
-    kernel: Kernel, tile: Tile, tap: tuple[Any, int, Any], pixel: int, place: Sequence[Any], first: int, lane: Any
-) -> Any:
-    ky, kx, i = tap
+def _product(tile: Tile, tap: tuple[Any, int, Any], pixel: int, place: Sequence[Any], first: int, lane: Any) -> Any:
+    kernel, (ky, kx, i) = tile.kernel, tap
     if kernel.geometry.depthwise:
         channel = tile.block * kernel.anchor.block + first + lane
         product = _value(kernel, place, channel) * kernel.weight[ky, kx, channel]
@@ -245,11 +245,11 @@ def _value(kernel: Kernel, place: Sequence[Any], channel: Any) -> Any:
     return kernel.data[(*place, channel)]
 
 
-def _finish(kernel: Kernel, tile: Tile, pixel: int, first: int, lanes: int) -> Any:
+def _finish(tile: Tile, pixel: int, first: int, lanes: int) -> Any:
     """Store what becomes of a vector of sums."""
     from tvm import tirx
 
-    geometry, results = kernel.geometry, kernel.results
+    kernel, geometry, results = tile.kernel, tile.kernel.geometry, tile.kernel.results
     x = tile.start + pixel
     if geometry.pointwise:
         lead = unravel(number(x) if isinstance(x, int) else x, results.shape[:-1])

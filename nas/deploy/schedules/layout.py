@@ -39,7 +39,7 @@ def _mutator() -> Any:
     from tvm import relax
 
     @relax.expr_functor.mutator
-    class Rewriter(relax.PyExprMutator):  # type: ignore[misc]
+    class Rewriter(relax.PyExprMutator):  # type: ignore[misc]  # TVM has no types
         def visit_call_(self, call: Any) -> Any:
             call = self.builder_.normalize(self.visit_expr_post_order(call))
             name = name_of(call, self.builder_)
