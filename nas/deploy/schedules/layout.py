@@ -69,7 +69,9 @@ class _Place:
         """The tensor with channels last of which `value` is the transposition; None if there is none yet."""
         from tvm import relax
 
-        bound = self.builder.lookup_binding(value) if isinstance(value, relax.Var) else None
+        bound = value
+        while isinstance(bound, relax.Var):
+            bound = self.builder.lookup_binding(bound)
         if (
             bound is not None
             and is_call(bound, "relax.permute_dims")
@@ -183,9 +185,11 @@ def _concat(place: _Place) -> Any:
 
 
 def _reshape(place: _Place) -> Any:
-    """Of a tensor with one pixel both layouts are the same."""
+    """Of a tensor with one pixel both layouts are the same; a reshape to the shape that it has is none."""
     from tvm import relax
 
+    if shape_of(place.call) is not None and shape_of(place.call) == shape_of(place.args[0]):
+        return place.args[0]
     known = place.known_last(place.args[0])
     if known is None or (shape_of(known) or (0, 0))[1:3] != (1, 1):
         return None
