@@ -39,7 +39,7 @@ EFFICIENCY: Final[Mapping[str, Mapping[str, float]]] = {
         "pool": 0.05, "elementwise": 0.05, "normalisation": 0.05, "softmax": 0.02, "copy": 0.05,
     },
 }  # fmt: skip
-#: What the generated code of TVM reaches relative to that once tuned; untuned it is some twenty times slower.
+#: What the generated code of TVM reaches relative to that; where it was measured, on one processor, it reached more.
 RUNNER_EFFICIENCY: Final[Mapping[str, float]] = {"onnxruntime": 1.0, "tvm": 0.75}
 #: What is assumed of a runtime that nothing is known of, before it is measured.
 _OF_OTHERS: Final = 1.0

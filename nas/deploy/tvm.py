@@ -1,7 +1,7 @@
 """Compiles an ONNX model to a shared library with TVM, for this machine or another processor.
 
-Untuned: the library computes the right numbers and is what the remote checks run, but on a CPU it is 20 to 30 times
-slower than ONNX Runtime, so its latency ranks nothing. https://tvm.apache.org/docs
+Untuned: the kernels are made by the rules of `nas.deploy.schedules`; what has no rule is computed as TVM defines it,
+one value at a time. https://tvm.apache.org/docs
 """
 
 from __future__ import annotations
@@ -166,6 +166,8 @@ def _compile(data: bytes, target: Mapping[str, Any]) -> Any:
     from tvm import relax
     from tvm.relax.frontend.onnx import from_onnx
 
+    from nas.deploy.schedules.pipeline import scheduled
+
     model = onnx.load_from_string(data)
     for value in model.graph.input:
         if any(axis.dim_param for axis in value.type.tensor_type.shape.dim):
@@ -175,12 +177,5 @@ def _compile(data: bytes, target: Mapping[str, Any]) -> Any:
     except (ValueError, TypeError) as error:
         raise InputError(f"TVM refuses the target {dict(target)}: {error}") from None
     module = from_onnx(model, keep_params_in_input=False, sanitize_input_names=False)
-    with built_for:
-        module = tvm.ir.transform.Sequential(
-            [
-                relax.transform.DecomposeOpsForInference(),
-                relax.transform.CanonicalizeBindings(),
-                relax.get_pipeline("zero"),
-            ]
-        )(module)
+    module = scheduled(module, built_for)
     return tvm.compile(module, target=built_for, relax_pipeline=relax.get_pipeline("default_build"))

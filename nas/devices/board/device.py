@@ -16,6 +16,7 @@ from hardware_profiles import Target
 from hardware_profiles.host import differences
 from nas.deploy.artefact import Artefact
 from nas.deploy.policy import policy_file, policy_record
+from nas.deploy.schedules import VERSION
 from nas.devices.base import Array, DeviceLost, Session, Times, Wanted
 from nas.devices.board.connection import Connection, sha256_of
 from nas.devices.conditions import Conditions, Place
@@ -68,7 +69,7 @@ class BoardSession:
 
     @property
     def runtime(self) -> str:
-        """Name and version of what runs there."""
+        """Name and version of what runs there, and of the rules that TVM's libraries are made by here."""
         if not self._facts:
             there = {"runner": self._target.runner, "provider": self._target.provider}
             self._facts = self._answered(lambda: self._ask("facts", measure=False, **there))
@@ -80,7 +81,8 @@ class BoardSession:
                     f"the target asks for {self._target.runner} {wanted}, {self._connection.name} has {here}: install "
                     "that version there, or leave runtime_version out of the target"
                 )
-        return str(self._facts["runtime"])
+        made = f", kernels {VERSION}" if self._target.runner == "tvm" else ""
+        return f"{self._facts['runtime']}{made}"
 
     def run(self, name: str, sample: Array) -> tuple[Array, int]:
         """The logits that answer one sample, and their exit."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from hardware_profiles import Target
 from nas.deploy.builders import TvmBuilder
+from nas.deploy.schedules import VERSION
 from nas.deploy.tvm import available
 from nas.devices.runners import tvm_library
 from nas.devices.runners.tvm_library import TvmProgram
@@ -40,8 +41,8 @@ class Tvm:
 
     @property
     def version(self) -> str:
-        """Name and version of the runtime."""
-        return tvm_library.version()
+        """Name and version of the runtime, and of the rules that the libraries are made by."""
+        return f"{tvm_library.version()}, kernels {VERSION}"
 
     def load(self, artefact: Path) -> TvmProgram:
         """Load a library; raises InputError for one that is not there, not for this processor or not made by TVM."""
