@@ -81,6 +81,7 @@ def test_the_latency_model_of_extending_predicts_what_its_features_say(workplace
     )
 
 
+@pytest.mark.slow
 def test_the_test_suite_of_extending_passes(workplace: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(workplace)))}

@@ -44,6 +44,7 @@ def test_the_shipped_table_is_that_of_the_script(script: Any, found: Any) -> Non
     assert script.SHIPPED.read_text() == script.shipped(table())
 
 
+@pytest.mark.slow
 def test_a_device_that_is_left_out_is_covered(found: Any) -> None:
     _, records = found
     assert len(records) == 25 and {record["batch"] for record in records} == {1, 32, 256}

@@ -79,6 +79,7 @@ def test_readings_of_one_board_stand_where_another_is_lost(nas: Command, faulty:
         assert purposes.count("winner") == 1, device
 
 
+@pytest.mark.slow
 def test_a_profile_goes_on_where_its_board_was_lost(nas: Command, faulty: Faulty, tmp_path: Path) -> None:
     assert nas("devices", "add", "desk", "--at", faulty.at).code == 0
     faulty.break_with(kill(seen=TIMED, nth=2, starts=1), kill(seen=TIMED, since=1))

@@ -99,9 +99,20 @@ def test_a_settled_run_is_left_alone(run: Path, nas: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["exit_0.onnx", "model.onnx", "run.py", "weights.safetensors", "manifest.json", "thresholds.json"]
+    ("how", "name"),
+    [
+        pytest.param(how, name, marks=() if how == fast else pytest.mark.slow)
+        for name, fast in (
+            ("exit_0.onnx", "deleted"),
+            ("model.onnx", "exchanged"),
+            ("run.py", ""),
+            ("weights.safetensors", "exchanged"),
+            ("manifest.json", ""),
+            ("thresholds.json", "exchanged"),
+        )
+        for how in ("deleted", "exchanged")
+    ],
 )
-@pytest.mark.parametrize("how", ["deleted", "exchanged"])
 def test_a_settled_run_whose_files_are_others_now_is_made_good_and_measured_again(
     name: str, how: str, run: Path, nas: Command
 ) -> None:
