@@ -215,6 +215,9 @@ def test_what_has_no_rule_is_computed_as_tvm_defines_it() -> None:
         g.conv(g.node("Pad", image, g.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1]))), 4, 12, (3, 3)),
         g.node("Slice", image, *(g.constant(np.array([n])) for n in (1, 9, 1, 2))),
         g.node("Mul", image, g.constant(g.array(10))),
+        g.node("Where", g.node("Greater", image, g.constant(np.float32(0.3))), image, g.node("Neg", image)),
+        g.node("Max", image, g.node("Transpose", g.input(1, 12, 10, 8), perm=[0, 1, 3, 2])),
+        g.node("Min", image, g.constant(g.array(12, 1, 1)), g.constant(np.float32(0.5))),
         g.node("MatMul", image, g.input(1, 12, 10, 3)),
         g.node("Conv", image, g.input(5, 12, 1, 1)),
     ]
