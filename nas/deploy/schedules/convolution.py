@@ -18,14 +18,11 @@ from typing import Any
 
 from nas.deploy.schedules.fused import Block, loaded
 from nas.deploy.schedules.loops import number, pieces, sequence, serial, unravel, vector
-from nas.deploy.schedules.operators import Anchor, Geometry
+from nas.deploy.schedules.operators import WRITTEN_OUT, Anchor, Geometry, tile
 from nas.deploy.schedules.processor import Processor
-from nas.deploy.schedules.tiles import tile_of
 
 #: Bytes of weights up to which they are read again for every tile of pixels, and not the other way round.
 _NEAR = 1 << 18
-#: Inputs up to which the loop over them is written out.
-_WRITTEN_OUT = 4
 #: Multiply-adds that are worth waking other threads for.
 _WORTH_THREADS = 1 << 18
 
@@ -73,13 +70,7 @@ def convolution(block: Block, results: Block, processor: Processor) -> Any:
     if len(operands) != 2:
         return None
     data, weight = operands
-    if geometry.depthwise:
-        # Weights and data pass through registers too.
-        half = Processor(processor.lanes, processor.registers // 2)
-        pixels = tile_of(geometry.row, processor.lanes, half).pixels
-    else:
-        pixels = tile_of(geometry.row, geometry.output[3], processor).pixels
-    return _loops(Kernel(block.anchor, block, results, data, weight, processor, pixels))
+    return _loops(Kernel(block.anchor, block, results, data, weight, processor, tile(geometry, processor).pixels))
 
 
 def _loops(kernel: Kernel) -> Any:
@@ -95,19 +86,19 @@ def _loops(kernel: Kernel) -> Any:
         made = [serial(whole, lambda index: body(index, width), threads=threads)] if whole else []
         return sequence([*made, *([body(number(whole), rest)] if rest else [])])
 
-    def tile(row: Any, start: Any, index: Any, channels: int) -> Any:
+    def cut(row: Any, start: Any, index: Any, channels: int) -> Any:
         return _tile(kernel, row, start, index, pieces(channels, kernel.processor.lanes))
 
     if kernel.rows > 1:
         return serial(
             kernel.rows,
-            lambda row: blocks(lambda index, n: _along(kernel, lambda start: tile(row, start, index, n))),
+            lambda row: blocks(lambda index, n: _along(kernel, lambda start: cut(row, start, index, n))),
             threads=threads,
         )
     row = number(0)
     if 4 * outputs * inputs * math.prod(geometry.kernel) > _NEAR:
-        return blocks(lambda index, n: _along(kernel, lambda start: tile(row, start, index, n)), threads)
-    return _along(kernel, lambda start: blocks(lambda index, n: tile(row, start, index, n)), threads)
+        return blocks(lambda index, n: _along(kernel, lambda start: cut(row, start, index, n)), threads)
+    return _along(kernel, lambda start: blocks(lambda index, n: cut(row, start, index, n)), threads)
 
 
 def _along(kernel: Kernel, body: Callable[[Any], Any], threads: int = 1) -> Any:
@@ -223,7 +214,7 @@ def _step(tile: Tile, ky: Any, kx: int, reached: Sequence[tuple[int, Sequence[An
 
     geometry = tile.kernel.geometry
     inputs = 1 if geometry.depthwise else geometry.image[3]
-    if inputs <= _WRITTEN_OUT:
+    if inputs <= WRITTEN_OUT:
         return sequence([products(number(i)) for i in range(inputs)])
     return serial(inputs, products)
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from nas.deploy.schedules.operators import KERNEL, Anchor
 
+#: What is computed in vectors: others, truth values above all, are stored in another size than they are computed in.
+_TYPES = frozenset({"float32", "int32", "int64"})
 #: Largest number of times that one expression is repeated where others that use it are inlined.
 _MOST_COPIES = 64
 
@@ -122,11 +124,29 @@ def _arranged(
         block = left[anchor]
         results = Block(block.target, block.axes, block.target[tuple(block.axes)])
     sums = left[anchor].target
+    if not _in_place(results, sums):
+        return None
     if larger is None:
         return Fused(left[anchor], results, None)
     if not results.target.same_as(sums) and any(buffer.same_as(sums) for buffer in loaded(larger.value)):
         return None
     return Fused(left[anchor], results, larger, () if results.target in parameters else (results.target,))
+
+
+def _in_place(results: Block, sums: Any) -> bool:
+    """Whether each result is made of the sum in its own place."""
+    import tvm_ffi
+    from tvm import ir
+
+    fine: list[bool] = []
+
+    def load(node: Any) -> None:
+        if node.source.same_as(sums):
+            pairs = zip(node.indices, results.axes, results.shape, strict=True)
+            fine.append(all(index.same_as(axis) or size == 1 for index, axis, size in pairs))
+
+    tvm_ffi.structural_walk(results.value, (ir.TensorLoad, load))
+    return all(fine)
 
 
 def loaded(value: Any) -> list[Any]:
@@ -169,7 +189,9 @@ def _block(block: Any) -> Block | None:
         return None
     text = block.annotations.get(KERNEL)
     start = block.init.value if block.init is not None else None
-    if bool(reduced) != (start is not None):
+    if bool(reduced) != isinstance(start, tirx.FloatImm):
+        return None
+    if not {str(buffer.dtype) for buffer in (store.buffer, *loaded(store.value))} <= _TYPES:
         return None
     return Block(
         store.buffer,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,8 @@ from nas.deploy.schedules.values import Array, array_of, shape_of
 
 #: The mark on a block that says which kernel computes it.
 KERNEL = "kernel"
+#: Inputs up to which the loop over them is written out.
+WRITTEN_OUT = 4
 #: TVM's name for what may be fused with whatever follows element by element.
 _OUTPUT_FUSABLE = 4
 
@@ -123,7 +125,7 @@ def legalisations(processor: Processor) -> dict[str, Any]:
         if found.depthwise:
             anchor = Anchor(found, processor.lanes, first)
             return _emit(builder, _depthwise, call.args[0], weight[:, 0].transpose(1, 2, 0).copy(), anchor)
-        anchor = Anchor(found, _tile(found, processor).vectors * processor.lanes, first)
+        anchor = Anchor(found, tile(found, processor).vectors * processor.lanes, first)
         return _emit(builder, _dense, call.args[0], _packed(weight.transpose(0, 2, 3, 1), anchor.block), anchor)
 
     def product(builder: Any, call: Any) -> Any:
@@ -136,15 +138,19 @@ def legalisations(processor: Processor) -> dict[str, Any]:
         rows, (inputs, outputs) = math.prod(data[:-1]), weight
         one = (1, 1)
         found = Geometry((1, 1, rows, inputs), (1, 1, rows, outputs), one, one, (0, 0), one, depthwise=False)
-        anchor = Anchor(found, _tile(found, processor).vectors * processor.lanes, first=False)
+        anchor = Anchor(found, tile(found, processor).vectors * processor.lanes, first=False)
         packed = _packed(array_of(call.args[1]).T[:, None, None], anchor.block)
         return _emit(builder, _rows, call.args[0], packed, anchor)
 
     return {"relax.nn.conv2d": convolution, "relax.matmul": product}
 
 
-def _tile(found: Geometry, processor: Processor) -> Tile:
-    return tile_of(found.row, found.output[3], processor)
+def tile(found: Geometry, processor: Processor) -> Tile:
+    """How many pixels and vectors of outputs a kernel holds in registers."""
+    if found.depthwise or found.image[3] <= WRITTEN_OUT:
+        # Between two rounds of a loop there is so much that data and weights pass through registers too.
+        processor = replace(processor, registers=processor.registers // 2)
+    return tile_of(found.row, processor.lanes if found.depthwise else found.output[3], processor)
 
 
 def _emit(builder: Any, definition: Any, data: Any, weight: Array, anchor: Anchor) -> Any:

@@ -30,17 +30,34 @@ def array_of(constant: Any) -> Array:
 
 
 def name_of(call: Any, builder: Any) -> str:
-    """The name of an operator without its namespace; a clip's bounds are "maximum" and "minimum" too."""
-    import tvm
+    """The name of an operator without its namespace; the bounds of a clip, functions of TVM's, have names too."""
     import tvm_ffi
+    from tvm import tirx
 
     name = cast(str, getattr(call.op, "name", "")).removeprefix("relax.")
     if name != "call_tir":
         return name
     stores: list[Any] = []
-    tvm_ffi.structural_walk(builder.get()[call.args[0]].body, (tvm.tirx.BufferStore, stores.append))
-    names = {tvm.tirx.Max: "maximum", tvm.tirx.Min: "minimum"}
-    return names.get(type(stores[0].value), name) if len(stores) == 1 else name
+    tvm_ffi.structural_walk(builder.get()[call.args[0]].body, (tirx.BufferStore, stores.append))
+    return _bound(stores[0]) or name if len(stores) == 1 else name
+
+
+def _bound(store: Any) -> str:
+    """The operator that stores the larger or smaller of an element in the same place and a number; "" for others."""
+    from tvm import ir, tirx
+
+    names = {tirx.Max: "maximum", tirx.Min: "minimum"}
+    value = store.value
+    if type(value) not in names or not (isinstance(value.a, ir.TensorLoad) and isinstance(value.b, ir.TensorLoad)):
+        return ""
+    same = len(value.a.indices) == len(store.indices) and all(map(_same, value.a.indices, store.indices))
+    return names[type(value)] if same and len(value.b.indices) == 0 else ""
+
+
+def _same(one: Any, other: Any) -> bool:
+    import tvm_ffi
+
+    return bool(tvm_ffi.structural_equal(one, other, map_free_vars=False))
 
 
 def is_call(value: Any, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,15 +80,28 @@ class Graph:
         return onnx.shape_inference.infer_shapes(model)
 
 
+def kernels(model: onnx.ModelProto, target: dict[str, Any]) -> Any:
+    import tvm
+    from tvm.relax.frontend.onnx import from_onnx
+
+    module = from_onnx(model, keep_params_in_input=False, sanitize_input_names=False)
+    return scheduled(module, tvm.target.Target(target))
+
+
+def compiled(model: onnx.ModelProto, target: dict[str, Any]) -> Any:
+    import tvm
+    from tvm import relax
+
+    pipeline = relax.get_pipeline("default_build")
+    return tvm.compile(kernels(model, target), target=tvm.target.Target(target), relax_pipeline=pipeline)
+
+
 def in_tvm(model: onnx.ModelProto, target: dict[str, Any], inputs: dict[str, Array]) -> list[Array]:
     import tvm
     from tvm import relax
-    from tvm.relax.frontend.onnx import from_onnx
 
-    made_for = tvm.target.Target(target)
-    module = scheduled(from_onnx(model, keep_params_in_input=False, sanitize_input_names=False), made_for)
-    built = tvm.compile(module, target=made_for, relax_pipeline=relax.get_pipeline("default_build"))
-    results = relax.VirtualMachine(built, tvm.cpu())["main"](*map(tvm.runtime.tensor, inputs.values()))
+    machine = relax.VirtualMachine(compiled(model, target), tvm.cpu())
+    results = machine["main"](*map(tvm.runtime.tensor, inputs.values()))
     return [results.numpy()] if hasattr(results, "numpy") else [result.numpy() for result in results]
 
 
@@ -215,6 +229,9 @@ def test_what_has_no_rule_is_computed_as_tvm_defines_it() -> None:
         g.conv(g.node("Pad", image, g.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1]))), 4, 12, (3, 3)),
         g.node("Slice", image, *(g.constant(np.array([n])) for n in (1, 9, 1, 2))),
         g.node("Mul", image, g.constant(g.array(10))),
+        g.node("Where", g.node("Greater", image, g.constant(np.float32(0.3))), image, g.node("Neg", image)),
+        g.node("Max", image, g.node("Transpose", g.input(1, 12, 10, 8), perm=[0, 1, 3, 2])),
+        g.node("Min", image, g.constant(g.array(12, 1, 1)), g.constant(np.float32(0.5))),
         g.node("MatMul", image, g.input(1, 12, 10, 3)),
         g.node("Conv", image, g.input(5, 12, 1, 1)),
     ]
@@ -229,6 +246,32 @@ def test_a_long_chain_of_gates_does_not_grow_without_end() -> None:
         x = _silu(g, x, 4)
     g.outputs.append(x)
     check(g.model(), TARGETS["here"], g.inputs)
+
+
+def test_a_network_of_convolutions_is_made_by_rules_alone() -> None:
+    """What TVM makes has blocks with axes."""
+    network = three_exits()
+    model = onnx.load_from_string(to_onnx(network, random_weights(network)))
+    assert "T.axis." not in kernels(model, TARGETS["here"]).script(show_meta=False)
+    g = Graph(np.random.default_rng(7))
+    g.outputs.append(g.node("Softmax", g.input(3, 4)))
+    assert "T.axis." in kernels(g.model(), TARGETS["here"]).script(show_meta=False)
+
+
+@pytest.mark.parametrize(
+    ("triple", "processor", "instruction"),
+    [
+        ("x86_64-linux-gnu", "x86-64-v3", r"vfmadd\w+ps\s.*%ymm"),
+        ("x86_64-linux-gnu", "x86-64-v4", r"vfmadd\w+ps\s.*%zmm"),
+        ("aarch64-linux-gnu", "cortex-a72", r"fmla\s+v\d+\.4s"),
+    ],
+)
+def test_code_for_another_processor_uses_its_vectors(triple: str, processor: str, instruction: str) -> None:
+    g = Graph(np.random.default_rng(8))
+    g.outputs.append(g.node("Relu", g.conv(g.input(1, 8, 7, 7), 32, 8)))
+    built = compiled(g.model(), {"kind": "llvm", "mtriple": triple, "mcpu": processor})
+    code = [module.inspect_source("asm") for module in (built.mod, *built.mod.imports) if module.kind == "llvm"]
+    assert len(re.findall(instruction, "".join(code))) >= 8
 
 
 def test_all_exits_of_a_batch() -> None:
