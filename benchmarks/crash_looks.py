@@ -27,9 +27,9 @@ from nas.sweep.state import Watcher
 
 #: When something was made: a file that was made again has another.
 Made = tuple[int, int]
-#: Times, and facts of the process: what differs between any two runs.
+#: Times, facts of the process, and how much was said of it: what differs between any two runs.
 _OF_PROCESSES: Final = ("@crc32", "conditions", "facts", "machine")
-_SKIPPED: Final = (LOCK, layout.LOG, layout.OUTPUT)
+_SKIPPED: Final = (LOCK, layout.LOG, layout.OUTPUT, layout.LENGTHS)
 #: In a run's page a section, and sizes of files with times in them; in a sweep's the work in all, and a column.
 _TIMES: Final = (
     re.compile(r'<section id="time".*?</section>', re.DOTALL),
