@@ -44,6 +44,8 @@ from crash_looks import Looks, differences
 from crash_runs import Life, Stretch, Subject, stretches, subjects, under_way, wait_for
 
 from nas.process.files import append_jsonl, read_jsonl
+from nas.sweep.layout import SweepFiles, is_sweep
+from nas.sweep.running import is_over
 
 FAULTS: Final = ("unreadable", "lost", "doubled")
 #: Which subject a chain kills, in turn: half of them the run.
@@ -139,10 +141,17 @@ def chain(subject: Subject, usual: Undisturbed, planned: Sequence[Instant], draw
         code = life.process.wait()
         life.wait_until_gone()
         left.clear()
-        if code == usual.code:
+        if code != usual.code:
+            found.different.append(f"it ended with {code}: {_last_words(subject)}")
+        elif _is_over(subject):
             break
-        found.different.append(f"it ended with {code}: {_last_words(subject)}")
     return _ended(found, looks, subject, begin)
+
+
+def _is_over(subject: Subject) -> bool:
+    """Whether nothing is left to do: a cell whose process was killed three times waits for somebody to go on with it."""
+    files = SweepFiles(subject.now)
+    return not is_sweep(subject.now) or all(is_over(files, path.name) for path in files.root.glob("cells/*"))
 
 
 def chain_at_writes(subject: Subject, usual: Undisturbed, most: int, drawn: random.Random) -> Chain:
