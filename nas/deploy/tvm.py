@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 from nas.deploy.segment import SegmentFile
@@ -30,6 +31,7 @@ from nas.process.machine import breathe
 TVM_FAILURES = (InputError, RuntimeError, OSError)
 #: The oldest C library that libraries linked by zig ask for: Debian 8, CentOS 7 and everything since.
 _ZIG_GLIBC = "2.17"
+_ALONE = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,9 @@ def to_tvm(data: bytes, target: Mapping[str, Any], path: Path, linker: Compiler 
     linker = linker or compiler(target.get("mtriple"))
     if linker.command is None:
         raise InputError(f"cannot link a TVM library: {linker.reason}")
-    executable = _compile(data, target)
+    # TVM's reader of ONNX models knows of one model at a time, whichever thread it is in.
+    with _ALONE:
+        executable = _compile(data, target)
     with atomic_path(path) as temporary, TemporaryDirectory() as folder:
         executable.export_library(str(temporary), fcompile=linker.link, workspace_dir=folder)
 

@@ -3,4 +3,4 @@
 from typing import Final
 
 #: Raised with every change that makes other machine code: what was compiled or measured before is another thing.
-VERSION: Final = 1
+VERSION: Final = 2

@@ -33,7 +33,8 @@ def folded(module: Any) -> Any:
         def visit_call_(self, call: Any) -> Any:
             call = self.builder_.normalize(self.visit_expr_post_order(call))
             known = _known(call, self.builder_)
-            return call if known is None else relax.const(known)
+            # Without its type, an array of 64 bits becomes one of 32.
+            return call if known is None else relax.const(known, str(known.dtype))
 
     folding = Folding(module)
     for variable, function in module.functions_items():
@@ -50,7 +51,13 @@ def _known(call: Any, builder: Any) -> NDArray[Any] | None:
     if name not in _OPERATORS or (operands := _arrays(call.args, builder)) is None:
         return None
     types = {operand.dtype for operand in operands} - {np.dtype(bool)}
-    return None if len(types) > 1 else np.asarray(_OPERATORS[name](*operands))
+    if len(types) > 1:
+        return None
+    # What is divided by zero here is so there too.
+    with np.errstate(all="ignore"):
+        found = np.asarray(_OPERATORS[name](*operands))
+    # Whole numbers divide to whole numbers there.
+    return found if str(found.dtype) == str(call.ty.dtype) else None
 
 
 def _arrays(values: Sequence[Any], builder: Any) -> list[NDArray[Any]] | None:

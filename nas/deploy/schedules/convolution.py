@@ -23,6 +23,10 @@ from nas.deploy.schedules.processor import Processor
 
 #: Bytes of weights up to which they are read again for every tile of pixels, and not the other way round.
 _NEAR = 1 << 18
+#: Columns of a kernel up to which each is written out, for tiles of pixels that lie inside the image.
+_WRITTEN_COLUMNS = 16
+#: Vectors of products that are written out at most: LLVM takes seconds for this many, minutes for ten times as many.
+_MOST_WRITTEN = 8000
 #: Multiply-adds that are worth waking other threads for.
 _WORTH_THREADS = 1 << 18
 
@@ -63,14 +67,31 @@ class Tile:
 
 
 def convolution(block: Block, results: Block, processor: Processor) -> Any:
-    """A statement for a marked block and what becomes of its results; None if it reads what is computed on the way."""
+    """A statement for a marked block and what becomes of its results.
+
+    None if it reads what is computed on the way, or would be too long to compile.
+    """
     assert block.anchor is not None
     geometry = block.anchor.geometry
     operands = [buffer for buffer in loaded(block.value) if not buffer.same_as(block.target)]
     if len(operands) != 2:
         return None
     data, weight = operands
-    return _loops(Kernel(block.anchor, block, results, data, weight, processor, tile(geometry, processor).pixels))
+    kernel = Kernel(block.anchor, block, results, data, weight, processor, tile(geometry, processor).pixels)
+    return _loops(kernel) if _written(kernel) <= _MOST_WRITTEN else None
+
+
+def _written(kernel: Kernel) -> int:
+    """How many vectors of products the statement would spell out."""
+    geometry, lanes = kernel.geometry, kernel.processor.lanes
+    starts = _starts(geometry, kernel.pixels)
+    outside = sum(_reaches_out(geometry, start, kernel.pixels) for start in starts)
+    columns = geometry.kernel[1]
+    written = outside * columns + (outside < len(starts)) * (columns if columns <= _WRITTEN_COLUMNS else 1)
+    inputs = 1 if geometry.depthwise else geometry.image[3]
+    blocks = [kernel.anchor.block, geometry.output[3] % kernel.anchor.block]
+    vectors = sum(-(-min(block, geometry.output[3]) // lanes) for block in blocks)
+    return written * kernel.pixels * vectors * (inputs if inputs <= WRITTEN_OUT else 1)
 
 
 def _loops(kernel: Kernel) -> Any:
@@ -104,8 +125,7 @@ def _loops(kernel: Kernel) -> Any:
 def _along(kernel: Kernel, body: Callable[[Any], Any], threads: int = 1) -> Any:
     """Tiles along a row: those at its ends, whose kernels reach beyond the image, with a start known here."""
     geometry, pixels = kernel.geometry, kernel.pixels
-    row = geometry.row
-    starts = [min(start, row - pixels) for start in range(0, row, pixels)]
+    row, starts = geometry.row, _starts(kernel.geometry, pixels)
     inner = [start for start in starts if not _reaches_out(geometry, start, pixels)]
     if len(starts) == 1 or not inner:
         return sequence([body(start) for start in starts])
@@ -121,12 +141,17 @@ def _along(kernel: Kernel, body: Callable[[Any], Any], threads: int = 1) -> Any:
     return sequence([*map(body, starts[:first]), loop, *map(body, starts[last + 1 :])])
 
 
+def _starts(geometry: Geometry, pixels: int) -> list[int]:
+    """Where tiles of a row begin."""
+    return [min(start, geometry.row - pixels) for start in range(0, geometry.row, pixels)]
+
+
 def _reaches_out(geometry: Geometry, start: int, pixels: int) -> bool:
     reached = [_column(geometry, start + pixel, kx) for pixel in range(pixels) for kx in range(geometry.kernel[1])]
     return not geometry.pointwise and not all(0 <= column < geometry.image[2] for column in reached)
 
 
-def _column(geometry: Geometry, x: Any, kx: int) -> Any:
+def _column(geometry: Geometry, x: Any, kx: Any) -> Any:
     return x * geometry.stride[1] + (kx * geometry.dilation[1] - geometry.pad[1])
 
 
@@ -163,9 +188,17 @@ def _sum(tile: Tile) -> Any:
     image, y = tile.row // geometry.output[1], tile.row % geometry.output[1]
     top = y * geometry.stride[0] - geometry.pad[0]
     first, size = _rows_inside(geometry, top)
+    inside = not isinstance(tile.start, int) or not _reaches_out(geometry, tile.start, kernel.pixels)
 
     def kernel_row(ky: Any) -> Any:
         height = top + ky * geometry.dilation[0]
+
+        def everywhere(kx: Any) -> Any:
+            columns = [_column(geometry, tile.start + pixel, kx) for pixel in range(kernel.pixels)]
+            return _step(tile, ky, kx, [(pixel, [image, height, column]) for pixel, column in enumerate(columns)])
+
+        if inside and geometry.kernel[1] > _WRITTEN_COLUMNS:
+            return serial(geometry.kernel[1], everywhere)
         steps = []
         for kx in range(geometry.kernel[1]):
             columns = [_column(geometry, tile.start + pixel, kx) for pixel in range(kernel.pixels)]
@@ -200,7 +233,7 @@ def _rows_inside(geometry: Geometry, top: Any) -> tuple[Any, Any]:
     return first, tirx.max(after - first, number(0))
 
 
-def _step(tile: Tile, ky: Any, kx: int, reached: Sequence[tuple[int, Sequence[Any]]]) -> Any:
+def _step(tile: Tile, ky: Any, kx: Any, reached: Sequence[tuple[int, Sequence[Any]]]) -> Any:
     """Add the products of one place of the kernel to the sums of the pixels that it reaches."""
 
     def products(i: Any) -> Any:
@@ -219,7 +252,7 @@ def _step(tile: Tile, ky: Any, kx: int, reached: Sequence[tuple[int, Sequence[An
     return serial(inputs, products)
 
 
-def _product(tile: Tile, tap: tuple[Any, int, Any], pixel: int, place: Sequence[Any], first: int, lane: Any) -> Any:
+def _product(tile: Tile, tap: tuple[Any, Any, Any], pixel: int, place: Sequence[Any], first: int, lane: Any) -> Any:
     kernel, (ky, kx, i) = tile.kernel, tap
     if kernel.geometry.depthwise:
         channel = tile.block * kernel.anchor.block + first + lane

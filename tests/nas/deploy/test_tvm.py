@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,14 @@ def test_a_library_leaves_the_process_the_cores_that_it_had(tmp_path: Path) -> N
     shape = [str(size) for size in (1, *network.ops[0].shape)]
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "model.so"), *shape], check=False)
     assert done.returncode == 0
+
+
+@needs_tvm
+def test_threads_may_compile_at_the_same_time(tmp_path: Path) -> None:
+    data = to_onnx(SINGLES["conv"], random_weights(SINGLES["conv"]))
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda number: to_tvm(data, HERE, tmp_path / f"{number}.so"), range(8)))
+    assert len(list(tmp_path.iterdir())) == 8
 
 
 @needs_tvm
