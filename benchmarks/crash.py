@@ -149,7 +149,7 @@ def chain(subject: Subject, usual: Undisturbed, planned: Sequence[Instant], draw
 
 
 def _is_over(subject: Subject) -> bool:
-    """Whether nothing is left to do: a cell whose process was killed three times waits for somebody to go on with it."""
+    """Whether nothing is left to do: a cell that was killed three times waits until somebody goes on with it."""
     files = SweepFiles(subject.now)
     return not is_sweep(subject.now) or all(is_over(files, path.name) for path in files.root.glob("cells/*"))
 
