@@ -18,6 +18,7 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", list(itertools.permutations(("rpi4b", "pi4"))), ids=str)
 def test_a_name_is_that_of_the_board_that_was_added_by_it(nas: Command, order: tuple[str, ...]) -> None:
     assert "pi4" in load("rpi4b").aliases

@@ -104,6 +104,7 @@ def test_a_winner_is_the_network_that_was_trained(budget: str, finished: Path) -
     assert all(logits.shape == (3, 10) for logits in model(jnp.asarray(images)))
 
 
+@pytest.mark.slow
 def test_a_winner_is_fine_tuned_as_the_documents_show_it(finished: Path, tmp_path: Path) -> None:
     """On random images, which it learns by heart."""
     (block,) = [block for block in blocks("python") if block.name == "tune.py"]

@@ -54,6 +54,7 @@ def test_on_another_machine_it_is_taken_too_but_nothing_is_measured(nas: Command
     assert not host.is_here(hardware_profiles.load("bench"))
 
 
+@pytest.mark.slow
 def test_one_of_another_space_is_measured_anew_here_and_doubted_elsewhere(nas: Command, quick: None) -> None:
     assert nas("profile", "bench", *ARGUMENTS).code == 0
     out, model = calibrated(nas, calibration={"networks": 4})

@@ -45,6 +45,7 @@ def best_loss(searcher: Any, problem: Any, loss: Callable[[Genomes], np.ndarray]
     return best
 
 
+@pytest.mark.slow
 def test_offspring_in_many_chunks_are_as_good_and_all_different(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: dict[int, list[float]] = {1 << 14: [], 64: []}
     for chunk, found in losses.items():

@@ -150,6 +150,7 @@ def unnormalised(b: Builder, x: Ref, n: int) -> Ref:
     return b("add", "sum", y, b("conv", "side", x, filters=2 + n, kernel=1, padding=0)) if n % 2 else y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [biased, sequence, narrowing, unnormalised])
 def test_masks_of_unusual_blocks(block: Callable[[Builder, Ref, int], Ref]) -> None:
     space = one_block(block, 4)
