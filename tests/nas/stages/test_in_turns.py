@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from nas.run.supernet import planned_supernet, searches_in_turns, shared_weights
 from nas.search.problem import problem_of
 from nas.stages import optimise, supernet
 from tests.nas.opened_runs import opened, rewind
+from tests.nas.stages.killed_steps import Killed, killed_at
 
 SETTINGS = {"name": "differentiable", "steps": 24, "warm_up": 1, "proposals": 3, "share": 0.5}
 
@@ -40,28 +39,6 @@ def change(run: Path, optimiser: dict[str, Any], **settings: Any) -> None:
     data = yaml.safe_load((run / EXPERIMENT).read_text())
     data["search"] |= {"optimiser": optimiser, **settings}
     (run / EXPERIMENT).write_text(yaml.safe_dump(data))
-
-
-class Killed(Exception):
-    pass
-
-
-def stopping_at(stop: int) -> Any:
-    """Progress of a training that is killed at a step."""
-    real = supernet.steps_progress
-
-    @contextmanager
-    def stopping(context: Any, what: str, *steps: int) -> Iterator[Any]:
-        with real(context, what, *steps) as report:
-
-            def until(step: int, loss: float) -> None:
-                if step == stop:
-                    raise Killed
-                report(step, loss)
-
-            yield until
-
-    return stopping
 
 
 def results(run: Path) -> dict[str, Any]:
@@ -117,7 +94,7 @@ def test_a_killed_training_in_turns_ends_as_if_it_had_not_been(run: Path, tmp_pa
     # Before the first turn, just after it, and later on.
     for stop in (5, 19, 27):
         with opened(run) as context, pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(supernet, "steps_progress", stopping_at(stop))
+            patch.setattr(supernet, "steps_progress", killed_at(stop, supernet.steps_progress))
             supernet.train_supernet(context)
     found, resumed = ended(run)
     assert found == expected
@@ -136,7 +113,7 @@ def test_searches_that_missed_turns_are_made_up_for_afterwards(
 
     monkeypatch.setattr(Turns, "state", fewer)
     with opened(run) as context, pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(supernet, "steps_progress", stopping_at(30))
+        patch.setattr(supernet, "steps_progress", killed_at(30, supernet.steps_progress))
         supernet.train_supernet(context)
     monkeypatch.setattr(Turns, "state", real)
     found, _ = ended(run)
@@ -187,7 +164,7 @@ def test_searches_whose_losses_were_on_another_scale_begin_anew_when_the_weights
     monkeypatch.setattr(Turns, "state", without)
     with opened(run) as context, pytest.MonkeyPatch.context() as patch:
         if not ended_before:
-            patch.setattr(supernet, "steps_progress", stopping_at(30))
+            patch.setattr(supernet, "steps_progress", killed_at(30, supernet.steps_progress))
         with contextlib.nullcontext() if ended_before else pytest.raises(Killed):
             supernet.train_supernet(context)
     monkeypatch.setattr(Turns, "state", real)

@@ -29,6 +29,7 @@ from nas.searchers.prior import Prior
 from nas.stages import optimise, search
 from tests.nas.opened_runs import opened, rewind
 from tests.nas.small_runs import Command, small, write
+from tests.nas.stages.killed_steps import Killed, killed_at
 
 SETTINGS = {"name": "differentiable", "steps": 40, "warm_up": 2, "proposals": 3}
 
@@ -46,10 +47,6 @@ def change(run: Path, settings: dict[str, Any], **sections: Any) -> None:
     data = yaml.safe_load((run / EXPERIMENT).read_text()) | sections
     data["search"] |= settings
     (run / EXPERIMENT).write_text(yaml.safe_dump(data))
-
-
-class Killed(Exception):
-    pass
 
 
 def results(run: Path) -> dict[str, Any]:
@@ -257,28 +254,10 @@ def test_a_search_whose_losses_were_on_another_scale_begins_anew(run: Path, tmp_
     with opened(run) as context, pytest.MonkeyPatch.context() as patch:
         # What an older release learned from other losses.
         patch.setattr(type(context.experiment.search), "balanced", False)
-        patch.setattr(optimise, "steps_progress", killing_at(25))
+        patch.setattr(optimise, "steps_progress", killed_at(25, optimise.steps_progress))
         with pytest.raises(Killed):
             optimise.optimise(context, problem_of(context))
         forget_scale(context.files.optimiser_checkpoint("worst"))
     with opened(run) as context:
         optimise.optimise(context, problem_of(context))
     assert results(run) == results(whole)
-
-
-def killing_at(stop: int) -> Any:
-    """Progress of a search that is killed at a step."""
-    real = optimise.steps_progress
-
-    @contextmanager
-    def stopping(context: Any, what: str, *steps: int) -> Iterator[Any]:
-        with real(context, what, *steps) as report:
-
-            def until(step: int, loss: float) -> None:
-                if step == stop:
-                    raise Killed
-                report(step, loss)
-
-            yield until
-
-    return stopping

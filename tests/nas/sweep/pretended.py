@@ -31,6 +31,19 @@ class Died(Exception):
     """The process that carries a sweep out was killed."""
 
 
+def dying_after(ticks: int) -> Callable[[], None]:
+    """What is called at each tick, and kills the process once so many are over."""
+    left = ticks
+
+    def tick() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Died
+
+    return tick
+
+
 class Pretended:
     """Satisfies `nas.sweep.workers.Workers`: `room` cells at a time, each a step further at each question who ended.
 

@@ -17,7 +17,7 @@ from nas.sweep import folder, running
 from nas.sweep.layout import SweepFiles
 from nas.sweep.running import is_over
 from nas.sweep.state import Watcher
-from tests.nas.sweep.pretended import Died, Pretended, begun, carried_out
+from tests.nas.sweep.pretended import Died, Pretended, begun, carried_out, dying_after
 from tests.nas.sweep.small_sweeps import write_sweep
 
 #: Two groups of three cells.
@@ -93,16 +93,9 @@ def test_a_sweep_that_is_killed_at_any_instant_loses_nothing(seed: int, tmp_path
     rng = random.Random(seed)
     every, kills = Pretended(rng.randint(1, 4)), 0
     while not all(is_over(files, cell.name) for cell in cells):
-        workers, left = Pretended(every.room), rng.randint(1, 12)
+        workers = Pretended(every.room)
         workers.trained, workers.completed = every.trained, every.completed
-
-        def tick() -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise Died
-
-        workers.tick = tick
+        workers.tick = dying_after(rng.randint(1, 12))
         try:
             carried_out(files, cells, workers)
         except Died:

@@ -27,7 +27,7 @@ from nas.sweep.search import RecipeSearch, prepared
 from nas.sweep.state import Watcher
 from nas.sweep.sweep_file import load
 from tests.nas.small_runs import Command, hashes, small
-from tests.nas.sweep.pretended import STEPS, Died, Pretended
+from tests.nas.sweep.pretended import STEPS, Died, Pretended, dying_after
 from tests.nas.sweep.small_sweeps import SEARCHED, write_search, write_sweep
 
 optuna = pytest.importorskip("optuna")
@@ -120,16 +120,9 @@ def test_a_search_that_is_killed_at_any_instant_goes_on_with_the_same_cells(seed
     undisturbed = names(searched(file, tmp_path / "undisturbed", Answering()))
     rng, completed, kills = random.Random(seed), Pretended().completed, 0
     while True:
-        workers, left = Answering(), rng.randint(1, 30)
+        workers = Answering()
         workers.completed = completed
-
-        def tick() -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise Died
-
-        workers.tick = tick
+        workers.tick = dying_after(rng.randint(1, 30))
         try:
             files = searched(file, tmp_path / "out", workers)
             break

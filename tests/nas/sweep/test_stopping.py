@@ -26,7 +26,7 @@ from nas.sweep.search import RecipeSearch, prepared
 from nas.sweep.state import Watcher
 from nas.sweep.sweep_file import load
 from tests.nas.small_runs import Command, small
-from tests.nas.sweep.pretended import Died, Pretended, begun, carried_out
+from tests.nas.sweep.pretended import Died, Pretended, begun, carried_out, dying_after
 from tests.nas.sweep.small_sweeps import write_search, write_sweep
 from tests.nas.sweep.test_search import Answering, names, searched, study_of
 
@@ -192,15 +192,8 @@ def killed_on_and_on(
     """Begin a sweep, kill it, and go on with it until it is over; returns how often it was killed."""
     kills = 0
     while True:
-        workers, left = made(), rng.randint(1, most)
-
-        def tick() -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise Died
-
-        workers.tick = tick
+        workers = made()
+        workers.tick = dying_after(rng.randint(1, most))
         try:
             attempt(workers)
         except Died:
